@@ -1,0 +1,22 @@
+# make demo | make test | make clean        (each makes and fills .venv when it is missing or out of date)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.filled
+	$(BIN)/ser-nnunet demo $(DEMO_ARGS)
+
+test: $(VENV)/.filled
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+$(VENV)/.filled: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "ser-nnunet needs Python 3.10 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,demo,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info ser_nnunet_demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Converters to the nnU-Net raw format: one module per data set, and what they share."""

@@ -1,0 +1,1 @@
+"""Side-by-side measurements against nnU-Net and SAM pipelines."""

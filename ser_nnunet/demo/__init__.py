@@ -1,0 +1,1 @@
+"""A phantom cohort and the whole way once, for a machine without data."""

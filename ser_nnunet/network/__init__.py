@@ -1,0 +1,1 @@
+"""The network that is deployed: torch and nothing else."""

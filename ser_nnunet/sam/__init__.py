@@ -1,0 +1,1 @@
+"""What only training sees: SAM's checkpoint and its guidance."""

@@ -1,0 +1,1 @@
+"""Losses, their schedule, and the nnU-Net trainers that use them."""
