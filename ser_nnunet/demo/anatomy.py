@@ -1,0 +1,178 @@
+"""Brains for the phantom: the MNI152 template of nilearn, deformed and redrawn for every patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from ser_nnunet.errors import UserError
+
+OVERSAMPLING = 2
+"""Anatomy is drawn on a grid this many times finer than the image and averaged: that makes partial volume."""
+
+FIELD_OF_VIEW = (182.0, 218.0, 182.0)
+"""Extent of MSLesSeg's grid in mm (FSL's MNI152 box), left-right, posterior-anterior, inferior-superior."""
+
+CORNER = (90.5, -126.5, -72.5)
+"""RAS coordinates (mm) of that box's left, posterior, inferior corner, where the first voxel begins."""
+
+GREY, WHITE, FLUID = 0, 1, 2
+
+_VENTRICLE_BOX = ((-40.0, 40.0), (-60.0, 45.0), (-12.0, 38.0))
+"""Where the lateral ventricles lie in MNI space (mm); fluid elsewhere is sulci and cisterns."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Tissue probabilities `(3, X, Y, Z)` in [0, 1] (grey, white, fluid) at 1 mm, and the distance to the ventricles.
+
+    `ventricle_distance` is in mm and negative inside the ventricles; `affine` leads from voxels to RAS mm.
+    """
+
+    tissues: np.ndarray
+    ventricle_distance: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Brain:
+    """One patient's anatomy on the fine grid: tissue map, distance to the ventricles, and where in mm each voxel lies.
+
+    `tissue` is `(X, Y, Z)` int8 with -1 outside the brain, `ventricle_distance` (mm) has the same shape, and `spacing`
+    is the fine grid's voxel size in mm. Axes run right to left, posterior to anterior, inferior to superior (LAS).
+    """
+
+    tissue: np.ndarray
+    ventricle_distance: np.ndarray
+    spacing: float
+
+    def fraction(self, tissue: int) -> np.ndarray:
+        """Return the share of a tissue in every image voxel, `(x, y, z)` in [0, 1]."""
+        return block_mean((self.tissue == tissue).astype(np.float32))
+
+
+def image_shape(spacing: float) -> tuple[int, int, int]:
+    """Return the voxels of an image of `spacing` mm that covers the field of view (1 mm: 182 x 218 x 182)."""
+    x, y, z = (int(np.ceil(extent / spacing)) for extent in FIELD_OF_VIEW)
+    return x, y, z
+
+
+def block_mean(fine: np.ndarray) -> np.ndarray:
+    """Average a fine grid's array over the fine voxels of each image voxel."""
+    x, y, z = (size // OVERSAMPLING for size in fine.shape)
+    return fine.reshape(x, OVERSAMPLING, y, OVERSAMPLING, z, OVERSAMPLING).mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], spacing: float, correlation_length: float
+) -> np.ndarray:
+    """Return Gaussian noise of unit variance, float32, that changes over about `correlation_length` mm.
+
+    Drawn on a grid as coarse as its smoothness allows, which costs little at any voxel size.
+    """
+    step = max(1.0, correlation_length / spacing)
+    knots = rng.standard_normal([int(np.ceil(size / step)) + 3 for size in shape]).astype(np.float32)
+    where = [np.arange(size, dtype=np.float32) / step + 1 for size in shape]
+    for axis, positions in enumerate(where):
+        knots = _interpolate(knots, positions, axis)
+    return knots / (knots.std() + 1e-6)
+
+
+def _interpolate(knots: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
+    """Evaluate a cubic B-spline along one axis: the sum of four neighbouring knots, smooth without ringing."""
+    first = positions.astype(int)
+    t = (positions - first).reshape([-1 if a == axis else 1 for a in range(knots.ndim)])
+    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+    parts = [w * np.take(knots, first + k - 1, axis=axis, mode="clip") for k, w in enumerate(weights)]
+    return sum(parts) / 6  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=1)
+def load_template() -> Template:
+    """Read nilearn's bundled MNI152 template (ICBM 2009a; Fonov et al., NeuroImage 2011): no download.
+
+    Raises:
+        UserError: nilearn isn't installed.
+    """
+    try:
+        from nilearn import datasets
+    except ImportError as error:
+        raise UserError("The phantom needs nilearn's MNI152 template: pip install 'ser-nnunet[demo]'") from error
+    t1, grey, white = (
+        load(resolution=1)
+        for load in (
+            datasets.load_mni152_template,
+            datasets.load_mni152_gm_template,
+            datasets.load_mni152_wm_template,
+        )
+    )
+    affine = np.asarray(t1.affine)
+    g, w = (np.asarray(image.dataobj, dtype=np.float32) for image in (grey, white))
+    brain = ndimage.binary_fill_holes(np.asarray(t1.dataobj) > 0.05)
+    fluid = np.where(brain, np.clip(1 - g - w, 0, 1), 0).astype(np.float32)
+    tissues = np.stack([g, w, fluid])
+    return Template(tissues, _ventricle_distance(fluid > 0.5, affine), affine)
+
+
+def _ventricle_distance(fluid: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return the signed distance (mm) to the largest connected fluid space in the middle of the brain."""
+    inside = np.zeros(fluid.shape, bool)
+    limits = [(np.array(box) - affine[axis, 3]).astype(int) for axis, box in enumerate(_VENTRICLE_BOX)]
+    inside[tuple(slice(*limit) for limit in limits)] = True
+    labels, _ = ndimage.label(ndimage.binary_opening(fluid & inside))
+    ventricles = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    outside = ndimage.distance_transform_edt(~ventricles)
+    return (outside - ndimage.distance_transform_edt(ventricles)).astype(np.float32)
+
+
+def draw_brain(rng: np.random.Generator, spacing: float, ventricle_growth: float) -> Brain:
+    """Return a patient's own brain: the template bent by some mm, its ventricles wider, its gyri redrawn.
+
+    Args:
+        rng: source of all chance.
+        spacing: voxel size of the image in mm; the anatomy comes OVERSAMPLING times finer.
+        ventricle_growth: mm by which the ventricles' walls move outwards, as with age and atrophy.
+    """
+    template = load_template()
+    fine = spacing / OVERSAMPLING
+    shape = tuple(size * OVERSAMPLING for size in image_shape(spacing))
+    points = _template_points(rng, template, shape, fine, ventricle_growth)
+    maps = [_sample(values, points) for values in template.tissues]
+    distance = _sample(template.ventricle_distance, points, outside=60.0)
+    brain = sum(maps) > 0.5
+    # A group average blurs what differs between people. Noise before the choice of the likeliest tissue gives each
+    # patient sharp gyri of their own.
+    scores = np.stack([0.2 * smooth_noise(rng, shape, fine, 4.0) + values for values in maps])
+    tissue = np.where(brain, scores.argmax(axis=0), -1).astype(np.int8)
+    return Brain(tissue, distance, fine)
+
+
+def _template_points(
+    rng: np.random.Generator, template: Template, shape: tuple[int, ...], fine: float, growth: float
+) -> np.ndarray:
+    """Return, for every fine voxel, the template voxel it shows: `(3, X, Y, Z)`."""
+    axes = [np.arange(size, dtype=np.float32) * fine + fine / 2 for size in shape]
+    axes[0] = -axes[0]
+    scale = rng.normal(1.0, 0.02, size=3)
+    start = [corner - offset for corner, offset in zip(CORNER, template.affine[:3, 3], strict=True)]
+    centre = np.array(template.ventricle_distance.shape) / 2
+    points = np.empty((3, *shape), np.float32)
+    for axis, ticks in enumerate(axes):
+        position = (start[axis] + ticks - centre[axis]) * scale[axis] + centre[axis]
+        points[axis] = position.reshape([-1 if a == axis else 1 for a in range(3)])
+        points[axis] += 2.0 * smooth_noise(rng, shape, fine, 40.0) + 1.0 * smooth_noise(rng, shape, fine, 12.0)
+    return points - growth * _outwards(template, points)
+
+
+def _outwards(template: Template, points: np.ndarray) -> np.ndarray:
+    """Return the direction away from the ventricles at each point, fading with the distance: `(3, X, Y, Z)`."""
+    smooth = ndimage.gaussian_filter(template.ventricle_distance, 2.0)
+    fade = np.exp(-np.abs(template.ventricle_distance) / 12.0)
+    return np.stack([_sample(slope * fade, points) for slope in np.gradient(smooth)])
+
+
+def _sample(values: np.ndarray, points: np.ndarray, outside: float = 0.0) -> np.ndarray:
+    return ndimage.map_coordinates(values, points, order=1, mode="constant", cval=outside)

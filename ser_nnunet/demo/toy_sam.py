@@ -1,0 +1,129 @@
+"""A SAM of toy size with random weights: it shows that the way works and knows nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_nnunet.errors import UserError
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam
+
+PROMPT_DIM = 256
+"""Width of SAM's prompts and image embedding: the same in ViT-B, -L, -H and here."""
+
+PATCH_SIZE = 16
+"""Pixels of the image under one token, as in SAM."""
+
+
+def build_toy_sam(
+    seed: int = 0,
+    embed_dim: int = 32,
+    depth: int = 2,
+    num_heads: int = 2,
+    image_size: int = 256,
+    window_size: int = 4,
+    global_attn_indexes: tuple[int, ...] = (1,),
+) -> Sam:
+    """Build a small SAM of segment_anything's own modules with random weights, in eval mode.
+
+    It has the parts, names and shapes of the real one (prompt width 256, three masks and one, IoU head) with an image
+    encoder of about 0.4 M instead of 90 M parameters; the prompt encoder and mask decoder are of SAM's size. It carries
+    **no knowledge**: what a network learns through it, it could have learned without.
+
+    Args:
+        seed: of the weights; torch's global random state is left as it was.
+        embed_dim: width of the image encoder, a multiple of `num_heads`.
+        depth: its number of blocks.
+        num_heads: attention heads of each block.
+        image_size: side of the square it works on, in pixels; a multiple of 16. SAM's own is 1024.
+        window_size: side of the attention windows in tokens; SAM's own is 14.
+        global_attn_indexes: blocks (from 0) that attend over the whole image instead.
+
+    Returns:
+        Sam: what `segment_anything.sam_model_registry[...]()` would return.
+
+    Raises:
+        UserError: segment-anything isn't installed.
+    """
+    try:
+        import torch
+        from segment_anything.modeling import Sam
+    except ImportError as error:
+        raise UserError(
+            f"The toy SAM is built of segment_anything's modules, which could not be imported ({error}): "
+            "pip install 'ser-nnunet[sam]'"
+        ) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sam = Sam(
+            image_encoder=_image_encoder(embed_dim, depth, num_heads, image_size, window_size, global_attn_indexes),
+            prompt_encoder=_prompt_encoder(image_size),
+            mask_decoder=_mask_decoder(),
+            pixel_mean=[123.675, 116.28, 103.53],
+            pixel_std=[58.395, 57.12, 57.375],
+        )
+    return sam.eval()
+
+
+def write_toy_sam(path: str | Path, seed: int = 0) -> Path:
+    """Write a toy SAM's state dict as a .pth file, as the official checkpoints come; return its path."""
+    import torch
+
+    sam = build_toy_sam(seed)
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(sam.state_dict(), file)
+    return file
+
+
+def _image_encoder(
+    embed_dim: int, depth: int, num_heads: int, image_size: int, window_size: int, global_attn_indexes: tuple[int, ...]
+) -> ImageEncoderViT:
+    import torch
+    from segment_anything.modeling import ImageEncoderViT
+
+    encoder = ImageEncoderViT(
+        img_size=image_size,
+        patch_size=PATCH_SIZE,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        out_chans=PROMPT_DIM,
+        qkv_bias=True,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=window_size,
+        global_attn_indexes=global_attn_indexes,
+    )
+    # SAM's module starts these at zero, which would hide a mistake in reading them from a checkpoint.
+    for name, weight in encoder.named_parameters():
+        if "pos" in name:
+            torch.nn.init.normal_(weight, std=0.02)
+    return encoder
+
+
+def _prompt_encoder(image_size: int) -> PromptEncoder:
+    from segment_anything.modeling import PromptEncoder
+
+    tokens = image_size // PATCH_SIZE
+    return PromptEncoder(
+        embed_dim=PROMPT_DIM,
+        image_embedding_size=(tokens, tokens),
+        input_image_size=(image_size, image_size),
+        mask_in_chans=16,
+    )
+
+
+def _mask_decoder() -> MaskDecoder:
+    from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+
+    return MaskDecoder(
+        num_multimask_outputs=3,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=PROMPT_DIM, mlp_dim=2048, num_heads=8),
+        transformer_dim=PROMPT_DIM,
+        iou_head_depth=3,
+        iou_head_hidden_dim=256,
+    )
