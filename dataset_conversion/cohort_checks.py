@@ -1,0 +1,60 @@
+"""Checks across cases: the same voxels under two names, patients on both sides, counts of the official release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .cases import LABEL, Case, Description
+from .checks import Examination
+from .problems import Problem
+
+SAMPLE = 0.1
+"""A folder with no more than this part of the official cases can only be a sample, not a download that broke off."""
+
+
+def duplicates(examinations: Iterable[Examination]) -> Iterator[Problem]:
+    """The same image, or the same label, under two names: within a case, between cases, between train and test."""
+    seen: dict[tuple[bool, str], tuple[str, str]] = {}
+    for examination in examinations:
+        for facts in examination.facts:
+            if not facts.fingerprint:
+                continue
+            is_label = facts.role == LABEL
+            here = (examination.case, f"{Path(facts.files[0]).name}{'' if is_label else f' ({facts.role})'}")
+            case, file = seen.setdefault((is_label, facts.fingerprint), here)
+            if (case, file) != here:
+                kind = f"same {'label' if is_label else 'image'} twice"
+                yield Problem(kind, examination.case, f"{here[1]} has the same voxels as {file} of {case}")
+
+
+def patients_on_both_sides(cases: Iterable[Case]) -> Iterator[Problem]:
+    """Patients with scans in train and in test."""
+    sides: dict[str, dict[str, list[str]]] = {}
+    for case in cases:
+        sides.setdefault(case.patient, {}).setdefault(case.split, []).append(case.name)
+    for patient, split in sides.items():
+        if len(split) > 1:
+            text = f"patient {patient}: train has {', '.join(split['train'])}; test has {', '.join(split['test'])}"
+            yield Problem("patient in train and test", split["train"][0], text)
+
+
+def counts(
+    cases: Iterable[Case], description: Description, left_out: Iterable[Case], allow_partial: bool
+) -> Iterator[Problem]:
+    """Compare with the official release: what is short, what is too much.
+
+    A split that is absent altogether was left out on purpose, a handful of cases is a sample: both are only said.
+    Anything between that and the full count looks like a download that broke off, and is fatal without `allow_partial`.
+    """
+    here, out = list(cases), list(left_out)
+    total = len(here) / max(1, sum(description.counts.values()))
+    for split, official in description.counts.items():
+        found = sum(case.split == split for case in here)
+        expected = official - sum(case.split == split for case in out)
+        text = f"{split}: {found} of the official {official} cases"
+        if found > expected:
+            yield Problem("too many cases", "", text, fatal=False)
+        elif found < expected:
+            sample = total <= SAMPLE or (found == 0 and split == "test")
+            yield Problem("too few cases", "", text, fatal=not (allow_partial or sample))

@@ -1,0 +1,172 @@
+"""The way of every converter: the table of cases, all checks on all cases, then the writing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ser_nnunet.errors import UserError
+
+from .cases import Case, Description, Options, Table
+from .checks import Examination, examine
+from .cohort_checks import counts, duplicates, patients_on_both_sides
+from .folder import atomic_folder, dataset_folder_name, demand_free, raw_folder
+from .metadata import conversion_json, dataset_json, write_json
+from .parallel import available_cores, for_each
+from .problems import ConversionError, Problem
+from .registry import CONVERTERS
+from .splits import FOLDS, grouped_splits
+from .tree import Tree
+from .writing import Job, write_case
+
+
+@dataclass
+class Report:
+    """What a conversion did, or would do: `folder` is None for a dry run."""
+
+    name: str
+    description: Description
+    cases: list[Case]
+    notes: list[Problem]
+    folder: Path | None = None
+    splits: list[dict[str, list[str]]] = field(default_factory=list)
+
+
+@dataclass
+class _Checked:
+    """A data set all of whose checks were run."""
+
+    tree: Tree
+    table: Table
+    examinations: dict[str, Examination]
+    problems: list[Problem]
+
+    def notes(self) -> list[Problem]:
+        return sorted(problem for problem in self.problems if not problem.fatal)
+
+
+def convert(
+    source: str | Path,
+    dataset_id: int,
+    *,
+    dataset: str,
+    name: str | None = None,
+    channels: Sequence[str] | None = None,
+    classes: str = "shipped",
+    exclude: Sequence[str] = (),
+    dry_run: bool = False,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    processes: int | None = None,
+    raw: Path | None = None,
+) -> Report:
+    """Convert the downloaded data set below `source` into `DatasetXXX_Name` in `raw` (default: $nnUNet_raw).
+
+    First all cases are found, then all of them checked, then written into a hidden folder that is renamed at the end.
+    Nothing below `source` is changed. `dataset` is a key of `registry.CONVERTERS`; `channels` are chosen and ordered by
+    name; `exclude` names cases to leave out; `processes` defaults to all cores (a script that uses more than one needs
+    the `if __name__ == "__main__"` guard, as with nnU-Net's own functions).
+
+    Raises `ConversionError`, which lists every problem found, and `UserError` for a folder, id or name that cannot be.
+    Either way nothing was written.
+    """
+    target = raw if raw is not None else (None if dry_run else raw_folder())
+    tree = Tree(Path(source), without=_inside(target, Path(source)))
+    table = CONVERTERS[dataset].find(tree, Options(_tuple(channels), classes, frozenset(exclude)))
+    folder_name = dataset_folder_name(dataset_id, name or table.description.name)
+    remains = demand_free(target, folder_name, overwrite) if target else []
+    checked = _check(tree, table, exclude, allow_partial, processes or available_cores())
+    checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains]
+    if any(problem.fatal for problem in checked.problems):
+        raise ConversionError(checked.problems)
+    report = Report(folder_name, table.description, table.cases, checked.notes())
+    report.splits = grouped_splits([case for case in table.cases if case.split == "train"])
+    report.notes += _fold_notes(report.splits)
+    if target is not None and not dry_run:
+        options = {
+            "dataset": dataset,
+            "channels": list(table.description.channels),
+            "classes": classes,
+            "exclude": list(exclude),
+        }
+        _write(report, checked, target, processes or available_cores(), options)
+    return report
+
+
+def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+def _inside(raw: Path | None, source: Path) -> Path | None:
+    """The target, if it lies inside the source, where files already converted must not be found again."""
+    if raw is None or not raw.resolve().is_relative_to(source.resolve()):
+        return None
+    if raw.resolve() == source.resolve():
+        raise UserError(f"{source} is nnUNet_raw itself: point at the folder of the download")
+    return raw
+
+
+def _check(tree: Tree, table: Table, exclude: Sequence[str], allow_partial: bool, processes: int) -> _Checked:
+    problems = [problem for problem in table.problems if problem.case not in exclude]
+    left_out = [case for case in table.cases if case.name in exclude]
+    known = {case.name for case in table.cases} | {problem.case for problem in table.problems}
+    problems += [Problem("exclude", name, "there is no such case") for name in exclude if name not in known]
+    table.cases = [case for case in table.cases if case.name not in exclude]
+    broken = {problem.case for problem in problems if problem.kind == "duplicate case"}
+    examined = [case for case in table.cases if case.name not in broken]
+    results = for_each(partial(examine, description=table.description), examined, processes, "checking")
+    problems += [problem for result in results for problem in result.problems]
+    problems += [*duplicates(results), *patients_on_both_sides(table.cases)]
+    problems += counts(table.cases, table.description, left_out, allow_partial)
+    shortened = [_shortened(problem, tree) for problem in problems]
+    return _Checked(tree, table, {result.case: result for result in results}, shortened)
+
+
+def _shortened(problem: Problem, tree: Tree) -> Problem:
+    """Paths in messages as they are below the source: the user knows where that is."""
+    return Problem(problem.kind, problem.case, problem.text.replace(f"{tree.root}/", ""), problem.fatal)
+
+
+def _fold_notes(splits: list[dict[str, list[str]]]) -> list[Problem]:
+    if not splits:
+        text = "one patient alone cannot be split: no splits_final.json; train with `-f all`"
+        return [Problem("folds", "", text, fatal=False)]
+    if len(splits) < FOLDS:
+        text = f"{len(splits)} patients make {len(splits)} folds instead of {FOLDS}: train folds 0 to {len(splits) - 1}"
+        return [Problem("folds", "", text, fatal=False)]
+    return []
+
+
+def _write(report: Report, checked: _Checked, raw: Path, processes: int, options: dict[str, Any]) -> None:
+    _demand_room(checked, raw)
+    with atomic_folder(raw, report.name) as folder:
+        jobs = [
+            Job(case, report.description, tuple(checked.examinations[case.name].facts), folder) for case in report.cases
+        ]
+        written = for_each(write_case, jobs, processes, "writing")
+        checksums = {job.case.name: files for job, files in zip(jobs, written, strict=True)}
+        write_json(dataset_json(report.description, report.cases, report.name), folder / "dataset.json")
+        if report.splits:
+            write_json(report.splits, folder / "splits_final.json")
+        record = conversion_json(checked.tree, report.cases, checked.examinations, checksums, report.notes, options)
+        write_json(record, folder / "conversion.json")
+    report.folder = raw / report.name
+
+
+def _demand_room(checked: _Checked, raw: Path) -> None:
+    """Refuse before the first byte if the files that will be copied alone do not fit on the disk."""
+    copied = {
+        file
+        for each in checked.examinations.values()
+        for facts in each.facts
+        if not facts.changes
+        for file in facts.files
+    }
+    needed = sum(Path(file).stat().st_size for file in copied)
+    existing = next(folder for folder in (raw, *raw.resolve().parents) if folder.exists())
+    if needed > (free := shutil.disk_usage(existing).free):
+        raise UserError(f"{raw} has {free / 2**30:.1f} GiB left, the images need {needed / 2**30:.1f} GiB")

@@ -1,0 +1,120 @@
+"""MSLesSeg: brain MRI with multiple sclerosis lesions (Guarnera et al., Scientific Data 12:920, 2025).
+
+Layouts: the 2025 release (`train/P1/T1/P1_T1_FLAIR.nii.gz`, `test/P54/P54_FLAIR.nii.gz`) and the competition's of 2024
+(`test/test`, `test/test_MASK`). `T1` and `T2` name both a time point and a modality: what stands last in the name is
+the modality, so `P54_T1` is the T1-weighted image of a patient without a time point.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ser_nnunet.errors import UserError
+
+from .assembling import Found, assemble, choose_channels, find_by_name
+from .cases import LABEL, Case, Description, Options, Table
+from .problems import Problem
+from .tree import Tree, stem
+
+DESCRIPTION = Description(
+    name="MSLesSeg",
+    title="MSLesSeg: multiple sclerosis lesions in FLAIR, T1w and T2w brain MRI, several time points per patient",
+    licence="CC BY 4.0",
+    citation="Guarnera et al., MSLesSeg: baseline and benchmarking of a new multiple sclerosis lesion segmentation "
+    "dataset, Scientific Data 12:920 (2025), https://doi.org/10.1038/s41597-025-05250-y",
+    reference="https://doi.org/10.6084/m9.figshare.27919209",
+    channels={"FLAIR": "FLAIR", "T1": "T1", "T2": "T2"},
+    labels={"background": 0, "lesion": 1},
+    values={0: 0, 1: 1},
+    counts={"train": 93, "test": 22},
+)
+EXPECTED = "train/P1/T1/P1_T1_FLAIR.nii.gz and train/P1/T1/P1_T1_MASK.nii.gz"
+NAME = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?_(?P<role>FLAIR|T1|T2|MASK)", re.IGNORECASE)
+MASK_ALONE = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?(?:_MASK)?", re.IGNORECASE)
+FIRST_TEST_PATIENT = 54
+
+
+def find(tree: Tree, options: Options) -> Table:
+    """Return the table of cases; raises `UserError` if there are none."""
+    description = choose_channels(DESCRIPTION, options)
+    found, extra = find_by_name(tree, _parse)
+    if not found:
+        raise tree.nothing_found(EXPECTED)
+    volumes, problems = _clinical_volumes(tree)
+    table = assemble(tree, replace(description, case_checks=(VolumeCheck(volumes),)), found, extra)
+    table.problems += problems
+    return table
+
+
+def _parse(tree: Tree, path: Path) -> Found | None:
+    folders = tree.parts(path)
+    only_masks = any(re.fullmatch(r"test_masks?", folder, re.IGNORECASE) for folder in folders)
+    match = (MASK_ALONE if only_masks else NAME).fullmatch(stem(path))
+    if match is None:
+        return None
+    patient, time = match["patient"].upper(), (match["time"] or "").upper()
+    role = "MASK" if only_masks else match["role"].upper()
+    return Found(
+        case=f"{patient}_{time}" if time else patient,
+        role=LABEL if role == "MASK" else role,
+        patient=patient,
+        split=_split(folders, patient),
+    )
+
+
+def _split(folders: list[str], patient: str) -> str:
+    """Train or test by the nearest folder that says so, else by the release's numbering."""
+    for folder in folders:
+        if match := re.match(r"train|test", folder, re.IGNORECASE):
+            return match[0].lower()
+    return "test" if int(patient[1:]) >= FIRST_TEST_PATIENT else "train"
+
+
+@dataclass(frozen=True)
+class VolumeCheck:
+    """Compares a mask with "Lesion Volume" of clinical_data.csv, which counts the mask's voxels (1 mm3 each)."""
+
+    volumes: dict[str, float]
+
+    def __call__(self, case: Case, image: sitk.Image, label: sitk.Image) -> Iterator[Problem]:
+        """Yield a problem unless voxels or mm3 of the mask equal the table's number (or it has none)."""
+        expected = self.volumes.get(case.name, self.volumes.get(f"{case.name}_T1"))
+        if expected is None:
+            return
+        voxels = int(np.count_nonzero(sitk.GetArrayViewFromImage(label)))
+        if min(abs(voxels - expected), abs(voxels * float(np.prod(label.GetSpacing())) - expected)) > 0.5:
+            assert case.label is not None
+            text = f"{case.label.path.name} has {voxels} lesion voxels, clinical_data.csv says {expected:g}"
+            yield Problem("mask volume", case.name, text)
+
+
+def _clinical_volumes(tree: Tree) -> tuple[dict[str, float], list[Problem]]:
+    """Read case -> lesion volume; the table uses `;`, decimal commas and may end its lines with another `;`."""
+    tables = tree.named("clinical_data.csv")
+    if not tables:
+        note = Problem(
+            "mask volume", "", "clinical_data.csv is not there: masks were not compared with it", fatal=False
+        )
+        return {}, [note]
+    with tables[0].open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter=";", restkey="rest"))
+    try:
+        volumes = {
+            f"{row['Patient'].strip()}_{row['Timepoint'].strip()}".upper(): float(
+                row["Lesion Volume"].replace(",", ".")
+            )
+            for row in rows
+            if (row.get("Lesion Volume") or "").strip()
+        }
+    except (KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{tree.short(tables[0])}: expected columns Patient, Timepoint, Lesion Volume separated by ';' ({error!r})"
+        ) from None
+    return volumes, []

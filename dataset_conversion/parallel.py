@@ -1,0 +1,49 @@
+"""One task per case, on all cores, with a progress bar; a worker holds one case at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+import SimpleITK as sitk
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def for_each(task: Callable[[Item], Result], items: Sequence[Item], processes: int, label: str) -> list[Result]:
+    """Return `task(item)` for each item, in their order; the first exception ends it, after running tasks are done.
+
+    With one process everything happens in the caller's. More are spawned, not forked: SimpleITK's threads do not
+    survive a fork.
+    """
+    if min(processes, len(items)) <= 1:
+        return [task(item) for item in tqdm(items, desc=label, unit="case")]
+    results: dict[int, Result] = {}
+    pool = ProcessPoolExecutor(
+        min(processes, len(items)), multiprocessing.get_context("spawn"), initializer=_prepare_worker
+    )
+    try:
+        futures = {pool.submit(task, item): index for index, item in enumerate(items)}
+        for future in tqdm(as_completed(futures), total=len(items), desc=label, unit="case"):
+            results[futures[future]] = future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return [results[index] for index in range(len(items))]
+
+
+def _prepare_worker() -> None:
+    """Leave Ctrl-C to the parent, which cleans up, and the cores to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -1,0 +1,131 @@
+"""Bring a volume into the form in which it is written, and say what had to be changed for that.
+
+Checking and writing both go through here, so that what was checked is what is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+
+from .cases import Case, Description, Volume
+from .geometry import TOLERANCE_MM, Grid, difference, distance_mm, onto
+from .problems import Problem
+from .reading import read
+
+ROUNDING = 1e-3
+"""A label this close to a whole number is rounded; beyond, it is no label."""
+
+
+@dataclass
+class Prepared:
+    """A volume as it will be written, what was changed for that, and what is wrong with it."""
+
+    image: sitk.Image
+    changes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    counts: dict[int, int] = field(default_factory=dict)
+    """For a label: voxels of each value in the source."""
+
+
+def prepare_image(case: Case, role: str, grid: Grid | None) -> Prepared:
+    """Read one channel and bring it onto the first channel's grid (`None` for the first); raises `ReadingError`."""
+    volume = case.images[role]
+    image = read(volume)
+    prepared = Prepared(image, _repacked(volume))
+    if grid is not None:
+        _place(prepared, grid, case, volume)
+    return prepared
+
+
+def prepare_label(case: Case, description: Description, grid: Grid) -> Prepared:
+    """Read the label and bring it onto the image's grid, as uint8 with the values to write; raises `ReadingError`."""
+    assert case.label is not None
+    image = read(case.label)
+    prepared = Prepared(image, _repacked(case.label))
+    if (
+        case.label.borrows_header
+        and Grid.of(image).size == grid.size
+        and distance_mm(Grid.of(image), grid) > TOLERANCE_MM
+    ):
+        prepared.changes.append(f"wrong header replaced by the image's: {difference(Grid.of(image), grid)}")
+        grid.impose(image := sitk.Image(image))
+        prepared.image = image
+    _place(prepared, grid, case, case.label)
+    _map_values(prepared, case, description)
+    return prepared
+
+
+def _repacked(volume: Volume) -> list[str]:
+    if volume.path.is_dir():
+        return ["DICOM series read with its geometry"]
+    if volume.component is not None and (volume.components or 1) > 1:
+        return [f"channel {volume.component} of a 4D file"]
+    name = volume.path.name.lower()
+    return [] if name.endswith(".nii.gz") else [f"repacked from {volume.path.suffix.lower()}"]
+
+
+def _place(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
+    prepared.image, change = onto(prepared.image, grid)
+    prepared.changes += [change] if change else []
+    found = Grid.of(prepared.image)
+    if distance_mm(found, grid) > TOLERANCE_MM:
+        text = f"{volume.path.name} against {next(iter(case.images.values())).path.name}: {difference(found, grid)}"
+        prepared.problems.append(Problem("geometry", case.name, text))
+
+
+def _map_values(prepared: Prepared, case: Case, description: Description) -> None:
+    """Turn the label's numbers into the values to write; note every number that cannot be."""
+    assert case.label is not None
+    name, array = case.label.path.name, sitk.GetArrayViewFromImage(prepared.image)
+    whole, problem = _whole_numbers(array, prepared)
+    if problem:
+        prepared.problems.append(Problem("non-integer label", case.name, f"{name}: {problem}"))
+        return
+    values, counts = np.unique(whole, return_counts=True)
+    prepared.counts = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+    target = {value: _target(value, description) for value in prepared.counts}
+    if unknown := {value: prepared.counts[value] for value, new in target.items() if new is None}:
+        found = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
+        text = f"{name} holds {found}; declared are {sorted(description.values)}"
+        prepared.problems.append(Problem("label value", case.name, text))
+        return
+    if merged := {value: new for value, new in target.items() if new != value}:
+        said = ", ".join(f"{value} -> {new} ({prepared.counts[value]} voxels)" for value, new in merged.items())
+        prepared.changes.append(f"values merged: {said}")
+    written = np.zeros(array.shape, np.uint8)
+    for value, new in target.items():
+        if new:
+            written[whole == value] = new
+    _replace_voxels(prepared, written, array.dtype)
+
+
+def _target(value: int, description: Description) -> int | None:
+    if description.positive_is_foreground and value > 0:
+        return 1
+    return description.values.get(value)
+
+
+def _whole_numbers(array: np.ndarray, prepared: Prepared) -> tuple[np.ndarray, str]:
+    if not np.issubdtype(array.dtype, np.floating):
+        return array, ""
+    if not np.isfinite(array).all():
+        return array, f"{int((~np.isfinite(array)).sum())} voxels are NaN or Inf"
+    rounded = np.rint(array)
+    off = np.abs(array - rounded)
+    if (worst := float(off.max(initial=0))) > ROUNDING:
+        value = float(array.flat[int(off.argmax())])
+        return array, f"{int((off > ROUNDING).sum())} voxels are no whole numbers, such as {value:.6g}"
+    if worst > 0:
+        prepared.changes.append(f"values rounded (by at most {worst:.1g})")
+    return rounded, ""
+
+
+def _replace_voxels(prepared: Prepared, array: np.ndarray, was: np.dtype) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(prepared.image)
+    prepared.image = image
+    if was != np.uint8:
+        prepared.changes.append(f"{was} stored as uint8")

@@ -1,0 +1,113 @@
+"""Read one volume of the source, whatever it is stored as, and take fingerprints of files and voxels."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import dicom
+from .cases import Volume
+
+
+class ReadingError(Exception):
+    """A volume that cannot be read: `kind` is the problem's kind, the message says why."""
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        """Remember the kind of problem."""
+        super().__init__(message)
+        self.kind = kind
+
+
+def read(volume: Volume) -> sitk.Image:
+    """Read a volume as a 3D scalar image with its own geometry; raises `ReadingError`."""
+    if volume.path.is_dir():
+        return _read_series(volume.path)
+    image = _read_file(volume.path)
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ReadingError(f"{image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1", "components")
+    if volume.component is not None:
+        return _component(image, volume.component, volume.components)
+    return _without_fourth_axis(image)
+
+
+def source_files(volume: Volume) -> list[Path]:
+    """All files that a volume is read from: one, a `.mhd` and its `.raw`, or the slices of a series."""
+    if volume.path.is_dir():
+        return dicom.slices(dicom.the_series(volume.path))
+    return [volume.path, *_raw_beside(volume.path)]
+
+
+def checksum(files: list[Path]) -> str:
+    """SHA-256 of a file, or of several one after the other."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(array: np.ndarray) -> str:
+    """Hash of the decoded voxels (as float32) and the shape: independent of packing, header and number type."""
+    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array, dtype=np.float32).data)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _decode(path: Path, modified_ns: int) -> sitk.Image:
+    """Decode a file; the last one is kept, because the channels of a 4D file are asked for one after the other."""
+    return sitk.ReadImage(str(path))
+
+
+def _read_file(path: Path) -> sitk.Image:
+    absent = [raw.name for raw in _raw_beside(path) if not raw.is_file()]
+    if absent:
+        raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")
+    try:
+        return _decode(path, path.stat().st_mtime_ns)
+    except RuntimeError as error:
+        raise ReadingError(_last_line(error)) from None
+
+
+def _read_series(folder: Path) -> sitk.Image:
+    try:
+        return dicom.read_series(folder)
+    except dicom.SeriesError as error:
+        raise ReadingError(str(error), "series") from None
+    except RuntimeError as error:
+        raise ReadingError(_last_line(error)) from None
+
+
+def _component(image: sitk.Image, index: int, expected: int | None) -> sitk.Image:
+    if image.GetDimension() == 3 and expected == 1:
+        return image
+    found = image.GetSize()[3] if image.GetDimension() == 4 else 1
+    if found != expected:
+        raise ReadingError(f"{found} channels along the fourth axis, expected {expected}", "components")
+    return image[:, :, :, index]
+
+
+def _without_fourth_axis(image: sitk.Image) -> sitk.Image:
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        return image[:, :, :, 0]
+    if image.GetDimension() != 3:
+        raise ReadingError(f"{image.GetDimension()} axes of size {image.GetSize()}, expected 3", "components")
+    return image
+
+
+def _raw_beside(path: Path) -> list[Path]:
+    if path.suffix.lower() != ".mhd":
+        return []
+    header = path.read_text(errors="replace").splitlines()
+    names = [line.split("=", 1)[1].strip() for line in header if line.startswith("ElementDataFile")]
+    return [path.with_name(name) for name in names if name not in ("LOCAL", "LIST")]
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

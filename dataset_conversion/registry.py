@@ -1,0 +1,26 @@
+"""The converters by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import msd, mslesseg
+from .cases import Options, Table
+from .tree import Tree
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A data set that can be converted."""
+
+    find: Callable[[Tree, Options], Table]
+    help: str
+    has_classes: bool = False
+    """Whether it offers a choice of classes (`--classes`)."""
+
+
+CONVERTERS = {
+    "mslesseg": Converter(mslesseg.find, "MSLesSeg: brain MRI, multiple sclerosis lesions (2025 and 2024 layouts)"),
+    "msd": Converter(msd.find, "a TaskXX_Name folder of the Medical Segmentation Decathlon", has_classes=True),
+}

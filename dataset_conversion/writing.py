@@ -1,0 +1,64 @@
+"""Write one case into nnU-Net's folders: copy what is right already, write the rest."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from .cases import LABEL, Case, Description
+from .checks import Facts
+from .geometry import Grid
+from .preparing import prepare_image, prepare_label
+from .reading import checksum
+
+FILE_ENDING = ".nii.gz"
+FOLDERS = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case that passed all checks, with what they found out, and the folder to write into."""
+
+    case: Case
+    description: Description
+    facts: tuple[Facts, ...]
+    folder: Path
+
+
+def target_of(case: Case, role: str) -> str:
+    """Path below the data set's folder for one volume of a case."""
+    images, labels = FOLDERS[case.split]
+    if role == LABEL:
+        return f"{labels}/{case.name}{FILE_ENDING}"
+    return f"{images}/{case.name}_{list(case.images).index(role):04d}{FILE_ENDING}"
+
+
+def write_case(job: Job) -> dict[str, str]:
+    """Write all volumes of a case; return the SHA-256 of every file written, by its path below the folder."""
+    written = {}
+    grid: Grid | None = None
+    for facts in sorted(job.facts, key=lambda facts: list(job.case.volumes()).index(facts.role)):
+        name = target_of(job.case, facts.role)
+        target = job.folder / name
+        target.parent.mkdir(exist_ok=True)
+        if facts.changes:
+            grid = grid or _first_grid(job.case)
+            sitk.WriteImage(_prepared(job, facts.role, grid), str(target), useCompression=True)
+        else:
+            shutil.copyfile(job.case.volumes()[facts.role].path, target)
+        written[name] = facts.sha256 if not facts.changes else checksum([target])
+    return written
+
+
+def _first_grid(case: Case) -> Grid:
+    return Grid.of(prepare_image(case, next(iter(case.images)), None).image)
+
+
+def _prepared(job: Job, role: str, grid: Grid) -> sitk.Image:
+    if role == LABEL:
+        return prepare_label(job.case, job.description, grid).image
+    is_first = role == next(iter(job.case.images))
+    return prepare_image(job.case, role, None if is_first else grid).image
