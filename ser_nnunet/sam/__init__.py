@@ -1,1 +1,6 @@
 """What only training sees: SAM's checkpoint and its guidance."""
+
+from ser_nnunet.sam.checkpoint import CheckpointError, load_sam
+from ser_nnunet.sam.guide import SAMGuide
+
+__all__ = ["CheckpointError", "SAMGuide", "load_sam"]

@@ -1,0 +1,161 @@
+"""SERNet: prompt learner and aggregator, the network that is trained, saved and deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ser_nnunet.network.aggregator import AGGREGATORS
+from ser_nnunet.network.hardnet import CONFIGS, HarDNet, HarDNetConfig
+from ser_nnunet.network.layers import Stride, Style, crop, pad_to_multiple
+from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named variant of SERNet.
+
+    Attributes:
+        hardnet: the encoder's sizes.
+        prompt_level: index of the encoder's feature map on whose grid the prompt lies.
+        resolutions: feature maps that are used at most; small patches use fewer.
+        norm, act: normalisation and activation of the encoder.
+        separable: depthwise separable decoder.
+        aggregator: `linear` (the paper's) or `detail`.
+    """
+
+    hardnet: HarDNetConfig
+    prompt_level: int
+    resolutions: int
+    norm: str
+    act: str
+    separable: bool
+    aggregator: str
+
+
+PRESETS = {
+    # The paper's network. HarDNet-85's last stage (stride 32) feeds nothing in the reference and is left out.
+    "paper": Preset(CONFIGS["85"], 1, 4, "batch", "relu6", separable=False, aggregator="linear"),
+    # Ours: a twentieth of nnU-Net's parameters. Instance normalisation, because nnU-Net's small batches and its
+    # patches of one slice suit it better than batch statistics.
+    "light": Preset(
+        HarDNetConfig(
+            stem=(24, 48),
+            growth=(16, 20, 40),
+            multiplier=1.6,
+            layers=(4, 8, 8),
+            widths=(96, 192, 320),
+            downsample=(True, True, False),
+            depthwise=True,
+            full_resolution_stem=True,
+        ),
+        prompt_level=2,
+        resolutions=5,
+        norm="instance",
+        act="leaky_relu",
+        separable=True,
+        aggregator="detail",
+    ),
+}
+SMALLEST_GRID = 2  # voxels along each axis at the coarsest stride: instance normalisation needs more than one voxel
+
+
+class SERNet(nn.Module):
+    """Prompt learner plus aggregator; the arguments are JSON values, so that nnU-Net's plans can name this class.
+
+    Args:
+        input_channels: image channels C.
+        num_classes: logits K (nnU-Net's segmentation heads).
+        patch_size: the plan's patch; its length is the dimension (2 or 3) and its edges limit the network's depth.
+        strides: the plan's strides, first entry 1; only their anisotropy is used (an axis that nnU-Net doesn't halve
+            at a step, this network doesn't halve either). Missing entries are 2.
+        num_prompts: P, the number of foreground classes or regions; K - 1 by default.
+        preset: `light` (default) or `paper`.
+        deep_supervision: nnU-Net passes it; it must be false.
+
+    Shape:
+        input `(B, C, *size)`, any size (not only the plan's, nor multiples of the strides);
+        output in eval mode: logits `(B, K, *size)`; in training: `(logits, prompt)` with the prompt in (-1, 1) and of
+        shape `(B, P, 256, *ceil(size / 4))`.
+
+    Set `detach_prompt` to train the aggregator without touching the prompt learner (the guided phase).
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        num_classes: int,
+        patch_size: Sequence[int],
+        strides: Sequence[Stride] = (),
+        num_prompts: int | None = None,
+        preset: str = "light",
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        if deep_supervision:
+            raise NotImplementedError(
+                "SERNet has no deep supervision: leave enable_deep_supervision False in trainers of your own"
+            )
+        if preset not in PRESETS:
+            raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
+        chosen = PRESETS[preset]
+        self.num_prompts = num_prompts or max(num_classes - 1, 1)
+        self.detach_prompt = False
+        style = Style(len(patch_size), chosen.norm, chosen.act)
+        halvings = [tuple(stride) for stride in strides[1:]]
+        encoder = HarDNet(
+            chosen.hardnet,
+            input_channels,
+            style=style,
+            strides=halvings,
+            resolutions=_resolutions(chosen, patch_size, halvings),
+        )
+        self.prompt_learner = PromptLearner(encoder, self.num_prompts, chosen.prompt_level, chosen.separable)
+        self.aggregator = AGGREGATORS[chosen.aggregator](
+            self.num_prompts * PROMPT_CHANNELS,
+            num_classes,
+            self.prompt_learner.prompt_stride,
+            encoder.feature_info[0]["channels"],
+            style,
+        )
+
+    def forward(self, patch: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
+        prompt, detail = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
+        if self.detach_prompt:
+            logits = self.aggregator(prompt.detach(), detail.detach())
+        else:
+            logits = self.aggregator(prompt, detail)
+        logits = crop(logits, patch.shape[2:])
+        return (logits, prompt.unflatten(1, (self.num_prompts, PROMPT_CHANNELS))) if self.training else logits
+
+
+def _resolutions(preset: Preset, patch_size: Sequence[int], halvings: list[tuple[int, ...]]) -> int:
+    """Return how many feature maps fit the patch: the coarsest one keeps at least two voxels along each axis."""
+    first_is_full = preset.hardnet.full_resolution_stem
+    count, grid = int(first_is_full), list(patch_size)
+    for step in range(preset.resolutions - count):
+        stride = halvings[step] if step < len(halvings) else (2,) * len(grid)
+        grid = [-(-edge // by) for edge, by in zip(grid, stride, strict=True)]
+        if min(grid) < SMALLEST_GRID and count > preset.prompt_level:
+            break
+        count += 1
+    return count
+
+
+def architecture(patch_size: Sequence[int], strides: Sequence[Stride], num_prompts: int, preset: str) -> dict[str, Any]:
+    """Return the `architecture` entry of an nnU-Net plan whose network is a SERNet of these sizes."""
+    return {
+        "network_class_name": f"{SERNet.__module__}.{SERNet.__qualname__}",
+        "arch_kwargs": {
+            "patch_size": [int(edge) for edge in patch_size],
+            "strides": [[int(step) for step in stride] for stride in strides],
+            "num_prompts": int(num_prompts),
+            "preset": preset,
+        },
+        "_kw_requires_import": [],
+    }

@@ -1,0 +1,133 @@
+"""From any SAM-architecture checkpoint to a frozen model, its sizes read from the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.sam.architecture import SamArchitecture, Weights, build, read_architecture, resample
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+OFFICIAL_NAME = re.compile(r"sam_vit_[bhl]_([0-9a-f]{6})\.pth")  # the six digits begin the file's SHA-256
+WHERE_TO_GET_IT = (
+    "SAM's checkpoints: https://github.com/facebookresearch/segment-anything#model-checkpoints "
+    "(ViT-B is sam_vit_b_01ec64.pth, 375 MB); MedSAM's: https://github.com/bowang-lab/MedSAM"
+)
+
+
+class CheckpointError(UserError):
+    """A SAM checkpoint that can't be used, and what to do about it."""
+
+
+def load_sam(path: str | Path, image_size: int | None = None) -> Sam:
+    """Load a SAM for guidance: every size from the weights, frozen (no gradients, eval mode), on the CPU.
+
+    Args:
+        path: a state dict as `segment_anything` or MedSAM publish it, or one under the key `model` or `state_dict`.
+        image_size: edge in pixels at which SAM shall see images; the checkpoint's own (1024) by default. Smaller is
+            faster: position embeddings are interpolated.
+
+    Raises:
+        CheckpointError: missing, truncated or foreign file, a download that doesn't match its name, a bad image size,
+            or segment-anything isn't installed.
+    """
+    weights, architecture = load_weights(path)
+    if image_size is not None:
+        _check_image_size(architecture, image_size)
+        weights, architecture = resample(weights, architecture, image_size)
+    try:
+        sam = build(architecture)
+    except ImportError as error:
+        raise CheckpointError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
+    _fill(sam, weights, Path(path))
+    return freeze(sam)
+
+
+def load_weights(path: str | Path) -> tuple[Weights, SamArchitecture]:
+    """Read a checkpoint's state dict and sizes without building the model (errors as `load_sam`)."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise CheckpointError(f"SAM checkpoint {file}: no such file. {WHERE_TO_GET_IT}")
+    _check_digest(file)
+    weights = _state_dict(file)
+    try:
+        return weights, read_architecture(weights)
+    except KeyError as error:
+        raise CheckpointError(
+            f"{file} is no checkpoint of SAM's architecture: tensor {error} expected, {_glimpse(weights)} found "
+            f"(SAM 2 and distilled or adapter variants differ). {WHERE_TO_GET_IT}"
+        ) from error
+
+
+def freeze(sam: Sam) -> Sam:
+    """Switch off the gradients of all parameters and set eval mode; return the same model."""
+    for parameter in sam.parameters():
+        parameter.requires_grad_(False)
+    return sam.eval()
+
+
+def _check_digest(file: Path) -> None:
+    """Refuse an official file name over other bytes: a broken download would train on noise."""
+    match = OFFICIAL_NAME.fullmatch(file.name)
+    if match is None:
+        return
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    if not digest.hexdigest().startswith(match[1]):
+        raise CheckpointError(
+            f"{file} isn't the official file: its SHA-256 begins with {digest.hexdigest()[:6]}, {match[1]} expected "
+            f"({file.stat().st_size / 1e6:.0f} MB). Download it again, or rename it if it is a checkpoint of your own"
+        )
+
+
+def _state_dict(file: Path) -> Weights:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{file} can't be read as a PyTorch checkpoint ({file.stat().st_size / 1e6:.1f} MB; truncated download? "
+            f"pickled code?): {reason}. {WHERE_TO_GET_IT}"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file}: a state dict expected, a {type(content).__name__} found. {WHERE_TO_GET_IT}")
+    return {str(key).removeprefix("module."): value for key, value in content.items() if torch.is_tensor(value)}
+
+
+def _glimpse(weights: Weights) -> str:
+    names = list(weights)[:3]
+    return f"{len(weights)} tensors ({', '.join(names)}, ...)" if names else "no tensors"
+
+
+def _check_image_size(architecture: SamArchitecture, image_size: int) -> None:
+    if image_size < architecture.patch_size or image_size % architecture.patch_size:
+        raise CheckpointError(
+            f"SAM's image size must be a multiple of its patch size {architecture.patch_size}, {image_size} given"
+        )
+
+
+def _fill(sam: Sam, weights: Weights, file: Path) -> None:
+    own = sam.state_dict()
+    problems = [f"missing {key}" for key in own if key not in weights]
+    problems += [f"unknown {key}" for key in weights if key not in own]
+    problems += [
+        f"{key}: shape {tuple(value.shape)} expected, {tuple(weights[key].shape)} found"
+        for key, value in own.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    if problems:
+        listed = "\n  ".join(problems[:8]) + ("\n  ..." if len(problems) > 8 else "")
+        raise CheckpointError(f"{file} doesn't fit SAM's architecture:\n  {listed}")
+    sam.load_state_dict(weights)

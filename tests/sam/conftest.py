@@ -1,0 +1,20 @@
+"""Toy SAMs of segment_anything's own modules."""
+
+import pytest
+import torch
+
+from ser_nnunet.demo.toy_sam import build_toy_sam
+
+
+@pytest.fixture(scope="session")
+def toy_sam():
+    """A SAM of toy size whose random prompt and position embeddings are large enough to matter."""
+    return build_toy_sam(seed=3, image_size=128)
+
+
+@pytest.fixture
+def toy_checkpoint(toy_sam, tmp_path):
+    """The toy SAM saved as official checkpoints are: a bare state dict."""
+    path = tmp_path / "toy.pth"
+    torch.save(toy_sam.state_dict(), path)
+    return path
