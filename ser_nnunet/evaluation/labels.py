@@ -1,0 +1,83 @@
+"""The classes of a data set, read from nnU-Net's dataset.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from ser_nnunet.errors import UserError
+
+LabelOrRegion = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What dataset.json says about segmentations.
+
+    Attributes:
+        classes: class name -> label value, or the label values of a region; in nnU-Net's order, no background.
+        ignore: the label value of reference voxels that are not evaluated, or None.
+        values: every label value that may occur.
+        file_ending: for example `.nii.gz`.
+        content: dataset.json itself, from which nnU-Net chooses its reader.
+    """
+
+    classes: dict[str, LabelOrRegion]
+    ignore: int | None
+    values: frozenset[int]
+    file_ending: str
+    content: dict[str, Any]
+
+
+def find_dataset_json(reference: Path, prediction: Path, given: Path | None = None) -> Path:
+    """Return dataset.json: the given one, or that of the prediction folder, the reference folder or its parent.
+
+    nnUNetv2_predict leaves a copy in the prediction folder; nnUNet_raw has it beside labelsTr.
+    """
+    if given is not None:
+        places = [given / "dataset.json" if given.is_dir() else given]
+    else:
+        folders = [prediction, prediction.parent, reference, reference.parent]
+        places = [folder / "dataset.json" for folder in folders]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = "\n".join(f"  {place}" for place in places)
+    raise UserError(
+        f"no dataset.json, which names the classes; looked for\n{looked}\nSay where it is: --dataset-json FILE"
+    )
+
+
+def read_labels(dataset_json: Path) -> Labels:
+    """Read the classes, exactly as nnU-Net's own evaluation would evaluate them (regions if there are any).
+
+    Raises:
+        UserError: the file isn't an nnU-Net v2 dataset.json.
+    """
+    try:
+        content = json.loads(dataset_json.read_text(encoding="utf-8"))
+        named, file_ending = content["labels"], content["file_ending"]
+        manager = LabelManager(named, content.get("regions_class_order"))
+        found = manager.foreground_regions if manager.has_regions else manager.foreground_labels
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
+        raise UserError(
+            f"{dataset_json} is no nnU-Net v2 dataset.json with 'labels' (name: value) and 'file_ending'"
+            f" ({type(error).__name__}: {error}). `ser-nnunet convert` writes one; the Medical Segmentation Decathlon's"
+            " own dataset.json has another form."
+        ) from error
+    wanted = [_plain(value) for value in found]
+    classes = {name: _plain(value) for name, value in named.items() if _plain(value) in wanted and name != "ignore"}
+    ignore = manager.ignore_label
+    values = frozenset({0, *map(int, manager.all_labels), *([] if ignore is None else [int(ignore)])})
+    return Labels(classes, ignore, values, file_ending, content)
+
+
+def _plain(value: Any) -> LabelOrRegion:
+    """Return 3 for 3 or [3], and (1, 2) for [1, 2]."""
+    if not isinstance(value, list | tuple):
+        return int(value)
+    return int(value[0]) if len(value) == 1 else tuple(int(each) for each in value)

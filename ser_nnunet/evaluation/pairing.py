@@ -1,0 +1,170 @@
+"""Which prediction belongs to which reference, and whether both lie on the same grid; all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ser_nnunet.errors import UserError
+
+SHOWN = 40  # problems printed in full; beyond that a count, so that the first ones stay on the screen
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case's files: the reference, a prediction per method, and the first image channel if images are known."""
+
+    name: str
+    reference: Path
+    predictions: Mapping[str, Path]
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A file's grid: voxels and mm per axis, mm of the first voxel, direction cosines; all in x, y, z order."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    def difference(self, other: Geometry) -> str:
+        """Return what differs beyond rounding, or an empty string.
+
+        Tools round headers: origins may be off by 1 % of a voxel, spacings and directions by 1e-3.
+        """
+        if self.size != other.size:
+            return f"{_numbers(other.size)} voxels instead of {_numbers(self.size)}"
+        if not _close(self.spacing, other.spacing, 1e-3 * min(self.spacing)):
+            return f"spacing {_numbers(other.spacing)} mm instead of {_numbers(self.spacing)} mm"
+        if not _close(self.origin, other.origin, 1e-2 * min(self.spacing)):
+            return f"origin {_numbers(other.origin)} instead of {_numbers(self.origin)} mm"
+        if not _close(self.direction, other.direction, 1e-3):
+            return f"direction {_numbers(other.direction)} instead of {_numbers(self.direction)}"
+        return ""
+
+
+def pair_cases(
+    reference: Path,
+    predictions: Mapping[str, Path],
+    file_ending: str,
+    *,
+    images: Path | None = None,
+    only: Sequence[str] | None = None,
+    chill: bool = False,
+) -> list[Case]:
+    """Pair the files of the folders by name.
+
+    Args:
+        reference: folder of reference segmentations, `<case><file_ending>`.
+        predictions: method name -> folder of predictions, named alike.
+        file_ending: for example `.nii.gz`.
+        images: folder of `<case>_0000<file_ending>`, or None.
+        only: evaluate these cases and no others.
+        chill: nnU-Net's word: evaluate the cases that every method has predicted, instead of insisting on all.
+
+    Raises:
+        UserError: naming all missing and extra predictions, and missing images.
+    """
+    for folder in [reference, *predictions.values(), *([images] if images else [])]:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder")
+    references = _case_files(reference, file_ending)
+    predicted = {method: _case_files(folder, file_ending) for method, folder in predictions.items()}
+    wanted = sorted(set(only)) if only is not None else sorted(references)
+    if chill:
+        wanted = [name for name in wanted if all(name in files for files in predicted.values())]
+    problems = [f"{name}: no reference {reference / (name + file_ending)}" for name in wanted if name not in references]
+    for method, files in predicted.items():
+        folder = predictions[method]
+        problems += [
+            f"{name}: missing prediction {folder / (name + file_ending)}" for name in wanted if name not in files
+        ]
+        extra = sorted(set(files) - set(references)) if only is None else []
+        problems += [f"{name}: extra prediction {files[name]} without a reference in {reference}" for name in extra]
+    image_files = {name: images / f"{name}_0000{file_ending}" for name in wanted} if images else {}
+    problems += [f"{name}: no image {file}" for name, file in image_files.items() if not file.is_file()]
+    if not wanted:
+        problems.append(
+            f"no case at all: {reference} and {', '.join(map(str, predictions.values()))} share no *{file_ending}"
+        )
+    fail_on(problems, "references and predictions don't fit together", "(--chill evaluates those that are there)")
+    return [
+        Case(name, references[name], {m: files[name] for m, files in predicted.items()}, image_files.get(name))
+        for name in wanted
+    ]
+
+
+def check_geometry(cases: Sequence[Case]) -> dict[str, int]:
+    """Compare the headers of every pair, without reading voxels; return the number of voxels of each case.
+
+    Raises:
+        UserError: naming every unreadable file and every difference.
+    """
+    with ThreadPoolExecutor(8) as pool:  # waits for the disk, not for the processor
+        results = list(pool.map(_compare_headers, cases))
+    fail_on(
+        [problem for problems, _ in results for problem in problems],
+        "references and predictions don't lie on the same grid",
+        "Predict again from the images that belong to the references, or bring both onto one grid.",
+    )
+    return {case.name: voxels for case, (_, voxels) in zip(cases, results, strict=True)}
+
+
+def fail_on(problems: Sequence[str], what: str, advice: str) -> None:
+    """Raise one `UserError` that lists all problems, if there are any."""
+    if problems:
+        more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        lines = [f"  {problem}" for problem in problems[:SHOWN]]
+        raise UserError("\n".join([f"{what} ({len(problems)} problems):", *lines, *more, advice]))
+
+
+def _case_files(folder: Path, file_ending: str) -> dict[str, Path]:
+    files = (file for file in folder.iterdir() if file.name.endswith(file_ending) and not file.name.startswith("."))
+    return {file.name[: -len(file_ending)]: file for file in files}
+
+
+def _compare_headers(case: Case) -> tuple[list[str], int]:
+    problems = []
+    try:
+        reference = read_geometry(case.reference)
+    except RuntimeError as error:
+        return [f"{case.name}: {case.reference} cannot be read ({_reason(error)})"], 0
+    for file in case.predictions.values():
+        try:
+            difference = reference.difference(read_geometry(file))
+        except RuntimeError as error:
+            problems.append(f"{case.name}: {file} cannot be read ({_reason(error)})")
+            continue
+        if difference:
+            problems.append(f"{case.name}: {file} has {difference} of {case.reference}")
+    voxels = 1
+    for size in reference.size:
+        voxels *= size
+    return problems, voxels
+
+
+def read_geometry(file: Path) -> Geometry:
+    """Read a header (RuntimeError if SimpleITK can't)."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    reader.ReadImageInformation()
+    return Geometry(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+
+
+def _close(one: Sequence[float], other: Sequence[float], tolerance: float) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.6g}" for value in values)
+
+
+def _reason(error: Exception) -> str:
+    """The last line of ITK's message, which says what is wrong; the lines before say where in ITK."""
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,136 @@
+"""An evaluation's result: its tables, and the files that hold them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_nnunet.errors import UserError
+
+from .definitions import Metric, metrics_of
+from .settings import Settings
+
+KEYS = ["method", "case", "class"]
+RESULT_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        cases: one row per method, case and class (`KEYS`), then one column per metric; NaN where undefined.
+        lesions: one row per lesion; empty if lesions weren't asked for.
+        summary: one row per method, class and metric: n, mean, SD, median, quartiles, interval.
+        comparison: one row per other method, class and metric: paired test against the first method.
+        settings: the choices.
+        about: folders, methods, classes, versions, rules; everything else a reader of the numbers must know.
+    """
+
+    cases: pd.DataFrame
+    lesions: pd.DataFrame
+    summary: pd.DataFrame
+    comparison: pd.DataFrame
+    settings: Settings
+    about: dict[str, Any]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics of `cases`, in their order."""
+        return [metric for metric in metrics_of(self.settings) if metric.name in self.cases]
+
+    @property
+    def methods(self) -> list[str]:
+        """The evaluated method first, then those it is compared with."""
+        return list(self.about["methods"])
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in dataset.json's order."""
+        return list(self.about["classes"])
+
+    def values(self, metric: str, class_name: str, method: str | None = None) -> pd.Series:
+        """Return a metric of every case, the case's name as index; the first method unless one is named."""
+        rows = self.cases[(self.cases["class"] == class_name) & (self.cases["method"] == (method or self.methods[0]))]
+        return rows.set_index("case")[metric]
+
+    def value(self, metric: str, case: str, class_name: str, method: str | None = None) -> float:
+        """Return one metric of one case."""
+        return float(self.values(metric, class_name, method).loc[case])
+
+    def mean(self, metric: str, class_name: str | None = None, method: str | None = None) -> float:
+        """Return a class's mean over the cases where it is defined; without a class, the mean of the classes' means."""
+        names = self.classes if class_name is None else [class_name]
+        return float(pd.Series([self.values(metric, name, method).mean() for name in names]).mean())
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the tables as CSV and everything as JSON; all files or, if one fails, none.
+
+        Returns:
+            metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (the last three if there is
+            something in them) and evaluation.json.
+        """
+        long = self.cases.melt(id_vars=KEYS, var_name="metric", value_name="value")
+        tables = {"metrics_wide.csv": self.cases, "metrics_long.csv": long, "lesions.csv": self.lesions}
+        tables |= {"summary.csv": self.summary, "comparison.csv": self.comparison}
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        with tempfile.TemporaryDirectory(prefix=".writing_", dir=folder) as temporary:
+            for name, table in tables.items():
+                if len(table):
+                    table.to_csv(Path(temporary) / name, index=False)
+                    written.append(name)
+            (Path(temporary) / RESULT_FILE).write_text(json.dumps(self._as_json(), indent=1), encoding="utf-8")
+            for name in [*written, RESULT_FILE]:
+                shutil.move(Path(temporary) / name, folder / name)
+        for name in set(tables) - set(written):  # of an earlier evaluation
+            (folder / name).unlink(missing_ok=True)
+        return [folder / name for name in [*written, RESULT_FILE]]
+
+    def _as_json(self) -> dict[str, Any]:
+        tables = {"summary": self.summary, "comparison": self.comparison, "cases": self.cases, "lesions": self.lesions}
+        return {"about": self.about, "settings": self.settings.as_json()} | {
+            name: _records(table) for name, table in tables.items()
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> Evaluation:
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: the folder holds no evaluation of this version.
+        """
+        file = folder / RESULT_FILE
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            names = ("cases", "lesions", "summary", "comparison")
+            tables = {name: pd.DataFrame.from_records(content[name]) for name in names}
+            settings = Settings.from_json(content["settings"])
+            about = content["about"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"{file} is no result of `ser-nnunet evaluate` ({reason}); give the folder of its -o"
+            ) from error
+        numbers = [metric.name for metric in metrics_of(settings) if metric.name in tables["cases"]]
+        tables["cases"][numbers] = tables["cases"][numbers].astype(float)  # a column of nulls only reads as objects
+        return cls(**tables, settings=settings, about=about)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dicts; NaN, which JSON doesn't know, as None."""
+    rows = table.to_dict(orient="records")
+    return [
+        {
+            str(key): None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]

@@ -1,0 +1,83 @@
+"""Cases spread over worker processes, with a progress bar and a bound on memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+from tqdm import tqdm
+
+from ser_nnunet.errors import UserError
+
+from .case import CaseResult, evaluate_case
+from .labels import Labels
+from .pairing import Case
+from .settings import Settings
+
+BYTES_PER_VOXEL = 48  # measured peak of a worker on whole-image masks with surfaces is about 40
+BYTES_PER_WORKER = 600 * 2**20  # torch and MONAI, imported
+
+
+def worker_count(asked: int | None, cases: int, largest: int) -> int:
+    """Return how many processes to use.
+
+    Args:
+        asked: by the user; None means every core that the process may use, as far as memory allows.
+        cases: a process without a case is idle.
+        largest: number of voxels of the largest case.
+    """
+    if asked is not None:
+        return max(1, min(asked, cases))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not known on this system
+        return max(1, min(cores, cases))
+    return max(1, min(cores, cases, free // (largest * BYTES_PER_VOXEL + BYTES_PER_WORKER)))
+
+
+def evaluate_cases(
+    cases: Sequence[Case], labels: Labels, settings: Settings, processes: int, progress: bool = True
+) -> list[CaseResult]:
+    """Evaluate all cases and return their results in the same order; with one process, in this one."""
+    with tqdm(total=len(cases), desc="evaluating", unit="case", disable=not progress) as bar:
+        if processes == 1:
+            results = []
+            for case in cases:
+                results.append(evaluate_case(case, labels, settings))
+                bar.update()
+            return results
+        with ProcessPoolExecutor(processes, mp_context=_context(settings), initializer=_one_thread) as pool:
+            futures = [pool.submit(evaluate_case, case, labels, settings) for case in cases]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    bar.update()
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a worker process was killed, most likely because memory ran out; take fewer: -np 1"
+                ) from error
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return [future.result() for future in futures]
+
+
+def _context(settings: Settings) -> multiprocessing.context.BaseContext:
+    """A fork server imports torch once for all workers; where there is none (Windows), every worker does."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    surface = ["ser_nnunet.evaluation.surface", "monai.metrics"] if "surface" in settings.groups else []
+    context.set_forkserver_preload(["ser_nnunet.evaluation.case", *surface])
+    return context
+
+
+def _one_thread() -> None:
+    """Processes share the cores already; torch's threads on top would only get in each other's way."""
+    import torch
+
+    torch.set_num_threads(1)
