@@ -1,1 +1,1 @@
-"""The folder that nnUNet_extTrainer points at: one thin module per -tr choice."""
+"""The folder that nnUNet_extTrainer points at: thin modules, one name per -tr choice."""

@@ -1,0 +1,75 @@
+"""L_seg: SAM's masks against the same classes, regions and ignored pixels that nnU-Net's own loss sees.
+
+L_dist is nnU-Net's own loss for the task, unchanged.
+"""
+
+from __future__ import annotations
+
+import torch
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+FOREGROUND_SHARE = 0.85  # the paper's sampling: 85 % of the slices that SAM sees hold foreground
+
+
+def binary_targets(target: torch.Tensor, labels: LabelManager) -> torch.Tensor:
+    """Return nnU-Net's target as one binary map per foreground class or region.
+
+    Args:
+        target: nnU-Net's: a label map `(B, 1, H, W)`, or `(B, P (+ 1 if labels are ignored), H, W)` with regions.
+        labels: the data set's label manager.
+
+    Returns:
+        Booleans `(B, P, H, W)`; with an ignore label `(B, P + 1, H, W)`, the last map marks the ignored pixels.
+    """
+    if labels.has_regions:
+        return target.bool()
+    wanted = [*labels.foreground_labels, *([labels.ignore_label] if labels.has_ignore_label else [])]
+    return torch.cat([target == label for label in wanted], 1)
+
+
+def split_ignored(targets: torch.Tensor, labels: LabelManager) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split `binary_targets` into foreground maps `(B, P, H, W)` and the mask `(B, 1, H, W)` of pixels that count."""
+    if labels.has_ignore_label:
+        return targets[:, :-1], ~targets[:, -1:]
+    return targets, torch.ones_like(targets[:, :1])
+
+
+def choose_slices(targets: torch.Tensor, labels: LabelManager, limit: int) -> torch.Tensor:
+    """Return the indices of at most `limit` slices that pass through SAM, in rising order.
+
+    85 % of them (rounded to nearest, at least one) hold foreground where the batch has as many, the rest annotated
+    background; too few of one kind are replaced by the other. Slices without any annotated pixel come last.
+
+    Args:
+        targets: `(B, P (+ 1), H, W)` as from `binary_targets`.
+    """
+    foreground, counts = split_ignored(targets, labels)
+    has_foreground = (foreground & counts).flatten(1).any(1).tolist()
+    annotated = counts.flatten(1).any(1).tolist()
+    kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for index, (positive, usable) in enumerate(zip(has_foreground, annotated, strict=True)):
+        kinds[0 if positive else 1 if usable else 2].append(index)
+    wanted = max(1, round(FOREGROUND_SHARE * limit))
+    order = kinds[0][:wanted] + kinds[1] + kinds[0][wanted:] + kinds[2]
+    return torch.tensor(sorted(order[:limit]), device=targets.device)
+
+
+def build_seg_loss(labels: LabelManager, batch_dice: bool, ddp: bool) -> DC_and_BCE_loss:
+    """Return L_seg: nnU-Net's Dice plus binary cross-entropy over SAM's mask logits `(B, P, H, W)`."""
+    return DC_and_BCE_loss(
+        {},
+        {"batch_dice": batch_dice, "do_bg": True, "smooth": 1e-5, "ddp": ddp},
+        use_ignore_label=labels.has_ignore_label,
+        dice_class=MemoryEfficientSoftDiceLoss,
+    )
+
+
+def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelManager) -> torch.Tensor:
+    """Return true positives, false positives and false negatives per class, `(3, P)`, of masks cut at logit 0."""
+    foreground, counts = split_ignored(targets, labels)
+    predicted = (logits > 0) & counts
+    foreground = foreground & counts
+    pairs = (predicted & foreground, predicted & ~foreground, ~predicted & foreground)
+    return torch.stack([pair.sum((0, 2, 3)) for pair in pairs])

@@ -1,0 +1,99 @@
+"""SERTrainerPaper: the reference implementation's settings, as far as they are known, inside nnU-Net's patches.
+
+Source: Proietto Salanitri et al., Pattern Recognition Letters 199 (2026) 205-211, doi 10.1016/j.patrec.2025.11.018.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.rot90 import Rot90Transform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+from ser_nnunet.network.pretrained import load_imagenet_weights
+from ser_nnunet.training.trainer import SERTrainer
+
+HARDNET_CHECKPOINT = "SER_HARDNET_CHECKPOINT"
+
+
+class SERTrainerPaper(SERTrainer):
+    """The reference settings: HarDNet-85, the linear aggregator, 200 guided and 100 further epochs, SGD, batch 8.
+
+    ImageNet weights for HarDNet-85 come from the file that the environment variable `SER_HARDNET_CHECKPOINT` names;
+    without it the encoder starts from scratch.
+
+    What still differs from the reference:
+        * patches, resampling and normalisation are nnU-Net's; the reference shows 512-pixel axial slices to the
+          prompt learner (SAM sees 1024 pixels in both);
+        * all channels of the data set enter the prompt learner; the reference has FLAIR alone (convert the data set
+          with `--channels FLAIR` for that);
+        * an epoch is nnU-Net's 250 iterations;
+        * 85 % of a batch's patches are centred on foreground, the other 15 % are random and may hold some too;
+        * the SGD's momentum, the schedule of its rate and the flip's axis are not known: 0.9, nnU-Net's polynomial
+          decay, and left-right;
+        * on patches that aren't square a rotation by 90 degrees doesn't fit: they turn by 180;
+        * nnU-Net's sliding window, without mirroring at prediction;
+        * HarDNet-85's last stage, which feeds nothing in the reference, is left out.
+    """
+
+    preset = "paper"
+    epochs = 300
+    learning_rate = 1e-2
+    decay = 1e-4
+    batch = 8
+    momentum = 0.9
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.oversample_foreground_percent = 0.85
+        self.configuration_manager.configuration["batch_size"] = self.batch
+
+    def initialize(self) -> None:
+        """Build the network and fill its encoder with ImageNet weights where a file is given."""
+        super().initialize()
+        path = os.environ.get(HARDNET_CHECKPOINT)
+        if path:
+            count = load_imagenet_weights(self.ser_net.prompt_learner.encoder, path)
+            self.print_to_log_file(f"HarDNet-85 starts from {path} ({count} tensors)")
+        else:
+            self.print_to_log_file(f"HarDNet-85 starts from scratch ({HARDNET_CHECKPOINT} isn't set)")
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """Return the paper's SGD (rate 0.01, weight decay 1e-4) and nnU-Net's polynomial schedule."""
+        optimizer = torch.optim.SGD(
+            self.network.parameters(), self.initial_lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:
+        """Return no rotation, no larger patch to cut from, and no mirroring at prediction."""
+        self.inference_allowed_mirroring_axes = None
+        return (0, 0), False, self.configuration_manager.patch_size, (1,)
+
+    @staticmethod
+    def get_training_transforms(
+        patch_size: Any,  # noqa: ANN401 (nnU-Net's signature)
+        *arguments: Any,  # noqa: ANN401
+        **settings: Any,  # noqa: ANN401
+    ) -> BasicTransform:
+        """Return one flip (p 0.5), one rotation by 90 degrees (p 0.5), and nnU-Net's handling of labels and regions."""
+        turns = (1, 2, 3) if patch_size[0] == patch_size[1] else (2,)
+        labels = SERTrainer.get_validation_transforms(
+            None,
+            **{key: settings.get(key) for key in ("is_cascaded", "foreground_labels", "regions", "ignore_label")},
+        )
+        rotation = Rot90Transform(1, turns, {0, 1})
+        return ComposeTransforms([MirrorTransform((1,)), RandomTransform(rotation, 0.5), labels])

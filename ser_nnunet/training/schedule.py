@@ -1,0 +1,38 @@
+"""Which loss counts when: a pure function of the epoch, so that a resumed training needs no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LossSchedule:
+    """SAM guides the first `guided_epochs` epochs (the paper's phase 1); the rest trains without SAM (phase 2).
+
+    Attributes:
+        guided_epochs: number of epochs with L_seg, from epoch 0 on.
+        joint: prompt learner and aggregator learn from L_dist from the start, guided or not. Otherwise the aggregator
+            warms up on detached prompts in the guided phase, and the prompt learner hears L_seg alone, as in the paper.
+    """
+
+    guided_epochs: int
+    joint: bool = False
+
+    def guided(self, epoch: int) -> bool:
+        """Return whether SAM takes part in `epoch` (counted from 0)."""
+        return epoch < self.guided_epochs
+
+    def detached(self, epoch: int) -> bool:
+        """Return whether L_dist's gradient stops before the prompt learner in `epoch`."""
+        return self.guided(epoch) and not self.joint
+
+    def weights(self, epoch: int) -> tuple[float, float]:
+        """Return the weights of L_seg (SAM's mask against the truth) and L_dist (the network's own output)."""
+        return (1.0 if self.guided(epoch) else 0.0), 1.0
+
+
+def two_phases(epochs: int, guided_fraction: float, joint: bool = False) -> LossSchedule:
+    """Return the schedule whose first `guided_fraction` (0 to 1) of `epochs`, rounded down, is guided."""
+    if not 0 <= guided_fraction <= 1:
+        raise ValueError(f"guided_fraction must lie between 0 and 1, {guided_fraction} given")
+    return LossSchedule(int(epochs * guided_fraction + 1e-9), joint)

@@ -1,0 +1,32 @@
+"""SERTrainer's variants: one attribute changed each, in nnU-Net's manner."""
+
+from __future__ import annotations
+
+from ser_nnunet.training.trainer import SERTrainer
+
+
+class SERTrainerJoint(SERTrainer):
+    """SAM guides throughout, and prompt learner and aggregator learn from L_seg and L_dist together."""
+
+    guided_fraction = 1.0
+    joint = True
+
+
+class SERTrainerNoSAM(SERTrainer):
+    """The ablation: same network, same schedule, no SAM; needs no checkpoint."""
+
+    guided_fraction = 0.0
+
+
+SHORT_SCHEDULES = (5, 10, 20, 50, 100, 250, 500)
+
+TRAINERS = {
+    f"{base.__name__}_{epochs}epochs": type(
+        f"{base.__name__}_{epochs}epochs",
+        (base,),
+        {"epochs": epochs, "__module__": __name__, "__doc__": f"{base.__name__} with {epochs} epochs."},
+    )
+    for base in (SERTrainer, SERTrainerJoint, SERTrainerNoSAM)
+    for epochs in SHORT_SCHEDULES
+}
+globals().update(TRAINERS)  # importable by name, as multiprocessing and pickle want
