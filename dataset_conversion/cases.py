@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 
 from .problems import Problem
+
+if TYPE_CHECKING:
+    from .checks import Examination
 
 LABEL = "label"
 """The role of a segmentation; every other role is the name of an image channel."""
 
 CaseCheck = Callable[["Case", sitk.Image, sitk.Image], Iterator[Problem]]
 """A check of one data set: (case, first channel, label as it will be written, on the same grid) -> problems."""
+
+CohortCheck = Callable[["Sequence[Examination]"], Iterator[Problem]]
+"""A check of one data set across its cases."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Description:
     notes: tuple[str, ...] = ()
     """Sentences for the user's eyes: what must be known before training on this set."""
     case_checks: tuple[CaseCheck, ...] = ()
+    cohort_checks: tuple[CohortCheck, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _label(examination: Examination, case: Case, description: Description, image
     facts = _facts(LABEL, case.label, prepared, array)
     examination.facts.append(facts)
     examination.problems += prepared.problems
-    if prepared.problems:
+    if any(problem.fatal for problem in prepared.problems):
         return
     if not array.any():
         facts.fingerprint = ""

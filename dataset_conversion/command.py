@@ -6,12 +6,8 @@ import argparse
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from .registry import CONVERTERS
-
-if TYPE_CHECKING:
-    from .conversion import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert; return 0, or 130 after Ctrl-C. Raises `UserError` with everything that must be mended."""
     from .conversion import convert
+    from .problems import ConversionError
+    from .telling import case_table, summary
 
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -64,23 +62,21 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.overwrite,
             processes=args.processes,
         )
+    except ConversionError as error:
+        if args.dry_run and error.report:
+            print(case_table(error.report))
+        raise
     except KeyboardInterrupt:
         print("interrupted: nothing was left behind", file=sys.stderr)
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
-    _tell(report, args)
+    if args.dry_run:
+        print(case_table(report))
+    print(summary(report, args.dataset_id))
     return 0
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Let SIGTERM clean up as Ctrl-C does."""
     raise KeyboardInterrupt
-
-
-def _tell(report: Report, args: argparse.Namespace) -> None:
-    from .telling import case_table, summary
-
-    if args.dry_run:
-        print(case_table(report))
-    print(summary(report, args.dataset_id))

@@ -81,9 +81,9 @@ def convert(
     remains = demand_free(target, folder_name, overwrite) if target else []
     checked = _check(tree, table, exclude, allow_partial, processes or available_cores())
     checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains]
-    if any(problem.fatal for problem in checked.problems):
-        raise ConversionError(checked.problems)
     report = Report(folder_name, table.description, table.cases, checked.notes())
+    if any(problem.fatal for problem in checked.problems):
+        raise ConversionError(checked.problems, report)
     report.splits = grouped_splits([case for case in table.cases if case.split == "train"])
     report.notes += _fold_notes(report.splits)
     if target is not None and not dry_run:
@@ -120,6 +120,7 @@ def _check(tree: Tree, table: Table, exclude: Sequence[str], allow_partial: bool
     examined = [case for case in table.cases if case.name not in broken]
     results = for_each(partial(examine, description=table.description), examined, processes, "checking")
     problems += [problem for result in results for problem in result.problems]
+    problems += [problem for check in table.description.cohort_checks for problem in check(results)]
     problems += [*duplicates(results), *patients_on_both_sides(table.cases)]
     problems += counts(table.cases, table.description, left_out, allow_partial)
     shortened = [_shortened(problem, tree) for problem in problems]

@@ -50,7 +50,9 @@ def prepare_label(case: Case, description: Description, grid: Grid) -> Prepared:
         and Grid.of(image).size == grid.size
         and distance_mm(Grid.of(image), grid) > TOLERANCE_MM
     ):
-        prepared.changes.append(f"wrong header replaced by the image's: {difference(Grid.of(image), grid)}")
+        text = f"wrong header replaced by the image's: {difference(Grid.of(image), grid)}"
+        prepared.changes.append(text)
+        prepared.problems.append(Problem("wrong header", case.name, f"{case.label.path.name}: {text}", fatal=False))
         grid.impose(image := sitk.Image(image))
         prepared.image = image
     _place(prepared, grid, case, case.label)

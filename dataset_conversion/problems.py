@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ser_nnunet.errors import UserError
+
+if TYPE_CHECKING:
+    from .conversion import Report
 
 LEAVE_OUT = "or leave the case out with --exclude CASE"
 
@@ -46,10 +50,14 @@ class Problem:
 
 
 class ConversionError(UserError):
-    """The data set cannot be converted as it is; `problems` holds every problem found, not only the first."""
+    """The data set cannot be converted as it is.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    `problems` holds every problem found, not only the first; `report` the table of cases as it was found.
+    """
+
+    def __init__(self, problems: Sequence[Problem], report: Report | None = None) -> None:
         """Build the message from all problems, fatal ones first."""
+        self.report = report
         self.problems = tuple(sorted(problems))
         fatal = [problem for problem in self.problems if problem.fatal]
         noted = [problem for problem in self.problems if not problem.fatal]

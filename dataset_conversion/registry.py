@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import msd, mslesseg
+from . import msd, mslesseg, multisite_prostate, pancreas_ct, pansegdata, promise12
 from .cases import Options, Table
 from .tree import Tree
 
@@ -22,5 +22,9 @@ class Converter:
 
 CONVERTERS = {
     "mslesseg": Converter(mslesseg.find, "MSLesSeg: brain MRI, multiple sclerosis lesions (2025 and 2024 layouts)"),
+    "pancreas-ct": Converter(pancreas_ct.find, "NIH Pancreas-CT: abdominal CT, pancreas (DICOM or NIfTI)"),
+    "pansegdata": Converter(pansegdata.find, "PanSegData: abdominal MRI, pancreas (--channels T1 or --channels T2)"),
+    "promise12": Converter(promise12.find, "PROMISE12: prostate MRI (.mhd and .raw)"),
+    "multisite-prostate": Converter(multisite_prostate.find, "SAML's multi-site prostate MRI, six sites"),
     "msd": Converter(msd.find, "a TaskXX_Name folder of the Medical Segmentation Decathlon", has_classes=True),
 }

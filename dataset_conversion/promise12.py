@@ -1,0 +1,63 @@
+"""PROMISE12 (Litjens et al., Medical Image Analysis 2014): prostate in T2w MRI, as MetaImage pairs.
+
+Layout: `training_data/Case00.mhd` + `.raw`, `Case00_segmentation.mhd` + `.raw`; likewise `test_data` and
+`livechallenge_test_data`, older copies `TrainingData_Part1..3`. Case numbers restart in every part, so the part goes
+into the case's name. nnU-Net doesn't read `.mhd`; spacing and origin are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .assembling import Found, assemble, choose_channels, find_by_name
+from .cases import LABEL, Description, Options, Table
+from .tree import Tree, stem
+
+DESCRIPTION = Description(
+    name="PROMISE12",
+    title="PROMISE12: prostate in transversal T2-weighted MRI of several centres and vendors",
+    licence="see https://zenodo.org/records/8026660",
+    citation="Litjens et al., Evaluation of prostate segmentation algorithms for MRI: The PROMISE12 challenge, Medical "
+    "Image Analysis (2014), https://doi.org/10.1016/j.media.2013.12.002",
+    reference="https://zenodo.org/records/8026660",
+    channels={"T2": "T2"},
+    labels={"background": 0, "prostate": 1},
+    values={0: 0, 1: 1},
+    counts={"train": 50},
+    notes=("Do not pool with the multi-site prostate set as independent data: its BIDMC, UCL and HK come from here.",),
+)
+EXPECTED = "training_data/Case00.mhd, training_data/Case00.raw and training_data/Case00_segmentation.mhd"
+NAME = re.compile(r"Case(?P<number>\d+)(?P<mask>_segmentation)?", re.IGNORECASE)
+PARTS = {"live": "Live", "test": "Test", "train": "Train"}
+"""What a folder's name holds -> prefix of its cases; `livechallenge_test_data` is no `test_data`."""
+
+
+def find(tree: Tree, options: Options) -> Table:
+    """Return the table of cases; raises `UserError` if there are none."""
+    description = choose_channels(DESCRIPTION, options)
+    found, extra = find_by_name(tree, _parse)
+    if not found:
+        raise tree.nothing_found(EXPECTED)
+    return assemble(tree, description, found, extra)
+
+
+def _parse(tree: Tree, path: Path) -> Found | None:
+    match = NAME.fullmatch(stem(path))
+    if match is None:
+        return None
+    part = _part(tree.parts(path))
+    return Found(
+        case=f"{part}_Case{match['number']}",
+        role=LABEL if match["mask"] else "T2",
+        split="train" if part == "Train" else "test",
+    )
+
+
+def _part(folders: list[str]) -> str:
+    """The part of the release, by the nearest folder that says so; training where none does."""
+    for folder in folders:
+        for word, part in PARTS.items():
+            if word in folder.lower():
+                return part
+    return "Train"
