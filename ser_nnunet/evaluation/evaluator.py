@@ -168,8 +168,8 @@ def describe_rules(settings: Settings) -> dict[str, str]:
         named = ", ".join(f"{mm:g} mm for {name}" for name, mm in {**settings.class_tolerance_mm, **tolerances}.items())
         rules["surfaces"] = (
             f"MONAI {version('monai')}, mm by the header's spacing. HD, HD95, ASSD between edge voxels (HD95: the"
-            " larger of the two directions; ASSD: mean over all edge voxels of both masks). NSD over area-weighted surface"
-            f" elements (compute_surface_dice, use_subvoxels=True), tolerance {named}."
+            " larger of the two directions; ASSD: mean over all edge voxels of both masks). NSD over area-weighted"
+            f" surface elements (compute_surface_dice, use_subvoxels=True), tolerance {named}."
         )
     if "lesions" in settings.groups:
         rules["lesions"] = (

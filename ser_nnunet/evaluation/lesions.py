@@ -22,7 +22,7 @@ RULES = {
     "overlap": "a reference lesion is found if more than min_overlap of its voxels are predicted; a predicted lesion is"
     " true if more than min_overlap of its voxels lie in the reference (0: a single voxel is enough)",
     "iou": "lesions are paired one to one, so that the sum of their intersections over unions is largest; a pair counts"
-    " if its intersection over union is above min_overlap; unpaired reference lesions are missed, unpaired predicted ones false",
+    " if its intersection over union is above min_overlap; the rest is missed or false",
 }
 
 

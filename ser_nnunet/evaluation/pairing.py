@@ -11,8 +11,6 @@ import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 
-SHOWN = 40  # problems printed in full; beyond that a count, so that the first ones stay on the screen
-
 
 @dataclass(frozen=True)
 class Case:
@@ -79,21 +77,25 @@ def pair_cases(
     wanted = sorted(set(only)) if only is not None else sorted(references)
     if chill:
         wanted = [name for name in wanted if all(name in files for files in predicted.values())]
-    problems = [f"{name}: no reference {reference / (name + file_ending)}" for name in wanted if name not in references]
+    absent = [name for name in wanted if name not in references]
+    problems = _listed(absent, f"no reference in {reference} for")
     for method, files in predicted.items():
         folder = predictions[method]
-        problems += [
-            f"{name}: missing prediction {folder / (name + file_ending)}" for name in wanted if name not in files
-        ]
+        problems += _listed([name for name in wanted if name not in files], f"missing predictions in {folder}:")
         extra = sorted(set(files) - set(references)) if only is None else []
-        problems += [f"{name}: extra prediction {files[name]} without a reference in {reference}" for name in extra]
+        problems += _listed(extra, f"extra predictions without a reference in {folder}:")
     image_files = {name: images / f"{name}_0000{file_ending}" for name in wanted} if images else {}
-    problems += [f"{name}: no image {file}" for name, file in image_files.items() if not file.is_file()]
+    lacking = [name for name, file in image_files.items() if not file.is_file()]
+    problems += _listed(lacking, f"no image _0000{file_ending} in {images} for")
     if not wanted:
         problems.append(
             f"no case at all: {reference} and {', '.join(map(str, predictions.values()))} share no *{file_ending}"
         )
-    fail_on(problems, "references and predictions don't fit together", "(--chill evaluates those that are there)")
+    fail_on(
+        problems,
+        "references and predictions don't fit together",
+        "Names must agree up to the file ending; --chill evaluates what is predicted, --cases what you name.",
+    )
     return [
         Case(name, references[name], {m: files[name] for m, files in predicted.items()}, image_files.get(name))
         for name in wanted
@@ -119,9 +121,12 @@ def check_geometry(cases: Sequence[Case]) -> dict[str, int]:
 def fail_on(problems: Sequence[str], what: str, advice: str) -> None:
     """Raise one `UserError` that lists all problems, if there are any."""
     if problems:
-        more = [f"  ... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        lines = [f"  {problem}" for problem in problems[:SHOWN]]
-        raise UserError("\n".join([f"{what} ({len(problems)} problems):", *lines, *more, advice]))
+        raise UserError("\n".join([f"{what}:", *(f"  {problem}" for problem in problems), advice]))
+
+
+def _listed(names: Sequence[str], what: str) -> list[str]:
+    """One line that names all cases with the same problem; none if there are none."""
+    return [f"{what} {', '.join(names)} ({len(names)})"] if names else []
 
 
 def _case_files(folder: Path, file_ending: str) -> dict[str, Path]:

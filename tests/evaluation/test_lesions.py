@@ -1,0 +1,99 @@
+"""Lesions on hand-made masks: which are found, missed and false, by which rule, and of what size."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ser_nnunet.evaluation.lesions import find_components, lesion_metrics
+from ser_nnunet.evaluation.settings import Settings
+
+
+def drawing(*rows):
+    return np.array([[cell == "#" for cell in row] for row in rows])
+
+
+#                    3 voxels, a single one, 4 voxels
+REFERENCE = drawing("###.....##", "........##", ".....#....")
+#                    two pieces of the first, nothing, one of the four, and one alone
+PREDICTION = drawing("#.#......#", "..........", ".#........")
+
+
+def count(reference, prediction, **choices):
+    return lesion_metrics(reference, prediction, 0.001, Settings(**choices))
+
+
+def test_lesions_are_counted_one_by_one():
+    metrics, lesions = count(REFERENCE, PREDICTION, strata=(2, 4))
+    assert metrics["lesions_reference"] == 3 and metrics["lesions_predicted"] == 4
+    assert metrics["lesions_found"] == 2 and metrics["lesions_missed"] == 1 and metrics["lesions_false"] == 1
+    assert metrics["lesion_sensitivity"] == 2 / 3 and metrics["lesion_precision"] == 3 / 4
+    assert metrics["lesion_F1"] == pytest.approx(2 * (2 / 3) * (3 / 4) / (2 / 3 + 3 / 4))
+    found = {(lesion["voxels"], lesion["matched"]) for lesion in lesions if lesion["of"] == "reference"}
+    assert found == {(3, True), (4, True), (1, False)}
+    assert lesions[0]["ml"] == pytest.approx(0.003)
+
+
+def test_sizes_fall_into_their_strata():
+    metrics, _ = count(REFERENCE, PREDICTION, strata=(2, 4))
+    assert [metrics[f"lesions_reference[{stratum}]"] for stratum in ("<2", "2-3", ">=4")] == [1, 1, 1]
+    assert [metrics[f"lesion_sensitivity[{stratum}]"] for stratum in ("<2", "2-3", ">=4")] == [0, 1, 1]
+    assert metrics["lesions_predicted[<2]"] == 4 and metrics["lesion_precision[<2]"] == 3 / 4
+    assert math.isnan(metrics["lesion_precision[2-3]"])  # nothing of this size was predicted
+
+
+def test_the_papers_strata_are_the_default():
+    line = np.zeros((1, 400), bool)
+    for start, size in ((0, 9), (10, 10), (30, 99), (140, 100)):
+        line[0, start : start + size] = True
+    metrics, _ = count(line, line)
+    assert [metrics[f"lesions_reference[{stratum}]"] for stratum in ("<10", "10-99", ">=100")] == [1, 2, 1]
+
+
+def test_the_minimal_overlap_is_a_share_of_the_lesion():
+    assert count(REFERENCE, PREDICTION, min_overlap=0.3)[0]["lesions_found"] == 1  # 2 of 3 voxels, but not 1 of 4
+    assert count(REFERENCE, PREDICTION, min_overlap=0.7)[0]["lesions_found"] == 0
+
+
+def test_one_to_one_pairs_count_a_split_lesion_once():
+    metrics, _ = count(REFERENCE, PREDICTION, detection="iou", min_overlap=0.2)
+    # Each piece of the first lesion has an IoU of 1/3 with it, and one of them is left over; 1/4 for the last.
+    assert metrics["lesions_found"] == 2 and metrics["lesions_false"] == 2
+    assert count(REFERENCE, PREDICTION, detection="iou", min_overlap=0.3)[0]["lesions_found"] == 1
+
+
+def test_one_to_one_pairs_are_the_best_ones():
+    reference = drawing("####", "....", "....")
+    reference[2, :] = True
+    prediction = drawing("####", "#...", "####")  # one component over both lesions
+    metrics, _ = count(reference, prediction, detection="iou", min_overlap=0.1)
+    assert (metrics["lesions_found"], metrics["lesions_missed"], metrics["lesions_false"]) == (1, 1, 0)
+
+
+def test_small_lesions_can_be_left_out_but_still_explain_predictions():
+    metrics, _ = count(REFERENCE, drawing("..........", "..........", "....##...."), min_lesion_voxels=2)
+    assert metrics["lesions_reference"] == 2 and metrics["lesions_found"] == 0
+    assert metrics["lesion_precision"] == 1  # it meets a lesion, though one too small to be asked for
+
+
+@pytest.mark.parametrize(("first", "second"), [((0, 0, 0), (1, 1, 1)), ((0, 0, 0), (0, 1, 1)), ((2, 1, 0), (2, 2, 1))])
+def test_corners_and_edges_connect_in_three_dimensions(first, second):
+    mask = np.zeros((4, 4, 4), bool)
+    mask[first] = mask[second] = True
+    assert find_components(mask).sizes.tolist() == [2]
+
+
+def test_corners_connect_in_two_dimensions_and_a_gap_does_not():
+    assert find_components(drawing("#..", ".#.", "...")).sizes.tolist() == [2]
+    assert find_components(drawing("#.#", "...", "...")).sizes.tolist() == [1, 1]
+
+
+def test_nothing_at_all_is_undefined_and_one_empty_side_is_not():
+    empty = np.zeros((3, 10), bool)
+    nothing = count(empty, empty)[0]
+    assert nothing["lesions_reference"] == 0 and math.isnan(nothing["lesion_F1"])
+    assert math.isnan(nothing["lesion_sensitivity"]) and math.isnan(nothing["lesion_precision"])
+    missed = count(REFERENCE, empty)[0]
+    assert missed["lesion_F1"] == 0 and missed["lesion_sensitivity"] == 0 and math.isnan(missed["lesion_precision"])
+    false = count(empty, PREDICTION)[0]
+    assert false["lesion_F1"] == 0 and math.isnan(false["lesion_sensitivity"]) and false["lesion_precision"] == 0

@@ -1,0 +1,103 @@
+"""Intervals and tests against numbers that can be worked out by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.evaluation.statistics import (
+    compare_methods,
+    holm,
+    mean_interval,
+    rank_biserial,
+    summarise,
+    wilcoxon_p,
+)
+
+SETTINGS = Settings(groups=("overlap",), bootstrap=500)
+
+
+def table(**dice):
+    """Methods' Dice by case; every other metric is the same number for all."""
+    metrics = ["IoU", "sensitivity", "precision", "reference_ml", "prediction_ml"]
+    metrics += ["volume_difference_ml", "absolute_volume_difference_ml"]
+    rows = [
+        {"method": method, "case": str(case), "class": "lesion", "Dice": value} | dict.fromkeys(metrics, 1.0)
+        for method, values in dice.items()
+        for case, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def row_of(frame, metric):
+    return frame[frame["metric"] == metric].iloc[0]
+
+
+def test_summary_of_four_cases_one_of_them_undefined():
+    row = row_of(summarise(table(a=[0.2, 0.4, 0.9, math.nan]), SETTINGS), "Dice")
+    assert (row["n"], row["undefined"]) == (3, 1)
+    assert row["mean"] == pytest.approx(0.5) and row["median"] == 0.4
+    assert row["sd"] == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2))
+    assert (row["q1"], row["q3"]) == (pytest.approx(0.3), pytest.approx(0.65))
+    assert 0.2 <= row["ci_low"] < 0.5 < row["ci_high"] <= 0.9
+
+
+def test_interval_narrows_with_cases_repeats_with_the_seed_and_is_a_point_for_equal_values():
+    values = np.random.default_rng(0).normal(size=400)
+    low, high = mean_interval(values, SETTINGS)
+    # 1.96 standard errors on both sides, as theory has it.
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    assert mean_interval(values, SETTINGS) == (low, high)
+    assert mean_interval(np.full(5, 0.7), SETTINGS) == (0.7, 0.7)
+    assert all(map(math.isnan, mean_interval(np.array([0.7]), SETTINGS)))
+
+
+def test_holm_by_hand():
+    # sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 = 0.06 (not below its predecessor), 0.04 x 1 -> 0.06
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    corrected = holm([0.6, math.nan, 0.7])
+    assert corrected[0] == 1 and math.isnan(corrected[1]) and corrected[2] == 1
+
+
+def test_rank_biserial_by_hand():
+    # ranks 1, 2, 3, 4; the one of rank 2 is negative: (1 + 3 + 4 - 2) / 10
+    assert rank_biserial(np.array([0.1, -0.2, 0.3, 0.4, 0.0])) == pytest.approx(0.6)
+    assert rank_biserial(np.array([-1.0, -2.0])) == -1
+    assert rank_biserial(np.zeros(3)) == 0
+
+
+def test_wilcoxon_is_exact_for_few_cases():
+    assert wilcoxon_p(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == pytest.approx(2 / 2**5)  # one of 32 sign patterns, twice
+    assert wilcoxon_p(np.zeros(4)) == 1
+    assert math.isnan(wilcoxon_p(np.array([])))
+
+
+def test_a_better_method_is_named_and_equal_metrics_are_not_called_different():
+    better = np.linspace(0.80, 0.90, 12)
+    rows = compare_methods(table(ours=better, theirs=better - np.linspace(0.01, 0.05, 12)), SETTINGS)
+    dice = row_of(rows, "Dice")
+    assert dice["better"] == "ours" and dice["rank_biserial"] == 1 and dice["mean_difference"] == pytest.approx(0.03)
+    assert dice["p"] == pytest.approx(2 / 2**12) and dice["p_holm"] == pytest.approx(len(rows) * 2 / 2**12)
+    same = row_of(rows, "precision")
+    assert same["p"] == 1 and same["better"] == ""
+
+
+def test_lower_is_better_for_errors():
+    frame = table(ours=[0.5] * 12, theirs=[0.5] * 12)
+    frame.loc[frame["method"] == "ours", "absolute_volume_difference_ml"] = np.linspace(2, 3, 12)
+    assert row_of(compare_methods(frame, SETTINGS), "absolute_volume_difference_ml")["better"] == "theirs"
+
+
+def test_pairs_need_both_methods_values():
+    row = row_of(compare_methods(table(a=[0.5, math.nan, 0.7], b=[0.4, 0.4, math.nan]), SETTINGS), "Dice")
+    assert row["n"] == 1
+
+
+def test_all_impossible_settings_are_named_at_once():
+    with pytest.raises(UserError) as raised:
+        Settings(tolerance_mm=0, strata=(10, 10), min_overlap=2, detection="luck")
+    for word in ("tolerance", "rising edges", "minimal overlap", "luck"):
+        assert word in str(raised.value)
