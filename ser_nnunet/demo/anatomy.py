@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from scipy import ndimage
@@ -51,7 +52,7 @@ class Brain:
 
     def fraction(self, tissue: int) -> np.ndarray:
         """Return the share of a tissue in every image voxel, `(x, y, z)` in [0, 1]."""
-        return block_mean((self.tissue == tissue).astype(np.float32))
+        return block_mean(self.tissue == tissue)
 
 
 def image_shape(spacing: float) -> tuple[int, int, int]:
@@ -62,8 +63,12 @@ def image_shape(spacing: float) -> tuple[int, int, int]:
 
 def block_mean(fine: np.ndarray) -> np.ndarray:
     """Average a fine grid's array over the fine voxels of each image voxel."""
-    x, y, z = (size // OVERSAMPLING for size in fine.shape)
-    return fine.reshape(x, OVERSAMPLING, y, OVERSAMPLING, z, OVERSAMPLING).mean(axis=(1, 3, 5), dtype=np.float32)
+    steps = range(OVERSAMPLING)
+    parts = (
+        fine[i::OVERSAMPLING, j::OVERSAMPLING, k::OVERSAMPLING].astype(np.float32)
+        for i, j, k in product(steps, steps, steps)
+    )
+    return sum(parts) / OVERSAMPLING**3  # type: ignore[return-value]
 
 
 def smooth_noise(
@@ -139,23 +144,25 @@ def draw_brain(rng: np.random.Generator, spacing: float, ventricle_growth: float
     template = load_template()
     fine = spacing / OVERSAMPLING
     shape = tuple(size * OVERSAMPLING for size in image_shape(spacing))
-    points = _template_points(rng, template, shape, fine, ventricle_growth)
-    maps = [_sample(values, points) for values in template.tissues]
+    points = _template_points(rng, template, shape, fine)
     distance = _sample(template.ventricle_distance, points, outside=60.0)
-    brain = sum(maps) > 0.5
+    shift = ventricle_growth * np.exp(-np.abs(distance) / 12.0)
+    for axis, slope in enumerate(np.gradient(ndimage.gaussian_filter(distance, 2.0 / fine), fine)):
+        points[axis] += shift * slope if axis == 0 else -shift * slope  # axis 0 runs against the template
+    maps = np.stack([_sample(values, points) for values in template.tissues])
+    brain = maps.sum(axis=0) > 0.5
     # A group average blurs what differs between people. Noise before the choice of the likeliest tissue gives each
     # patient sharp gyri of their own.
-    scores = np.stack([0.2 * smooth_noise(rng, shape, fine, 4.0) + values for values in maps])
-    tissue = np.where(brain, scores.argmax(axis=0), -1).astype(np.int8)
-    return Brain(tissue, distance, fine)
+    for values in maps:
+        values += 0.2 * smooth_noise(rng, shape, fine, 4.0)
+    tissue = np.where(brain, maps.argmax(axis=0), -1).astype(np.int8)
+    return Brain(tissue, distance - shift, fine)
 
 
-def _template_points(
-    rng: np.random.Generator, template: Template, shape: tuple[int, ...], fine: float, growth: float
-) -> np.ndarray:
+def _template_points(rng: np.random.Generator, template: Template, shape: tuple[int, ...], fine: float) -> np.ndarray:
     """Return, for every fine voxel, the template voxel it shows: `(3, X, Y, Z)`."""
     axes = [np.arange(size, dtype=np.float32) * fine + fine / 2 for size in shape]
-    axes[0] = -axes[0]
+    axes[0] = -axes[0]  # from the patient's right to the left, against the template
     scale = rng.normal(1.0, 0.02, size=3)
     start = [corner - offset for corner, offset in zip(CORNER, template.affine[:3, 3], strict=True)]
     centre = np.array(template.ventricle_distance.shape) / 2
@@ -164,14 +171,7 @@ def _template_points(
         position = (start[axis] + ticks - centre[axis]) * scale[axis] + centre[axis]
         points[axis] = position.reshape([-1 if a == axis else 1 for a in range(3)])
         points[axis] += 2.0 * smooth_noise(rng, shape, fine, 40.0) + 1.0 * smooth_noise(rng, shape, fine, 12.0)
-    return points - growth * _outwards(template, points)
-
-
-def _outwards(template: Template, points: np.ndarray) -> np.ndarray:
-    """Return the direction away from the ventricles at each point, fading with the distance: `(3, X, Y, Z)`."""
-    smooth = ndimage.gaussian_filter(template.ventricle_distance, 2.0)
-    fade = np.exp(-np.abs(template.ventricle_distance) / 12.0)
-    return np.stack([_sample(slope * fade, points) for slope in np.gradient(smooth)])
+    return points
 
 
 def _sample(values: np.ndarray, points: np.ndarray, outside: float = 0.0) -> np.ndarray:

@@ -15,8 +15,8 @@ TISSUE_SIGNAL = {"FLAIR": (1.22, 1.0, 0.30), "T1": (0.78, 1.0, 0.30), "T2": (1.4
 LESION_SIGNAL = {"FLAIR": 1.75, "T1": 0.80, "T2": 1.75}
 """The same for the inside of lesions."""
 
-DISTRACTOR_SIGNAL = {"FLAIR": 0.45, "T1": 0.0, "T2": 0.0}
-"""What the bright spots that are no lesions add: to FLAIR alone."""
+DISTRACTOR_SIGNAL = {"FLAIR": 0.5, "T1": 0.0, "T2": 0.15}
+"""What the bright spots that are no lesions add: to FLAIR nearly alone."""
 
 NOISE = {"FLAIR": 0.05, "T1": 0.04, "T2": 0.07}
 """Standard deviation of the noise over white matter's signal, in the range of those scans at 1 mm."""
@@ -46,8 +46,8 @@ def simulate_channel(
     grey, white, fluid = (value * rng.normal(1, 0.02) for value in TISSUE_SIGNAL[channel])
     table = np.array([grey, white, fluid, 0.0], np.float32)  # the last for -1, outside
     signal = table[brain.tissue]
+    signal += lesion * (LESION_SIGNAL[channel] * rng.normal(1, 0.03) - signal)
     signal += 0.03 * smooth_noise(rng, signal.shape, brain.spacing, 6.0) * (brain.tissue >= 0)
-    signal += lesion * (LESION_SIGNAL[channel] * rng.normal(1, 0.03) - table[brain.tissue])
     signal += 0.7 * vessel * (fluid - signal)
     signal += distractor * DISTRACTOR_SIGNAL[channel]
     image = block_mean(ndimage.gaussian_filter(signal, 0.6))
@@ -63,5 +63,5 @@ def _with_noise(rng: np.random.Generator, image: np.ndarray, level: float) -> np
 
 def _skull_stripped(rng: np.random.Generator, image: np.ndarray, brain: Brain) -> np.ndarray:
     """Return the image on the scale of a scanner, zero outside a brain mask that differs from channel to channel."""
-    inside = block_mean((brain.tissue >= 0).astype(np.float32)) > rng.uniform(0.3, 0.8)
+    inside = block_mean(brain.tissue >= 0) > rng.uniform(0.3, 0.8)
     return (image * inside * rng.uniform(120, 500)).round(2).astype(np.float32)

@@ -15,7 +15,7 @@ SMALLEST_RADIUS = 2.2
 PERIVENTRICULAR_SHARE = 0.6
 """Share of lesions that begin at a ventricle's wall; the others lie anywhere in white matter."""
 
-EDGE = 0.6
+EDGE = 1.0
 """mm over which a lesion's signal fades into white matter, on top of partial volume."""
 
 
@@ -39,7 +39,7 @@ def draw_lesions(rng: np.random.Generator, brain: Brain, visits: int, spacing: f
         visits: time points; about one lesion in ten appears after the first.
         spacing: voxel size in mm; no lesion is drawn too small to fill a voxel.
     """
-    count = int(np.clip(rng.lognormal(np.log(25), 0.6), 6, 100))
+    count = int(np.clip(rng.lognormal(np.log(28), 0.6), 6, 100))
     white = brain.tissue == WHITE
     near = np.argwhere(white & (np.abs(brain.ventricle_distance - 2.5) < 2.5))
     anywhere = np.argwhere(white & (brain.ventricle_distance > 5))
@@ -48,9 +48,9 @@ def draw_lesions(rng: np.random.Generator, brain: Brain, visits: int, spacing: f
         by_ventricle = rng.random() < PERIVENTRICULAR_SHARE
         places = near if by_ventricle else anywhere
         centre = places[rng.integers(len(places))] * brain.spacing
-        radius = max(float(rng.lognormal(np.log(4.2 if by_ventricle else 2.8), 0.4)), SMALLEST_RADIUS, 0.8 * spacing)
+        radius = max(float(rng.lognormal(np.log(3.8 if by_ventricle else 2.6), 0.45)), SMALLEST_RADIUS, 0.8 * spacing)
         first = int(rng.integers(1, visits)) if visits > 1 and lesions and rng.random() < 0.1 else 0
-        strength = float(rng.uniform(0.7, 1.15))
+        strength = float(rng.uniform(0.45, 1.1))
         lesions.append(Blob(_triple(centre), _flatten(rng, radius), strength, int(rng.integers(2**31)), first))
     return lesions
 
