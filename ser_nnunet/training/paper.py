@@ -85,9 +85,9 @@ class SERTrainerPaper(SERTrainer):
 
     @staticmethod
     def get_training_transforms(
-        patch_size: Any,  # noqa: ANN401 (nnU-Net's signature)
-        *arguments: Any,  # noqa: ANN401
-        **settings: Any,  # noqa: ANN401
+        patch_size: Any,
+        *arguments: Any,
+        **settings: Any,
     ) -> BasicTransform:
         """Return one flip (p 0.5), one rotation by 90 degrees (p 0.5), and nnU-Net's handling of labels and regions."""
         turns = (1, 2, 3) if patch_size[0] == patch_size[1] else (2,)

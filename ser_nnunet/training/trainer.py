@@ -12,7 +12,6 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 from nnunetv2.utilities.helpers import dummy_context, empty_cache
-from torch._dynamo import OptimizedModule
 
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, CheckpointError, load_sam
@@ -82,7 +81,7 @@ class SERTrainer(nnUNetTrainer):
     def ser_net(self) -> SERNet:
         """The bare network under DDP's and torch.compile's wrappers."""
         module: Any = self.network.module if self.is_ddp else self.network
-        return module._orig_mod if isinstance(module, OptimizedModule) else module
+        return getattr(module, "_orig_mod", module)
 
     def initialize(self) -> None:
         """Build everything as nnU-Net does, plus L_seg; refuse what SERNet doesn't have."""
