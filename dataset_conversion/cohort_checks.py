@@ -48,7 +48,7 @@ def counts(
     Anything between that and the full count looks like a download that broke off, and is fatal without `allow_partial`.
     """
     here, out = list(cases), list(left_out)
-    total = len(here) / max(1, sum(description.counts.values()))
+    part = sum(case.split in description.counts for case in here) / max(1, sum(description.counts.values()))
     for split, official in description.counts.items():
         found = sum(case.split == split for case in here)
         expected = official - sum(case.split == split for case in out)
@@ -56,5 +56,5 @@ def counts(
         if found > expected:
             yield Problem("too many cases", "", text, fatal=False)
         elif found < expected:
-            sample = total <= SAMPLE or (found == 0 and split == "test")
+            sample = part <= SAMPLE or (found == 0 and split == "test")
             yield Problem("too few cases", "", text, fatal=not (allow_partial or sample))
