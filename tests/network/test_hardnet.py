@@ -1,0 +1,98 @@
+"""HarDNet is the published one: parameter counts, links, shapes; weights load by file."""
+
+import pytest
+import torch
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.network.hardnet import HarDNet, HarmonicBlock, harmonic_links, harmonic_width
+from ser_nnunet.network.layers import Style, count_parameters
+from ser_nnunet.network.pretrained import load_imagenet_weights
+
+PUBLISHED = {
+    "39DS": (3_488_228, 2_463_228),
+    "68DS": (4_180_602, 3_155_602),
+    "68": (17_565_348, 16_540_348),
+    "85": (36_670_212, 35_389_212),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameter_counts_are_the_published_ones(name):
+    with torch.device("meta"):
+        assert count_parameters(HarDNet(name, num_classes=1000)) == PUBLISHED[name][0]
+        assert count_parameters(HarDNet(name)) == PUBLISHED[name][1]
+
+
+def test_the_stage_that_the_reference_leaves_unused_has_its_published_size():
+    with torch.device("meta"):
+        assert count_parameters(HarDNet("85").stages[-1]) == 17_505_664
+
+
+def test_85_gives_the_features_that_the_papers_decoder_expects():
+    with torch.device("meta"):
+        features = HarDNet("85")(torch.zeros(1, 3, 64, 96))
+    shapes = [tuple(feature.shape[1:]) for feature in features]
+    assert shapes == [(96, 32, 48), (192, 16, 24), (320, 8, 12), (720, 4, 6), (1280, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "links"), [(1, [0]), (2, [1, 0]), (3, [2]), (4, [3, 2, 0]), (6, [5, 4]), (8, [7, 6, 4, 0])]
+)
+def test_links_are_harmonic(layer, links):
+    """Figure 2 of the paper: layer l links to l - 2**n wherever 2**n divides l."""
+    assert harmonic_links(layer) == links
+
+
+def test_widths_grow_with_the_power_of_two_and_are_even():
+    widths = [harmonic_width(layer, growth=10, multiplier=1.6) for layer in (1, 2, 3, 4)]
+    assert widths == [10, 16, 10, 26]  # 10, 10 * 1.6, 10, 10 * 2.56 = 25.6, made even
+
+
+def test_a_block_keeps_its_odd_layers_and_the_last():
+    block = HarmonicBlock(8, growth=10, multiplier=1.6, layers=4, depthwise=False, style=Style())
+    assert block.channels_out == 10 + 10 + 26
+    assert block(torch.zeros(1, 8, 5, 7)).shape == (1, 46, 5, 7)
+
+
+@pytest.mark.parametrize("name", ["39DS", "68"])
+def test_one_definition_serves_2d_and_3d(name):
+    """The same tree of layers with convolutions of the other dimension, and features at the same strides."""
+    with torch.device("meta"):
+        flat, solid = HarDNet(name, 1), HarDNet(name, 1, style=Style(dimension=3))
+        flat_features = flat(torch.zeros(1, 1, 64, 64))
+        solid_features = solid(torch.zeros(1, 1, 64, 64, 64))
+    assert [key for key, _ in flat.named_parameters()] == [key for key, _ in solid.named_parameters()]
+    for two, three in zip(flat_features, solid_features, strict=True):
+        assert three.shape == (*two.shape, two.shape[-1])
+
+
+def test_feature_info_tells_channels_and_strides_of_anisotropic_patches():
+    encoder = HarDNet("39DS", 1, style=Style(dimension=3), strides=[(1, 2, 2), (1, 2, 2)], resolutions=3)
+    features = encoder(torch.zeros(1, 1, 5, 32, 32))
+    assert [info["stride"] for info in encoder.feature_info] == [(1, 2, 2), (1, 4, 4), (2, 8, 8)]
+    assert [tuple(feature.shape[2:]) for feature in features] == [(5, 16, 16), (5, 8, 8), (3, 4, 4)]
+    assert [feature.shape[1] for feature in features] == [info["channels"] for info in encoder.feature_info]
+
+
+def test_imagenet_weights_load_from_a_file(tmp_path):
+    """A whole classifier's checkpoint fills a shorter encoder with another input depth, averaged over RGB."""
+    published = HarDNet("39DS", 3, num_classes=10)
+    torch.save({"state_dict": published.state_dict()}, tmp_path / "hardnet.pth")
+    encoder = HarDNet("39DS", 2, resolutions=4)
+    load_imagenet_weights(encoder, tmp_path / "hardnet.pth")
+    first, *rest = encoder.parameters()
+    original, *others = published.parameters()
+    torch.testing.assert_close(first, original.mean(1, keepdim=True).expand(-1, 2, -1, -1))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(rest, others, strict=False))
+
+
+def test_weights_of_another_variant_are_refused_and_nothing_is_changed(tmp_path):
+    torch.save(HarDNet("68DS").state_dict(), tmp_path / "other.pth")
+    (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
+    encoder = HarDNet("39DS")
+    before = [parameter.clone() for parameter in encoder.parameters()]
+    with pytest.raises(UserError, match=r"(?s)other\.pth is no checkpoint of this HarDNet variant.*expected"):
+        load_imagenet_weights(encoder, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="no readable PyTorch checkpoint"):
+        load_imagenet_weights(encoder, tmp_path / "broken.pth")
+    assert all(torch.equal(old, new) for old, new in zip(before, encoder.parameters(), strict=True))

@@ -1,0 +1,141 @@
+"""Every preset of SERNet passes the same tests; the paper's network has the paper's size."""
+
+import json
+
+import pytest
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+from ser_nnunet.network.layers import count_parameters
+from ser_nnunet.network.ser_net import PRESETS, SERNet, architecture
+
+STRIDES_2D = [[1, 1], [2, 2], [2, 2], [2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+class TestPreset:
+    """What nnU-Net and a user rely on, whatever the preset."""
+
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4])
+    @pytest.mark.parametrize("classes", [2, 3, 5])
+    def test_forward_shapes(self, preset, channels, classes):
+        network = SERNet(channels, classes, (64, 48), STRIDES_2D, preset=preset)
+        logits, prompt = network(torch.randn(2, channels, 64, 48))
+        assert logits.shape == (2, classes, 64, 48)
+        assert prompt.shape == (2, classes - 1, 256, 16, 12)
+        assert prompt.abs().max() <= 1
+
+    @pytest.mark.parametrize("size", [(64, 48), (37, 53), (32, 100), (65, 33)])
+    def test_any_size_in_eval_mode(self, preset, size):
+        network = SERNet(1, 2, (64, 48), STRIDES_2D, preset=preset).eval()
+        with torch.no_grad():
+            assert network(torch.randn(1, 1, *size)).shape == (1, 2, *size)
+
+    @pytest.mark.parametrize("patch", [(8, 8), (16, 320), (20, 24)])
+    def test_small_patches_make_a_shallower_network_that_trains(self, preset, patch):
+        network = SERNet(1, 2, patch, [[1, 1], [2, 2]], preset=preset)
+        logits, _ = network(torch.randn(2, 1, *patch))
+        logits.square().mean().backward()
+        assert logits.shape == (2, 2, *patch)
+
+    def test_every_parameter_gets_a_gradient_from_the_logits(self, preset):
+        """DDP stops at parameters without one."""
+        network = SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset)
+        logits, _ = network(torch.randn(2, 2, 64, 48))
+        torch.nn.functional.cross_entropy(logits, torch.randint(0, 3, (2, 64, 48))).backward()
+        without = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+        assert without == []
+
+    def test_detached_prompts_keep_the_logits_gradient_from_the_prompt_learner(self, preset):
+        network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset)
+        network.detach_prompt = True
+        logits, prompt = network(torch.randn(2, 1, 32, 32))
+        logits.square().sum().backward()
+        assert all(parameter.grad is None for parameter in network.prompt_learner.parameters())
+        assert all(parameter.grad is not None for parameter in network.aggregator.parameters())
+        assert prompt.requires_grad, "L_seg still reaches the prompt learner"
+
+    def test_detaching_changes_no_value(self, preset):
+        network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
+        attached = network(patch)
+        network.detach_prompt = True
+        detached = network(patch)
+        for left, right in zip(attached, detached, strict=True):
+            assert torch.equal(left, right)
+
+    def test_eval_is_deterministic_and_survives_a_state_dict_round_trip(self, preset, tmp_path):
+        torch.manual_seed(1)
+        network, twin = (SERNet(2, 3, (32, 48), STRIDES_2D, preset=preset) for _ in range(2))
+        network(torch.randn(4, 2, 32, 48))  # moves batch statistics away from their start
+        torch.save(network.state_dict(), tmp_path / "weights.pth")
+        twin.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+        patch = torch.randn(1, 2, 32, 48)
+        with torch.no_grad():
+            first, again, copied = network.eval()(patch), network(patch), twin.eval()(patch)
+        assert torch.equal(first, again) and torch.equal(first, copied)
+
+    @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+    def test_logits_fit_into_float16(self, preset, scale):
+        """nnU-Net sums logits in float16 and stops at an inf."""
+        network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset)
+        for mode in (network.train, network.eval):
+            mode()
+            with torch.no_grad():
+                output = network(torch.randn(2, 1, 32, 32) * scale)
+            logits = output[0] if network.training else output
+            assert torch.isfinite(logits).all() and logits.abs().max() < 1000
+
+    def test_a_constant_patch_gives_finite_logits(self, preset):
+        network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset).eval()
+        assert torch.isfinite(network(torch.zeros(1, 1, 32, 32))).all()
+
+    def test_plans_can_name_it(self, preset):
+        """Through nnU-Net's own builder, from JSON, with the arguments that nnU-Net adds."""
+        entry = json.loads(json.dumps(architecture((64, 48), STRIDES_2D, 2, preset)))
+        network = get_network_from_plans(
+            entry["network_class_name"],
+            entry["arch_kwargs"],
+            entry["_kw_requires_import"],
+            3,
+            2,
+            deep_supervision=False,
+        )
+        assert isinstance(network, SERNet) and network.num_prompts == 2
+        assert network.eval()(torch.randn(1, 3, 64, 48)).shape == (1, 2, 64, 48)
+
+    def test_anisotropic_3d(self, preset):
+        strides = [[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2], [2, 2, 2]]
+        network = SERNet(1, 2, (8, 32, 32), strides, preset=preset)
+        logits, prompt = network(torch.randn(1, 1, 7, 33, 30))
+        assert logits.shape == (1, 2, 7, 33, 30)
+        assert prompt.shape == (1, 1, 256, 7, 9, 8)
+
+
+def test_the_papers_network_has_the_papers_size():
+    with torch.device("meta"):
+        network = SERNet(3, 2, (512, 512), preset="paper")
+    assert count_parameters(network.aggregator) == 41_282
+    learner = network.prompt_learner
+    assert count_parameters(learner) - count_parameters(learner.encoder) == 6_169_088
+    assert count_parameters(learner.encoder) == 35_389_212 - 17_505_664, "all but the stage that feeds nothing"
+
+
+def test_the_papers_aggregator_is_linear():
+    aggregator = SERNet(1, 2, (32, 32), preset="paper").aggregator
+    one, two, detail = torch.randn(1, 256, 8, 8), torch.randn(1, 256, 8, 8), torch.zeros(1)
+    bias = aggregator(torch.zeros_like(one), detail)
+    together = aggregator(one + two, detail)
+    torch.testing.assert_close(together, aggregator(one, detail) + aggregator(two, detail) - bias, atol=1e-5, rtol=1e-4)
+
+
+def test_light_stays_light():
+    """A 2D plan of a 182 x 218 x 182 data set with three channels; nnU-Net's U-Net has 33.5 M there."""
+    with torch.device("meta"):
+        assert count_parameters(SERNet(3, 2, (256, 192), [[1, 1]] + [[2, 2]] * 6)) < 1_500_000
+
+
+def test_deep_supervision_and_unknown_presets_are_refused():
+    with pytest.raises(NotImplementedError, match="no deep supervision"):
+        SERNet(1, 2, (32, 32), deep_supervision=True)
+    with pytest.raises(ValueError, match="unknown preset 'huge': expected one of light, paper"):
+        SERNet(1, 2, (32, 32), preset="huge")
