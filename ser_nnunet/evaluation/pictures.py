@@ -85,10 +85,10 @@ def choose_cases(evaluation: Evaluation, count: int) -> list[str]:
     return [ranked[place] for place in places]
 
 
-def rank_cases(evaluation: Evaluation) -> list[str]:
-    """Return the first method's cases by mean Dice over the classes, worst first, those without a Dice left out."""
+def rank_cases(evaluation: Evaluation, metric: str = "Dice") -> list[str]:
+    """Return the first method's cases by a metric's mean over the classes, rising; without those that have none."""
     rows = evaluation.cases[evaluation.cases["method"] == evaluation.methods[0]]
-    means = rows.groupby("case")["Dice"].mean().dropna()
+    means = rows.groupby("case")[metric].mean().dropna()
     return [str(name) for name in means.sort_values(kind="stable").index]
 
 
@@ -106,7 +106,10 @@ def case_of(evaluation: Evaluation, name: str) -> Case:
     image = Path(about["images"]) / f"{name}_0000{ending}" if about["images"] else None
     gone = [str(file) for file in [reference, *predictions.values()] if not file.is_file()]
     if gone:
-        raise UserError(f"{name} cannot be drawn, these are no longer there: {', '.join(gone)}; evaluate again")
+        raise UserError(
+            f"{name} cannot be drawn, these are no longer there: {', '.join(gone)}."
+            " Evaluate again; a report without pictures is made by --pictures 0"
+        )
     return Case(name, reference, predictions, image if image and image.is_file() else None)
 
 

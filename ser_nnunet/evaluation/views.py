@@ -11,6 +11,8 @@ import SimpleITK as sitk
 from contourpy import contour_generator
 from scipy import ndimage
 
+from ser_nnunet.errors import UserError
+
 from .labels import LabelOrRegion
 from .pairing import Case
 
@@ -60,6 +62,9 @@ def view_case(case: Case, classes: Mapping[str, LabelOrRegion], ignore: int | No
     plane_spacing = tuple(mm for each, mm in enumerate(spacing) if each != axis)
     take = _Taker(axis, index)
     image = _grey(_read(case.image)[0]) if case.image else np.full(reference.shape, 0.15)
+    for array, file in [(image, case.image), *((array, case.predictions[m]) for m, array in predictions.items())]:
+        if array.shape != reference.shape:
+            raise UserError(f"{file} has {array.shape} voxels (z, y, x), {case.reference} {reference.shape}")
     window = _window(take(disagreement), take(foreground), plane_spacing)
     count = reference.shape[axis]
     return View(

@@ -1,0 +1,194 @@
+"""The page: complete, self-contained, and working in a browser."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser_nnunet.cli import main
+from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation import Evaluation, Settings, evaluate
+from ser_nnunet.evaluation.report import pick_cases, write_report
+from tests.evaluation.cohort import write_cohort, write_volume
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+LABELS = {"background": 0, "core <b>": 1, "rim": 2}  # a name that would break careless HTML
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    reference = np.zeros((6, 40, 40), np.uint8)
+    reference[1:5, 10:20, 10:20], reference[1:5, 10:20, 20:24] = 1, 2
+    reference[3, 30:32, 30:32] = 1
+    good = {f"case_{shift}": np.roll(reference, shift, axis=1) for shift in range(10)}
+    bad = {case: np.roll(array, 3, axis=2) for case, array in good.items()}
+    bad["case_9"] = np.zeros_like(reference)
+    write_cohort(folder, dict.fromkeys(good, reference), good, bad, labels=LABELS)
+    for case in good:
+        image = np.random.default_rng(0).normal(100, 5, reference.shape) + 50 * reference
+        write_volume(folder / "imagesTr" / f"{case}_0000.nii.gz", image.astype(np.float32))
+    return evaluate(
+        folder / "labelsTr",
+        folder / "pred0",
+        compare=[folder / "pred1"],
+        names=["ours", "theirs"],
+        settings=Settings(bootstrap=100),
+        processes=1,
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def page(evaluation, tmp_path_factory):
+    return write_report(evaluation, tmp_path_factory.mktemp("page") / "report.html", cases=["case_7"], progress=False)
+
+
+class Tags(html.parser.HTMLParser):
+    """Collects the tags and their attributes, and complains about what isn't closed."""
+
+    VOID = {"meta", "input", "br", "link", "img"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(page):
+    tags = Tags(page.read_text(encoding="utf-8"))
+    assert not tags.open
+    for tag, attributes in tags.found:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,")), (tag, attributes)
+    ids = [
+        attributes["id"] for _, attributes in tags.found if "id" in attributes and not attributes["id"].startswith("m")
+    ]
+    links = {a["href"][1:] for _, a in tags.found if (a.get("href") or "").startswith("#")}
+    assert {link for link in links if link.startswith(("case-", "picture-"))} <= set(ids)
+
+
+def test_it_names_what_a_reader_must_know(page, evaluation):
+    text = page.read_text(encoding="utf-8")
+    assert "core &lt;b&gt;" in text and "core <b>" not in text
+    for word in ("MONAI", "tolerance 1 mm", "26 neighbours", "image&#39;s diagonal", "Holm", "rank-biserial"):
+        assert word in text
+    mean = evaluation.mean("Dice", "rim", "theirs")
+    assert f"<b>{mean:.3f}</b>" in text
+
+
+def test_every_case_is_in_the_table_and_the_chosen_ones_are_drawn(page):
+    tags = Tags(page.read_text(encoding="utf-8")).found
+    rows = [attributes for tag, attributes in tags if tag == "tr" and "data-case" in attributes]
+    assert len(rows) == 10 * 2 * 2
+    articles = [attributes["id"] for tag, attributes in tags if tag == "article"]
+    assert len(articles) == len(set(articles)) == 7 and articles[0] == "picture-case-case_7"
+    assert sum(tag == "image" for tag, _ in tags) == 7
+
+
+def test_best_median_and_worst_cases_are_picked_by_the_metrics_direction(evaluation):
+    by_dice = pick_cases(evaluation, [], 1, "Dice")
+    assert list(by_dice) == ["case_0", "case_4", "case_9"] and by_dice["case_0"] == "best"
+    assert pick_cases(evaluation, [], 1, "ASSD_mm")["case_0"] == "best"
+    assert pick_cases(evaluation, ["case_9"], 1, "Dice")["case_9"] == "asked for, worst"
+    assert pick_cases(evaluation, [], 0, "Dice") == {}
+
+
+def test_command_writes_beside_the_evaluation_and_refuses_what_it_cannot_do(evaluation, tmp_path, capsys):
+    evaluation.write(tmp_path)
+    assert main(["report", str(tmp_path), "--pictures", "0", "--title", "A & B"]) == 0
+    assert "<title>A &amp; B</title>" in (tmp_path / "report.html").read_text()
+    assert main(["report", str(tmp_path), "--rank-by", "beauty"]) == 2
+    assert "no metric 'beauty'" in capsys.readouterr().err
+    assert main(["report", str(tmp_path), "--cases", "nobody"]) == 2
+    assert main(["report", str(tmp_path / "nowhere")]) == 2
+    assert {file.name for file in tmp_path.glob("*.html")} == {"report.html"}
+
+
+def test_predictions_that_are_gone_are_named(evaluation, tmp_path):
+    evaluation.write(tmp_path)
+    moved = Evaluation.read(tmp_path)
+    moved.about["methods"]["ours"] = str(tmp_path / "gone")
+    with pytest.raises(UserError, match="no longer there"):
+        write_report(moved, tmp_path / "report.html", progress=False)
+
+
+def test_one_case_one_class_and_no_images_are_enough(tmp_path):
+    array = np.zeros((3, 8, 8), np.uint8)
+    array[1, 2:4, 2:4] = 1
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array * 0}, labels={"background": 0, "lesion": 1})
+    settings = Settings(bootstrap=100)
+    found = evaluate(folder / "labelsTr", folder / "pred0", settings=settings, processes=1, progress=False)
+    text = write_report(found, tmp_path / "report.html", progress=False).read_text()
+    assert not Tags(text).open and "No images were given" in text
+
+
+PROBE = Path(__file__).with_name("report_probe.js")  # what a reader would do, and what came of it
+
+
+@pytest.fixture(scope="module")
+def probed(page, tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: the page is not tried in a browser")
+    folder = tmp_path_factory.mktemp("browser")
+    copy = folder / "probe.html"
+    probe = f"<script>{{{PROBE.read_text(encoding='utf-8')}}}</script>"
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", probe + "</body>"), encoding="utf-8")
+    switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    switches += " --disable-component-update --disable-sync --enable-logging=stderr --window-size=390,800 --dump-dom"
+    switches += f" --virtual-time-budget=10000 --user-data-dir={folder / 'profile'}"
+    ran = subprocess.run(
+        [CHROMIUM, *switches.split(), copy.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = re.search(r'<pre id="probe">(.*?)</pre>', ran.stdout, re.DOTALL)
+    assert found, ran.stderr[-2000:]
+    return json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")), ran.stderr
+
+
+def test_browser_reports_no_errors(probed):
+    assert [line for line in probed[1].splitlines() if "CONSOLE" in line] == []
+
+
+def test_browser_sorts_by_number_both_ways_with_undefined_last(probed):
+    found = probed[0]
+    rising = [float(value) for value in found["rising"]]
+    assert rising == sorted(rising) and rising[0] < rising[-1] and found["sort"] == "ascending"
+    assert [float(value) for value in found["falling"]] == sorted(rising, reverse=True)
+    assert found["precision"][-2:] == ["-", "-"] and "-" not in found["precision"][:-2]  # nothing predicted
+    assert found["cases"] == sorted(found["cases"])
+
+
+def test_browser_filters_by_case_and_method(probed):
+    assert probed[0]["shown"] == ["case_3theirs"] * 2
+    assert probed[0]["count"] == "2 of 40 rows"
+
+
+def test_browser_switches_colours_and_outlines(probed):
+    assert (probed[0]["red"], probed[0]["orange"]) == ("rgb(255, 59, 48)", "rgb(230, 159, 0)")
+    assert probed[0]["hidden"] == "none"
+
+
+def test_browser_shows_the_pictures_and_says_which_case_a_point_is(probed):
+    assert probed[0]["widths"] == [40] * 7
+    assert set(probed[0]["tips"]) == {f"case_{number}" for number in range(10)}
+
+
+def test_page_is_not_wider_than_a_phone(probed):
+    assert probed[0]["wide"] <= 0
