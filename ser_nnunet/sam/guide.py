@@ -64,7 +64,7 @@ class SAMGuide:
         picture = self._picture(to_rgb(patch, channels))
         embedding = self.embed(picture)
         size = tuple(patch.shape[2:])
-        masks = self._decode(embedding, self._place(prompt, tuple(picture.shape[2:])))
+        masks = self._decode(embedding, self.place(prompt, tuple(picture.shape[2:])))
         masks = self.sam.postprocess_masks(masks.flatten(0, 1), tuple(picture.shape[2:]), size)
         return masks.unflatten(0, prompt.shape[:2])[:, :, 0]
 
@@ -84,7 +84,7 @@ class SAMGuide:
         """Return SAM's image embedding `(B, 256, grid, grid)` of a resized 0-255 picture `(B, 3, <=size, <=size)`."""
         return self.sam.image_encoder(self.sam.preprocess(picture))
 
-    def _place(self, prompt: torch.Tensor, picture_size: tuple[int, ...]) -> torch.Tensor:
+    def place(self, prompt: torch.Tensor, picture_size: tuple[int, ...]) -> torch.Tensor:
         """Resample prompts onto the part of SAM's grid where the image lies; SAM's no-mask embedding fills the rest."""
         height, width = self.sam.prompt_encoder.image_embedding_size
         filled = [-(-edge * grid // self.image_size) for edge, grid in zip(picture_size, (height, width), strict=True)]

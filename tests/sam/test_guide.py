@@ -79,7 +79,7 @@ def test_gradients_reach_the_prompt_and_nothing_else(toy_sam):
 
 def test_the_prompt_lies_where_the_image_lies(toy_sam):
     """A wide patch fills the upper half of SAM's square; below it stands SAM's no-mask embedding."""
-    placed = SAMGuide(toy_sam)._place(torch.ones(1, 1, 256, 4, 8), (64, 128))
+    placed = SAMGuide(toy_sam).place(torch.ones(1, 1, 256, 4, 8), (64, 128))
     empty = toy_sam.prompt_encoder.no_mask_embed.weight.detach()[0]
     assert placed.shape == (1, 1, 256, 8, 8)
     assert (placed[0, 0, :, :4] == 1).all()

@@ -1,0 +1,112 @@
+"""The command line: lazy, quiet where a shell reads it, and helpful where something is missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ser_nnunet.cli import COMMANDS, main
+from ser_nnunet.demo.toy_sam import build_toy_sam
+from ser_nnunet.environment import trainers_folder, with_trainers
+
+
+def test_help_imports_neither_torch_nor_sam():
+    code = (
+        "import sys\nfrom ser_nnunet.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print('IMPORTED', sorted({'torch', 'segment_anything', 'nnunetv2'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip().endswith("IMPORTED []")
+    assert all(name in output for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert "usage: ser-nnunet " + name in capsys.readouterr().out
+
+
+def test_env_prints_one_line_that_a_shell_can_read(capsys, monkeypatch):
+    monkeypatch.delenv("nnUNet_extTrainer", raising=False)
+    assert main(["env"]) == 0
+    captured = capsys.readouterr()
+    shell = subprocess.run(
+        ["sh", "-c", f'{captured.out}printf %s "$nnUNet_extTrainer"'], capture_output=True, text=True, check=True
+    )
+    assert captured.out.count("\n") == 1 and captured.err == ""
+    assert Path(shell.stdout) == trainers_folder()
+    assert (trainers_folder() / "SERTrainer.py").is_file()
+
+
+def test_env_keeps_what_is_there_and_adds_itself_once(tmp_path):
+    mine = str(tmp_path / "my trainers")
+    both = with_trainers(mine)
+    assert both.split(os.pathsep) == [mine, str(trainers_folder())]
+    assert with_trainers(both) == both
+
+
+def test_nnunet_finds_every_trainer(monkeypatch):
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    from ser_nnunet.training import paper, trainer, variants
+
+    monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
+    expected = {
+        "SERTrainer": trainer.SERTrainer,
+        "SERTrainerJoint": variants.SERTrainerJoint,
+        "SERTrainerNoSAM": variants.SERTrainerNoSAM,
+        "SERTrainerPaper": paper.SERTrainerPaper,
+        **variants.TRAINERS,
+    }
+    for name, trainer_class in expected.items():
+        assert recursive_find_trainer_class_by_name(name) is trainer_class
+        assert trainer_class.__name__ == name and "__" not in name
+
+
+@pytest.fixture
+def ready(tmp_path, monkeypatch):
+    """Everything in place: nnU-Net's folders, the trainers and a SAM."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    torch.save(build_toy_sam().state_dict(), tmp_path / "sam.pth")
+    monkeypatch.setenv("SER_SAM_CHECKPOINT", str(tmp_path / "sam.pth"))
+    monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
+    return tmp_path
+
+
+def row(output, subject):
+    return next(line for line in output.splitlines() if line.startswith(subject))
+
+
+def test_check_passes_when_all_is_there(ready, capsys):
+    assert main(["check"]) == 0
+    output = capsys.readouterr().out
+    assert "2 blocks of 32, 256 px" in row(output, "SER_SAM_CHECKPOINT")
+    assert "missing" not in output and "SERTrainer can start" in output
+
+
+def test_check_names_all_that_is_missing_and_the_remedies(ready, capsys, monkeypatch):
+    monkeypatch.delenv("nnUNet_raw")
+    monkeypatch.setenv("nnUNet_results", str(ready / "absent"))
+    monkeypatch.delenv("nnUNet_extTrainer")
+    (ready / "sam.pth").write_bytes(b"half a download")
+    assert main(["check"]) == 1
+    output = capsys.readouterr().out
+    for subject in ("nnUNet_raw", "nnUNet_results", "nnU-Net finds SERTrainer", "SER_SAM_CHECKPOINT"):
+        assert "  missing  " in row(output, subject)
+    assert "4 missing" in output
+    for remedy in ("export nnUNet_raw=", f"mkdir -p {ready / 'absent'}", 'eval "$(ser-nnunet env)"', "SERTrainerNoSAM"):
+        assert remedy in output
+
+
+def test_check_without_sam_is_enough_for_the_trainer_that_needs_none(ready, monkeypatch):
+    monkeypatch.delenv("SER_SAM_CHECKPOINT")
+    assert main(["check"]) == 1
+    assert main(["check", "-tr", "SERTrainerNoSAM"]) == 0

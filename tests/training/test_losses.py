@@ -1,0 +1,95 @@
+"""L_seg sees the same classes, regions and ignored pixels as nnU-Net's own loss."""
+
+import pytest
+import torch
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from ser_nnunet.training.losses import binary_targets, build_seg_loss, choose_slices, count_overlap
+from ser_nnunet.training.trainer import mean_dice
+
+CLASSES = LabelManager({"background": 0, "one": 1, "two": 2}, None)
+IGNORING = LabelManager({"background": 0, "one": 1, "ignore": 2}, None)
+REGIONS = LabelManager({"background": 0, "whole": (1, 2), "core": 2}, [1, 2])
+REGIONS_IGNORING = LabelManager({"background": 0, "whole": (1, 2), "core": 2, "ignore": 3}, [1, 2])
+
+
+def label_map(*rows):
+    return torch.tensor(rows)[None, None]
+
+
+def test_classes_become_one_map_each():
+    maps = binary_targets(label_map([0, 1], [2, 2]), CLASSES)
+    assert maps.tolist() == [[[[False, True], [False, False]], [[False, False], [True, True]]]]
+
+
+def test_ignored_pixels_become_the_last_map():
+    maps = binary_targets(label_map([0, 1], [2, 2]), IGNORING)
+    assert maps.tolist() == [[[[False, True], [False, False]], [[False, False], [True, True]]]]
+
+
+def test_regions_are_taken_as_nnunet_gives_them():
+    regions = torch.tensor([[[[0, 1]], [[0, 0]], [[1, 0]]]])
+    assert torch.equal(binary_targets(regions, REGIONS_IGNORING), regions.bool())
+
+
+@pytest.mark.parametrize("labels", [IGNORING, REGIONS_IGNORING], ids=["classes", "regions"])
+def test_ignored_pixels_change_neither_loss_nor_gradient(labels):
+    prompts = 2 if labels.has_regions else 1
+    targets = torch.zeros(2, prompts + 1, 4, 4, dtype=torch.bool)
+    targets[:, :-1, 1:3, 1:3] = True
+    targets[:, -1, :, 3] = True
+    logits = torch.randn(2, prompts, 4, 4, requires_grad=True)
+    loss = build_seg_loss(labels, batch_dice=True, ddp=False)
+    value = loss(logits, targets)
+    value.backward()
+    assert (logits.grad[..., 3] == 0).all() and (logits.grad[..., :3] != 0).all()
+    with torch.no_grad():
+        elsewhere = logits.clone()
+        elsewhere[..., 3] = 50
+        assert loss(elsewhere, targets) == value
+
+
+def test_perfect_masks_reach_the_minimum():
+    targets = torch.zeros(1, 2, 6, 6, dtype=torch.bool)
+    targets[0, 0, :3], targets[0, 1, 3:] = True, True
+    loss = build_seg_loss(CLASSES, batch_dice=False, ddp=False)
+    assert loss((targets.float() - 0.5) * 40, targets).item() == pytest.approx(-1, abs=1e-4)
+
+
+def batch_of(kinds):
+    """A batch of 2 x 2 slices: f with foreground, b background alone, i wholly ignored, x foreground but ignored."""
+    targets = torch.zeros(len(kinds), 2, 2, 2, dtype=torch.bool)
+    for index, kind in enumerate(kinds):
+        targets[index, 0, 0, 0] = kind in "fx"
+        targets[index, 1] = kind in "ix"
+    return targets
+
+
+@pytest.mark.parametrize(
+    ("kinds", "limit", "expected"),
+    [
+        ("bfbf", 1, [1]),  # one slice: foreground
+        ("ffffff", 4, [0, 1, 2, 3]),  # nothing but foreground
+        ("bbfbff", 4, [0, 2, 4, 5]),  # round(0.85 * 4) = 3 with foreground, one without
+        ("bbfb", 3, [0, 1, 2]),  # too little foreground: background fills up
+        ("ibif", 2, [1, 3]),  # ignored slices come last
+        ("xb", 1, [1]),  # ignored foreground is none
+        ("ii", 1, [0]),  # but never an empty choice
+        ("fb", 8, [0, 1]),  # fewer slices than allowed
+    ],
+)
+def test_slices_with_foreground_come_first(kinds, limit, expected):
+    assert choose_slices(batch_of(kinds), IGNORING, limit).tolist() == expected
+
+
+def test_overlap_counts_leave_ignored_pixels_out():
+    targets = torch.tensor([[[[1, 1, 0, 0, 1]], [[0, 0, 0, 0, 1]]]]).bool()  # the last pixel is ignored
+    logits = torch.tensor([[[[3.0, -3.0, 3.0, -3.0, 3.0]]]])
+    counts = count_overlap(logits, targets, IGNORING)
+    assert counts.tolist() == [[1], [1], [1]]
+    assert mean_dice(counts.numpy()) == 0.5
+
+
+def test_mean_dice_leaves_absent_classes_out():
+    assert mean_dice(torch.tensor([[5, 0], [0, 0], [0, 0]]).numpy()) == 1.0
+    assert mean_dice(torch.zeros(3, 2).numpy()) != mean_dice(torch.zeros(3, 2).numpy()), "NaN: no class at all"
