@@ -74,8 +74,19 @@ def _place(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
     prepared.changes += [change] if change else []
     found = Grid.of(prepared.image)
     if distance_mm(found, grid) > TOLERANCE_MM:
-        text = f"{volume.path.name} against {next(iter(case.images.values())).path.name}: {difference(found, grid)}"
+        text = (
+            f"{volume.path.name} against {next(iter(case.images.values())).path.name}: {_apart(prepared.image, grid)}"
+        )
         prepared.problems.append(Problem("geometry", case.name, text))
+
+
+def _apart(image: sitk.Image, grid: Grid) -> str:
+    """Where an image lies instead; with another orientation, what remains once its axes run alike."""
+    found = Grid.of(image)
+    if found.orientation() == grid.orientation():
+        return difference(found, grid)
+    oriented = Grid.of(sitk.DICOMOrient(image, grid.orientation()))
+    return f"orientation {found.orientation()}, expected {grid.orientation()}; reordered: {difference(oriented, grid)}"
 
 
 def _map_values(prepared: Prepared, case: Case, description: Description) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
 
 from . import dicom
 from .cases import Volume
@@ -61,7 +64,29 @@ def fingerprint(array: np.ndarray) -> str:
 @lru_cache(maxsize=1)
 def _decode(path: Path, modified_ns: int) -> sitk.Image:
     """Decode a file; the last one is kept, because the channels of a 4D file are asked for one after the other."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _decode_nifti(path)
     return sitk.ReadImage(str(path))
+
+
+def _decode_nifti(path: Path) -> sitk.Image:
+    """Voxels by nibabel, geometry by SimpleITK.
+
+    ITK's own NIfTI reader turns every NaN and Inf into 0 in silence, and takes the voxels of `a.nii` when it is asked
+    for `a.nii.gz` and both are there.
+    """
+    array = np.asanyarray(nibabel.load(path).dataobj)
+    if array.dtype.fields:
+        raise ReadingError("several values per voxel, expected 1", "components")
+    array = np.ascontiguousarray(array.T, dtype=array.dtype.newbyteorder("="))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    image = sitk.GetImageFromArray(array, isVector=False)
+    image.SetSpacing(reader.GetSpacing())
+    image.SetOrigin(reader.GetOrigin())
+    image.SetDirection(reader.GetDirection())
+    return image
 
 
 def _read_file(path: Path) -> sitk.Image:
@@ -70,7 +95,7 @@ def _read_file(path: Path) -> sitk.Image:
         raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")
     try:
         return _decode(path, path.stat().st_mtime_ns)
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
         raise ReadingError(_last_line(error)) from None
 
 

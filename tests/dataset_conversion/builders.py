@@ -123,7 +123,7 @@ def pancreas_nifti(root: Path) -> Toy:
     for number in (1, 2, 3, 10, 82):
         case = f"PANCREAS_{number:04d}"
         _ct_case(toy, case, number, root / "data" / f"{case}.nii.gz", UPSIDE_DOWN, (3.0, -5.0, 40.0))
-        save(sitk.DICOMOrient(toy.truth[case, "CT"], "RPI"), toy.files[case, "CT"])
+        toy.add(case, "CT", sitk.DICOMOrient(toy.truth[case, "CT"], "RPI"), toy.files[case, "CT"])
     return toy
 
 

@@ -16,7 +16,6 @@ from ser_nnunet.dataset_conversion import convert
 
 from tests.dataset_conversion.builders import BUILDERS, LABEL, Toy
 
-
 ONE_PER_DATA_SET = ("mslesseg", "pancreas_dicom", "pansegdata", "promise12", "multisite_prostate", "msd_prostate")
 
 
