@@ -77,7 +77,7 @@ def convert(
     target = raw if raw is not None else (None if dry_run else raw_folder())
     tree = Tree(Path(source), without=_inside(target, Path(source)))
     table = CONVERTERS[dataset].find(tree, Options(_tuple(channels), classes, frozenset(exclude)))
-    folder_name = dataset_folder_name(dataset_id, name or table.description.name)
+    folder_name = dataset_folder_name(dataset_id, table.description.name if name is None else name)
     remains = demand_free(target, folder_name, overwrite) if target else []
     checked = _check(tree, table, exclude, allow_partial, processes or available_cores())
     checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains]

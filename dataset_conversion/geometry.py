@@ -65,7 +65,8 @@ def onto(image: sitk.Image, grid: Grid) -> tuple[sitk.Image, str]:
     """Bring an image onto a grid without touching its place in the world; return it and what was done, or "".
 
     Axes that are only stored in another order or direction are permuted and flipped by geometry (`DICOMOrient`), and
-    numbers that differ within `TOLERANCE_MM` become the grid's. An image that lies elsewhere comes back as it is.
+    numbers that differ within `TOLERANCE_MM` become the grid's (no change worth a new file where nnU-Net's reader takes
+    them for equal). An image that lies elsewhere comes back as it is.
     """
     if distance_mm(Grid.of(image), grid) > TOLERANCE_MM:
         oriented = sitk.DICOMOrient(image, grid.orientation())
@@ -74,12 +75,12 @@ def onto(image: sitk.Image, grid: Grid) -> tuple[sitk.Image, str]:
         change = f"axes reordered from {Grid.of(image).orientation()} to {grid.orientation()}"
         grid.impose(oriented)
         return oriented, change
-    if nnunet_calls_equal(Grid.of(image), grid):
+    found = Grid.of(image)
+    if found == grid:
         return image, ""
-    change = f"header moved by {distance_mm(Grid.of(image), grid):.1g} mm onto the first channel's"
-    moved = sitk.Image(image)
-    grid.impose(moved)
-    return moved, change
+    grid.impose(moved := sitk.Image(image))
+    is_change = not nnunet_calls_equal(found, grid)
+    return moved, f"header moved by {distance_mm(found, grid):.1g} mm onto the first channel's" if is_change else ""
 
 
 def difference(found: Grid, expected: Grid) -> str:

@@ -39,6 +39,7 @@ EXPECTED = "train/P1/T1/P1_T1_FLAIR.nii.gz and train/P1/T1/P1_T1_MASK.nii.gz"
 NAME = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?_(?P<role>FLAIR|T1|T2|MASK)", re.IGNORECASE)
 MASK_ALONE = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?(?:_MASK)?", re.IGNORECASE)
 FIRST_TEST_PATIENT = 54
+COLUMNS = ("Patient", "Timepoint", "Lesion Volume")
 
 
 def find(tree: Tree, options: Options) -> Table:
@@ -104,17 +105,21 @@ def _clinical_volumes(tree: Tree) -> tuple[dict[str, float], list[Problem]]:
         )
         return {}, [note]
     with tables[0].open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter=";", restkey="rest"))
-    try:
-        volumes = {
-            f"{row['Patient'].strip()}_{row['Timepoint'].strip()}".upper(): float(
-                row["Lesion Volume"].replace(",", ".")
-            )
-            for row in rows
-            if (row.get("Lesion Volume") or "").strip()
-        }
-    except (KeyError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{tree.short(tables[0])}: expected columns Patient, Timepoint, Lesion Volume separated by ';' ({error!r})"
-        ) from None
-    return volumes, []
+        reader = csv.DictReader(stream, delimiter=";", restkey="rest")
+        rows, absent = list(reader), sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+    if absent:
+        raise UserError(f"{tree.short(tables[0])} lacks {', '.join(absent)}; expected columns separated by ';'")
+    return _volumes(tree.short(tables[0]), rows), []
+
+
+def _volumes(file: str, rows: list[dict[str, str]]) -> dict[str, float]:
+    volumes = {}
+    for row in rows:
+        patient, time, volume = ((row[column] or "").strip() for column in COLUMNS)
+        if not volume:
+            continue
+        try:
+            volumes[f"{patient}_{time}".upper()] = float(volume.replace(",", "."))
+        except ValueError:
+            raise UserError(f"{file}: Lesion Volume of {patient} {time} is {volume!r}, expected a number") from None
+    return volumes

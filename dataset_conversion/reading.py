@@ -6,11 +6,13 @@ import hashlib
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import nibabel
 import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 
 from . import dicom
 from .cases import Volume
@@ -75,7 +77,7 @@ def _decode_nifti(path: Path) -> sitk.Image:
     ITK's own NIfTI reader turns every NaN and Inf into 0 in silence, and takes the voxels of `a.nii` when it is asked
     for `a.nii.gz` and both are there.
     """
-    array = np.asanyarray(nibabel.load(path).dataobj)
+    array = np.asanyarray(cast(SpatialImage, nibabel.load(path)).dataobj)
     if array.dtype.fields:
         raise ReadingError("several values per voxel, expected 1", "components")
     array = np.ascontiguousarray(array.T, dtype=array.dtype.newbyteorder("="))

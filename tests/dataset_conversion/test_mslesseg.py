@@ -1,0 +1,98 @@
+"""MSLesSeg's traps: names that mean two things, a table in its own dialect, several scans per patient."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from ser_nnunet.dataset_conversion import ConversionError, convert
+
+from ser_nnunet.errors import UserError
+from tests.dataset_conversion.builders import LABEL, Toy, mslesseg
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return mslesseg(tmp_path / "source")
+
+
+def converted(toy: Toy, **options):
+    raw = toy.source.parent / "raw"
+    return convert(toy.source, 703, dataset="mslesseg", raw=raw, processes=1, **{**toy.options, **options})
+
+
+def voxels(path: Path) -> list:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).tolist()
+
+
+def test_channels_are_written_in_the_order_asked_for(toy: Toy):
+    folder = converted(toy, channels=["t2", "FLAIR"]).folder
+    assert json.loads((folder / "dataset.json").read_text())["channel_names"] == {"0": "T2", "1": "FLAIR"}
+    for channel, role in enumerate(("T2", "FLAIR")):
+        source = sitk.GetArrayFromImage(toy.truth["P54", role]).tolist()
+        assert voxels(folder / "imagesTs" / f"P54_{channel:04d}.nii.gz") == source
+
+
+def test_a_channel_that_lacks_everywhere_else_matters_only_if_chosen(toy: Toy):
+    toy.files["P2_T1", "T2"].unlink()
+    with pytest.raises(ConversionError, match=r"P2_T1: .*lacks T2 \(has FLAIR, T1\)"):
+        converted(toy)
+    assert len(converted(toy, channels=["FLAIR", "T1"]).cases) == 9
+
+
+@pytest.mark.parametrize("channels", [["PD"], ["FLAIR", "flair"]])
+def test_unknown_or_doubled_channels_are_refused(toy: Toy, channels: list[str]):
+    with pytest.raises(UserError, match="choose among FLAIR T1 T2, each once"):
+        converted(toy, channels=channels)
+
+
+def test_scans_of_one_patient_stay_in_one_fold(toy: Toy):
+    held_out = [fold["val"] for fold in converted(toy).splits]
+    assert sum({"P1_T1", "P1_T2"} <= set(fold) for fold in held_out) == 1
+    assert not any("P1_T1" in fold and "P10_T1" in fold and len(fold) < 3 for fold in held_out)
+
+
+def test_files_that_are_right_are_copied_byte_for_byte_and_masks_become_uint8(toy: Toy):
+    folder = converted(toy).folder
+    assert (folder / "imagesTr" / "P1_T2_0002.nii.gz").read_bytes() == toy.files["P1_T2", "T2"].read_bytes()
+    label = sitk.ReadImage(str(folder / "labelsTs" / "P55.nii.gz"))
+    assert label.GetPixelID() == sitk.sitkUInt8
+    assert sitk.GetArrayFromImage(label).tolist() == sitk.GetArrayFromImage(toy.truth["P55", LABEL]).tolist()
+
+
+def test_without_the_clinical_table_it_says_that_volumes_were_not_compared(toy: Toy):
+    next(toy.source.rglob("clinical_data.csv")).unlink()
+    assert "clinical_data.csv is not there" in str(converted(toy).notes)
+
+
+def test_a_table_in_another_dialect_is_an_error_and_not_a_skipped_check(toy: Toy):
+    table = next(toy.source.rglob("clinical_data.csv"))
+    table.write_text(table.read_text().replace(";", "\t"))
+    with pytest.raises(UserError, match="lacks Lesion Volume, Patient, Timepoint; expected columns separated by ';'"):
+        converted(toy)
+
+
+def test_a_test_scan_without_mask_is_kept_for_prediction(toy: Toy):
+    toy.files["P54", LABEL].unlink()
+    report = converted(toy)
+    assert (report.folder / "imagesTs" / "P54_0000.nii.gz").exists()
+    assert [path.name for path in (report.folder / "labelsTs").iterdir()] == ["P55.nii.gz"]
+    assert "it can be predicted, not evaluated" in str(report.notes)
+
+
+def test_a_file_outside_the_layout_is_named_and_not_used(toy: Toy):
+    path = toy.files["P2_T1", "T1"]
+    path.with_name("P2_T1_PD.nii.gz").write_bytes(path.read_bytes())
+    report = converted(toy)
+    assert "P2/T1/P2_T1_PD.nii.gz is not part of the layout" in str(report.notes)
+    assert len(list((report.folder / "imagesTr").glob("P2_T1_*"))) == 3
+
+
+def test_without_train_and_test_folders_the_numbering_tells_the_split(toy: Toy, tmp_path: Path):
+    flat = Toy("mslesseg", tmp_path / "flat", toy.options)
+    for (case, role), image in toy.truth.items():
+        flat.add(case, role, image, flat.source / toy.files[case, role].name)
+    splits = {case.name: case.split for case in converted(flat).cases}
+    assert {name for name, split in splits.items() if split == "test"} == {"P54", "P55"}

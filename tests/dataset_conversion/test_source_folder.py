@@ -1,0 +1,70 @@
+"""What users point at: archives, wrong folders, nested roots, nnUNet_raw inside the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ser_nnunet.dataset_conversion import convert
+from ser_nnunet.dataset_conversion.registry import CONVERTERS
+
+from ser_nnunet.errors import UserError
+from tests.dataset_conversion.builders import mslesseg
+
+CHANNELS = {"pansegdata": ["T1"]}
+
+
+@pytest.mark.parametrize("dataset", CONVERTERS)
+def test_a_wrong_folder_gets_told_what_to_point_at(dataset: str, tmp_path: Path):
+    (tmp_path / "holiday.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"(?s)no case found below .*holiday\.jpg.*Point at the folder that holds"):
+        convert(tmp_path, 705, dataset=dataset, raw=tmp_path / "raw", channels=CHANNELS.get(dataset))
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("dataset", CONVERTERS)
+def test_an_empty_folder_is_said_to_be_empty(dataset: str, tmp_path: Path):
+    with pytest.raises(UserError, match="it holds no files"):
+        convert(tmp_path, 705, dataset=dataset, raw=tmp_path / "raw", channels=CHANNELS.get(dataset))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("data.zip", "is an archive: unpack"), ("data.nii", "is a file"), ("absent", "does not exist")],
+)
+def test_a_path_that_is_no_folder_is_explained(tmp_path: Path, name: str, message: str):
+    if name != "absent":
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(UserError, match=message):
+        convert(tmp_path / name, 705, dataset="mslesseg", raw=tmp_path / "raw")
+
+
+def test_a_folder_of_archives_asks_for_unpacking(tmp_path: Path):
+    (tmp_path / "training_data.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"holds archives \(training_data\.zip\): unpack them"):
+        convert(tmp_path, 705, dataset="promise12", raw=tmp_path / "raw")
+
+
+def test_what_lies_in_nnunet_raw_is_not_found_again(tmp_path: Path):
+    toy = mslesseg(tmp_path)
+    for _ in range(2):
+        report = convert(
+            tmp_path, 705, dataset="mslesseg", raw=tmp_path / "raw", overwrite=True, allow_partial=True, processes=1
+        )
+    assert len(report.cases) == len(toy.cases)
+
+
+def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
+    with pytest.raises(UserError, match="is nnUNet_raw itself"):
+        convert(tmp_path, 705, dataset="mslesseg", raw=tmp_path)
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path):
+    toy = mslesseg(tmp_path / "elsewhere")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(toy.source)
+    (toy.source / "loop").symlink_to(toy.source)
+    report = convert(
+        tmp_path / "source", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1
+    )
+    assert len(report.cases) == len(toy.cases)

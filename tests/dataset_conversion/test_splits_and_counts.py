@@ -1,0 +1,65 @@
+"""Folds by patient and site, and what counts as too few cases."""
+
+from __future__ import annotations
+
+import pytest
+from ser_nnunet.dataset_conversion.cases import Case, Description
+from ser_nnunet.dataset_conversion.cohort_checks import counts
+from ser_nnunet.dataset_conversion.splits import grouped_splits
+
+
+def case(name: str, patient: str = "", site: str = "", split: str = "train") -> Case:
+    return Case(name, patient or name, {}, None, split, site)
+
+
+def test_folds_of_mslesseg_sizes_are_even_and_tear_no_patient_apart():
+    scans = [1] * 28 + [2] * 15 + [3] * 5 + [4] * 5
+    cases = [case(f"P{p}_T{t}", f"P{p}") for p, number in enumerate(scans) for t in range(number)]
+    folds = grouped_splits(cases)
+    assert sorted(len(fold["val"]) for fold in folds) == [18, 18, 19, 19, 19]
+    for fold in folds:
+        patients = [{name.split("_")[0] for name in fold[side]} for side in ("train", "val")]
+        assert not patients[0] & patients[1] and len(fold["train"]) + len(fold["val"]) == 93
+    assert grouped_splits(cases[::-1]) == folds
+
+
+def test_every_fold_has_its_share_of_every_site():
+    sizes = {"RUNMC": 30, "BMC": 30, "I2CVB": 19, "UCL": 13, "BIDMC": 12, "HK": 12}
+    cases = [case(f"{site}_{index}", site=site) for site, size in sizes.items() for index in range(size)]
+    folds = grouped_splits(cases)
+    for site, size in sizes.items():
+        shares = [sum(name.startswith(f"{site}_") for name in fold["val"]) for fold in folds]
+        assert max(shares) - min(shares) <= 1 and sum(shares) == size
+    assert max(len(fold["val"]) for fold in folds) - min(len(fold["val"]) for fold in folds) <= 1
+
+
+def test_two_patients_make_two_folds_and_one_makes_none():
+    cases = [case("a1", "a"), case("a2", "a"), case("b1", "b")]
+    assert sorted(fold["val"] for fold in grouped_splits(cases)) == [["a1", "a2"], ["b1"]]
+    assert grouped_splits(cases[:2]) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "allow", "fatal"),
+    [
+        (93, 22, False, []),
+        (92, 22, False, [True]),
+        (92, 22, True, [False]),
+        (93, 21, False, [True]),
+        (93, 0, False, [False]),
+        (11, 0, False, [False, False]),
+        (12, 0, False, [True, False]),
+        (94, 22, False, [False]),
+    ],
+)
+def test_what_counts_as_too_few(train: int, test: int, allow: bool, fatal: list[bool]):
+    description = Description("x", "", "", "", "", {}, {}, {}, {"train": 93, "test": 22})
+    cases = [case(f"a{i}") for i in range(train)] + [case(f"b{i}", split="test") for i in range(test)]
+    found = list(counts(cases, description, [], allow))
+    assert [problem.fatal for problem in found] == fatal
+
+
+def test_cases_left_out_by_name_are_not_missing():
+    description = Description("x", "", "", "", "", {}, {}, {}, {"train": 20})
+    cases = [case(f"a{i}") for i in range(20)]
+    assert not list(counts(cases[1:], description, cases[:1], False))

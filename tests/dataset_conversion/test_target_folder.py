@@ -1,0 +1,147 @@
+"""The data set's folder appears complete or not at all, and nothing of the user's is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ser_nnunet.dataset_conversion import ConversionError, conversion, convert
+
+from ser_nnunet.errors import UserError
+from tests.dataset_conversion.builders import LABEL, Toy, promise12
+from tests.dataset_conversion.test_clean import tree_hash
+from tests.dataset_conversion.volumes import image_of
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return promise12(tmp_path / "source")
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch) -> Path:
+    for name in ("preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    return tmp_path / "raw"
+
+
+def converted(toy: Toy, raw: Path, **options):
+    return convert(toy.source, 706, dataset=toy.dataset, raw=raw, processes=1, **{**toy.options, **options})
+
+
+def test_an_existing_data_set_is_refused(toy: Toy, raw: Path):
+    folder = converted(toy, raw).folder
+    before = tree_hash(folder)
+    with pytest.raises(UserError, match=r"Dataset706_PROMISE12 exists: .* --overwrite"):
+        converted(toy, raw)
+    assert tree_hash(folder) == before
+
+
+@pytest.mark.parametrize("place", ["raw", "preprocessed", "results"])
+def test_an_id_under_another_name_is_refused_even_with_overwrite(toy: Toy, raw: Path, place: str):
+    taken = raw.parent / place / "Dataset706_Mine"
+    taken.mkdir(parents=True)
+    with pytest.raises(UserError, match=f"nnUNet_{place}/Dataset706_Mine"):
+        converted(toy, raw, overwrite=True)
+    assert taken.is_dir()
+
+
+def test_overwrite_replaces_and_leaves_no_trace_of_the_old(toy: Toy, raw: Path):
+    (raw / "Dataset706_PROMISE12").mkdir(parents=True)
+    (raw / "Dataset706_PROMISE12" / "old.txt").write_text("old")
+    folder = converted(toy, raw, overwrite=True).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name] and not (folder / "old.txt").exists()
+
+
+def test_overwrite_keeps_the_old_one_if_the_new_one_fails(toy: Toy, raw: Path):
+    before = tree_hash(converted(toy, raw).folder)
+    toy.change("Train_Case00", LABEL, lambda array: array * 0)
+    with pytest.raises(ConversionError):
+        converted(toy, raw, overwrite=True)
+    assert tree_hash(raw / "Dataset706_PROMISE12") == before and len(list(raw.iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monkeypatch, error: type):
+    write_case, calls = conversion.write_case, []
+
+    def failing(job):
+        calls.append(job)
+        if len(calls) == 3:
+            raise error
+        return write_case(job)
+
+    monkeypatch.setattr(conversion, "write_case", failing)
+    with pytest.raises(error):
+        converted(toy, raw)
+    assert len(calls) == 3 and not raw.exists()
+
+
+def test_remains_of_a_killed_run_are_swept_away(toy: Toy, raw: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    import socket
+
+    remains = raw / f".Dataset706_PROMISE12.converting-{socket.gethostname()}-{dead.pid}"
+    remains.mkdir(parents=True)
+    folder = converted(toy, raw).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", ["two words", "a__b", "_x", "../up", ""])
+def test_names_that_nnunet_cannot_take_apart_are_refused(toy: Toy, raw: Path, name: str):
+    with pytest.raises(UserError, match="choose another --name"):
+        converted(toy, raw, name=name)
+
+
+@pytest.mark.parametrize("dataset_id", [0, 1000, -1])
+def test_ids_outside_nnunets_range_are_refused(toy: Toy, raw: Path, dataset_id: int):
+    with pytest.raises(UserError, match="1 to 999"):
+        convert(toy.source, dataset_id, dataset=toy.dataset, raw=raw)
+
+
+def test_an_earlier_preprocessed_folder_is_pointed_out(toy: Toy, raw: Path):
+    (raw.parent / "preprocessed" / "Dataset706_PROMISE12").mkdir(parents=True)
+    assert "delete it before planning" in str(converted(toy, raw).notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_cleans_up(tmp_path: Path, sent: int):
+    toy = promise12(tmp_path / "source")
+    for case in toy.cases:
+        for role in ("T2", LABEL):
+            toy.truth[case, role] = image_of(big(toy, case, role))
+            toy.change(case, role, lambda array: array)
+    command = [
+        Path(sys.executable).with_name("ser-nnunet"),
+        "convert",
+        "promise12",
+        toy.source,
+        "-d",
+        "706",
+        "-np",
+        "2",
+    ]
+    environment = {**os.environ, "nnUNet_raw": str(tmp_path / "raw")}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("raw/.Dataset706*/imagesTr/*")):
+        time.sleep(0.02)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and "nothing was left behind" in errors
+    assert not (tmp_path / "raw").exists()
+
+
+def big(toy: Toy, case: str, role: str):
+    """Volumes that take long enough to write for a signal to arrive meanwhile."""
+    import numpy as np
+
+    rng = np.random.default_rng(toy.cases.index(case))
+    array = rng.integers(0, 2 if role == LABEL else 900, (50, 150, 150))
+    return array.astype(np.int16)
