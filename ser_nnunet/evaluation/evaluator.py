@@ -78,7 +78,7 @@ def evaluate(
         chill=chill,
     )
     sizes = check_geometry(pairs)
-    workers = worker_count(processes, len(pairs), max(sizes.values()))
+    workers = worker_count(processes, len(pairs), max(sizes.values()), settings)
     results = evaluate_cases(pairs, labels, settings, workers, progress)
     fail_on(
         [problem for result in results for problem in result.problems],

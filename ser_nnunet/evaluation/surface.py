@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +37,14 @@ def surface_metrics(
         return dict.fromkeys(NAMES, math.nan)
     if not all(filled):
         return dict.fromkeys(NAMES[:3], empty_mm) | {"NSD": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of an argument that it sets itself
+        return _measure(reference, prediction, spacing, tolerance_mm)
+
+
+def _measure(
+    reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], tolerance_mm: float
+) -> dict[str, float]:
     import torch  # MONAI needs it anyway
     from monai.metrics import compute_surface_dice
     from monai.metrics.utils import get_edge_surface_distance

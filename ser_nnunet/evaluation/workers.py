@@ -17,17 +17,19 @@ from .labels import Labels
 from .pairing import Case
 from .settings import Settings
 
-BYTES_PER_VOXEL = 48  # measured peak of a worker on whole-image masks with surfaces is about 40
-BYTES_PER_WORKER = 600 * 2**20  # torch and MONAI, imported
+# Measured peaks per voxel of an image that its masks fill; surfaces make them large. Smaller masks need far less.
+BYTES_PER_VOXEL = {"surface": 160, "lesions": 24, "overlap": 8}
+BYTES_PER_WORKER = 400 * 2**20  # what a worker doesn't share with the others of torch and MONAI
 
 
-def worker_count(asked: int | None, cases: int, largest: int) -> int:
+def worker_count(asked: int | None, cases: int, largest: int, settings: Settings) -> int:
     """Return how many processes to use.
 
     Args:
         asked: by the user; None means every core that the process may use, as far as memory allows.
         cases: a process without a case is idle.
         largest: number of voxels of the largest case.
+        settings: says which metrics, which need more or less memory.
     """
     if asked is not None:
         return max(1, min(asked, cases))
@@ -36,14 +38,15 @@ def worker_count(asked: int | None, cases: int, largest: int) -> int:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not known on this system
         return max(1, min(cores, cases))
-    return max(1, min(cores, cases, free // (largest * BYTES_PER_VOXEL + BYTES_PER_WORKER)))
+    per_voxel = max(BYTES_PER_VOXEL[group] for group in ("overlap", *settings.groups))
+    return max(1, min(cores, cases, free // (largest * per_voxel + BYTES_PER_WORKER)))
 
 
 def evaluate_cases(
     cases: Sequence[Case], labels: Labels, settings: Settings, processes: int, progress: bool = True
 ) -> list[CaseResult]:
     """Evaluate all cases and return their results in the same order; with one process, in this one."""
-    with tqdm(total=len(cases), desc="evaluating", unit="case", disable=not progress) as bar:
+    with tqdm(total=len(cases), desc=f"evaluating, {processes} at once", unit="case", disable=not progress) as bar:
         if processes == 1:
             results = []
             for case in cases:
