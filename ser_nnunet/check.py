@@ -11,13 +11,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import requires, version
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from ser_nnunet.errors import UserError
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 PACKAGES = ("nnunetv2", "torch", "torchvision", "batchgenerators", "SimpleITK", "numpy")
+IMPORTED_AS = {"segment-anything": "segment_anything"}
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,34 @@ def examine(trainer: str) -> Iterator[Finding]:
     found = _trainer(trainer)
     yield found
     if "NoSAM" not in trainer:
-        yield _package("segment_anything", "segment-anything", "pip install 'ser-nnunet[sam]'")
+        yield _package("segment-anything")
         yield _checkpoint()
     yield _device()
 
 
-def _package(module: str, distribution: str | None = None, remedy: str = "pip install --upgrade ser-nnunet") -> Finding:
-    name = distribution or module
+def _package(name: str) -> Finding:
+    """Import the package (a torchvision that doesn't fit torch shows only then) and compare its version with ours."""
+    wanted = _requirement(name)
+    remedy = f"pip install '{wanted}'" if name != "torchvision" else "pip install --upgrade torch torchvision (a pair)"
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            import_module(module)
-        return Finding(name, OK, version(name))
-    except PackageNotFoundError:
-        return Finding(name, OK, "importable, version unknown")
+            import_module(IMPORTED_AS.get(name, name))
+        found = version(name)
     except Exception as error:
         return Finding(name, MISSING, f"{type(error).__name__}: {error}".splitlines()[0], remedy)
+    if wanted.specifier.contains(found, prereleases=True):
+        return Finding(name, OK, found)
+    return Finding(name, MISSING, f"{found}, but {wanted.specifier} is needed", remedy)
+
+
+def _requirement(name: str) -> Requirement:
+    """Return what this package's own metadata asks of another (nothing in particular where it doesn't)."""
+    for line in requires("ser-nnunet") or []:
+        requirement = Requirement(line)
+        if requirement.name.lower() == name.lower():
+            requirement.marker = None
+            return requirement
+    return Requirement(name)
 
 
 def _folder(variable: str) -> Finding:
@@ -93,7 +109,10 @@ def _trainer(name: str) -> Finding:
     def search() -> str:
         from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-        return str(recursive_find_trainer_class_by_name(name).__module__)
+        try:
+            return str(recursive_find_trainer_class_by_name(name).__module__)
+        except RuntimeError:  # nnU-Net's sentence about it is long
+            raise UserError(f"not found, nnUNet_extTrainer={os.environ.get('nnUNet_extTrainer', '')}") from None
 
     remedy = 'eval "$(ser-nnunet env)"   (and add this line to your shell\'s start-up file)'
     return _attempt(f"nnU-Net finds {name}", search, remedy)

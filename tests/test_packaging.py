@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tomllib
 import zipfile
 
 import pytest
@@ -65,6 +64,7 @@ def test_trainers_and_converters_work_from_the_wheel(wheel, tmp_path):
 def test_version_is_told_once():
     import ser_nnunet
 
+    tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert project["version"] == ser_nnunet.__version__
     assert f"## [{project['version']}]" in (REPOSITORY / "CHANGELOG.md").read_text()

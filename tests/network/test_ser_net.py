@@ -89,6 +89,21 @@ class TestPreset:
         network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset).eval()
         assert torch.isfinite(network(torch.zeros(1, 1, 32, 32))).all()
 
+    @pytest.mark.slow
+    def test_torch_compile_traces_it_whole(self, preset):
+        """nnU-Net compiles on GPUs; `fullgraph` refuses graph breaks, and both phases and eval must agree with eager."""
+        network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        for detach in (True, False):
+            network.detach_prompt = detach
+            logits, _ = compiled(patch)
+            torch.testing.assert_close(logits, network(patch)[0])
+            first = next(network.prompt_learner.parameters())
+            (gradient,) = torch.autograd.grad(logits.square().sum(), first, allow_unused=True)
+            assert (gradient is None) == detach
+        network.eval()
+        torch.testing.assert_close(compiled(patch), network(patch))
+
     def test_plans_can_name_it(self, preset):
         """Through nnU-Net's own builder, from JSON, with the arguments that nnU-Net adds."""
         entry = json.loads(json.dumps(architecture((64, 48), STRIDES_2D, 2, preset)))

@@ -1,0 +1,90 @@
+"""nnU-Net's own commands with SER's trainers: train, validate, predict without SAM, go on after kill -9."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from tests.end_to_end.conftest import IDS, LABELS, volume
+
+pytestmark = pytest.mark.slow
+
+# Found by Python at start-up; makes segment_anything unimportable, as where it isn't installed.
+WITHOUT_SAM = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "segment_anything":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.fixture(scope="module", params=LABELS)
+def trained(request, workplace):
+    """Each kind of labels, trained through both phases and validated by nnU-Net."""
+    output = workplace.run("nnUNetv2_train", IDS[request.param], "2d", 0, "-tr", "TinySER", "-device", "cpu")
+    return request.param, workplace.model(request.param, "TinySER"), output
+
+
+def test_training_goes_through_both_phases_and_validates(trained):
+    _, model, output = trained
+    assert "SAM guides epochs 0 to 1 of 4" in output
+    assert "The guided phase is over: SAM has left memory" in output
+    assert output.count("Dice of SAM's masks") == 2 and output.count("SAM is off") == 2
+    summary = json.loads((model / "fold_0/validation/summary.json").read_text())
+    assert len(summary["mean"]) == 2 and len(summary["metric_per_case"]) >= 1
+
+
+def test_the_log_file_and_the_checkpoint_keep_both_losses(trained):
+    _, model, _ = trained
+    checkpoint = torch.load(model / "fold_0/checkpoint_final.pth", weights_only=False)
+    for key in ("train_losses_seg", "train_losses_dist", "guided_dice"):
+        values = checkpoint["logging"][key]
+        assert len(values) == 4 and np.isfinite(values[:2]).all()
+    parts = {key.split(".")[0] for key in checkpoint["network_weights"]}
+    assert parts == {"prompt_learner", "aggregator"}, "nothing of SAM"
+
+
+def test_prediction_needs_no_sam(trained, workplace, tmp_path):
+    kind, _, _ = trained
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_SAM)
+    raw = next((workplace.folder / "raw").glob(f"Dataset{IDS[kind]}_*"))
+    arguments = ("-i", raw / "imagesTs", "-o", tmp_path / "out", "-d", IDS[kind], "-c", "2d", "-f", 0)
+    settings = ("-tr", "TinySER", "-device", "cpu", "-npp", 0, "-nps", 0)
+    environment = {"PYTHONPATH": str(tmp_path), "SER_SAM_CHECKPOINT": "/nowhere.pth"}
+    workplace.run("nnUNetv2_predict", *arguments, *settings, **environment)
+    predicted = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out/new.nii.gz"))
+    assert predicted.shape == volume(99)[1].shape
+    assert set(np.unique(predicted)) <= {0, 1, 2}, "the ignore label is never predicted"
+
+
+@pytest.mark.parametrize(("epoch", "phase"), [(1, "detached True SAM True"), (3, "detached False SAM False")])
+def test_a_killed_training_goes_on_in_its_phase(workplace, epoch, phase):
+    """Killed in the guided phase (epoch 1 of 0-3) and after it (epoch 3); `--c` takes it up there."""
+    arguments = ("nnUNetv2_train", IDS["classes"], "2d", epoch, "-tr", "TinySERResumed", "-device", "cpu")
+    process = workplace.start(*arguments, SER_TEST_WAIT=str(epoch))
+    for line in process.stdout:
+        if "WAITING" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    output = workplace.run(*arguments, "--c")
+    epochs = [line.split()[-1] for line in output.splitlines() if " Epoch " in line and "time" not in line]
+    assert epochs == [str(number) for number in range(epoch, 4)]
+    first_phase = next(line for line in output.splitlines() if "detached" in line)
+    assert phase in first_phase
+    assert "Mean Validation Dice" in output
+
+
+def test_a_missing_checkpoint_stops_before_the_first_epoch(workplace):
+    process = workplace.start(
+        "nnUNetv2_train", IDS["classes"], "2d", 2, "-tr", "TinySER", "-device", "cpu", SER_SAM_CHECKPOINT=""
+    )
+    output = process.communicate()[0]
+    assert process.returncode != 0 and "Epoch 0" not in output
+    last = output.strip().splitlines()[-1]
+    assert "SER_SAM_CHECKPOINT isn't set" in last and "-tr SERTrainerNoSAM" in last and "https://" in last
