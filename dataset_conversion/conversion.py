@@ -78,7 +78,7 @@ def convert(
     tree = Tree(Path(source), without=_inside(target, Path(source)))
     table = CONVERTERS[dataset].find(tree, Options(_tuple(channels), classes, frozenset(exclude)))
     folder_name = dataset_folder_name(dataset_id, table.description.name if name is None else name)
-    remains = demand_free(target, folder_name, overwrite) if target else []
+    remains = demand_free(target, folder_name, overwrite, Path(source)) if target else []
     checked = _check(tree, table, exclude, allow_partial, processes or available_cores())
     checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains]
     report = Report(folder_name, table.description, table.cases, checked.notes())
@@ -87,13 +87,11 @@ def convert(
     report.splits = grouped_splits([case for case in table.cases if case.split == "train"])
     report.notes += _fold_notes(report.splits)
     if target is not None and not dry_run:
-        options = {
-            "dataset": dataset,
-            "channels": list(table.description.channels),
-            "classes": classes,
-            "exclude": list(exclude),
-        }
-        _write(report, checked, target, processes or available_cores(), options)
+        options = {"dataset": dataset, "channels": channels, "classes": classes, "exclude": list(exclude)}
+        try:
+            _write(report, checked, target, processes or available_cores(), options)
+        except OSError as error:
+            raise UserError(f"writing to {target} failed, nothing was left behind: {error}") from error
     return report
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
@@ -32,12 +32,14 @@ def dataset_folder_name(dataset_id: int, name: str) -> str:
     return f"Dataset{dataset_id:03d}_{name}"
 
 
-def demand_free(raw: Path, folder_name: str, overwrite: bool) -> list[str]:
+def demand_free(raw: Path, folder_name: str, overwrite: bool, source: Path) -> list[str]:
     """Refuse an id that is taken; return what the user should know about remains of an older data set.
 
     Another name under the same id is refused even with `overwrite`: nnU-Net could no longer tell the two apart, and
     deleting a data set that nobody named is not ours to do.
     """
+    if source.resolve().is_relative_to((raw / folder_name).resolve()):
+        raise UserError(f"{source} is where the data set would be written: point at the folder of the download")
     identifier = folder_name.split("_")[0]
     places = {
         name: Path(value) for name in ("nnUNet_preprocessed", "nnUNet_results") if (value := os.environ.get(name))
@@ -75,7 +77,8 @@ def atomic_folder(raw: Path, folder_name: str) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         if created:
-            raw.rmdir()
+            with suppress(OSError):
+                raw.rmdir()
         raise
 
 
@@ -102,6 +105,8 @@ def _sweep(raw: Path, folder_name: str) -> None:
 
 
 def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 is Ctrl-C there: better to leave remains lying about
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -7,10 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import SimpleITK as sitk
 from tqdm import tqdm
+
+from ser_nnunet.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +40,8 @@ def for_each(task: Callable[[Item], Result], items: Sequence[Item], processes: i
         futures = {pool.submit(task, item): index for index, item in enumerate(items)}
         for future in tqdm(as_completed(futures), total=len(items), desc=label, unit="case"):
             results[futures[future]] = future.result()
+    except BrokenProcessPool:
+        raise UserError(f"{label}: a process was killed, most likely for lack of memory; use fewer with -np") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return [results[index] for index in range(len(items))]

@@ -12,7 +12,7 @@ from .cases import LABEL, Case, Description
 from .checks import Facts
 from .geometry import Grid
 from .preparing import prepare_image, prepare_label
-from .reading import checksum
+from .reading import checksum, fingerprint
 
 FILE_ENDING = ".nii.gz"
 FOLDERS = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
@@ -46,11 +46,22 @@ def write_case(job: Job) -> dict[str, str]:
         target.parent.mkdir(exist_ok=True)
         if facts.changes:
             grid = grid or _first_grid(job.case)
-            sitk.WriteImage(_prepared(job, facts.role, grid), str(target), useCompression=True)
+            _write(_prepared(job, facts.role, grid), target)
         else:
             shutil.copyfile(job.case.volumes()[facts.role].path, target)
         written[name] = facts.sha256 if not facts.changes else checksum([target])
     return written
+
+
+def _write(image: sitk.Image, target: Path) -> None:
+    """Write a file and read it back: ITK does not notice every disk that is full."""
+    try:
+        sitk.WriteImage(image, str(target), useCompression=True)
+        written = sitk.ReadImage(str(target))
+    except RuntimeError as error:
+        raise OSError(f"{target.name}: {error}") from None
+    if fingerprint(sitk.GetArrayViewFromImage(written)) != fingerprint(sitk.GetArrayViewFromImage(image)):
+        raise OSError(f"{target.name} was not written completely; is the disk full?")
 
 
 def _first_grid(case: Case) -> Grid:

@@ -173,6 +173,12 @@ def constant_image(toy: Toy) -> Report:
     return _suffers(toy, "constant image", toy.roles[-1], "5 everywhere")
 
 
+def constant_test_image(toy: Toy) -> Report:
+    case = toy.cases[-1]
+    toy.change(case, toy.roles[0], lambda array: np.full_like(array, 5))
+    return Report("constant image", case, (_name(toy, case, toy.roles[0]), "5 everywhere"))
+
+
 def same_image_twice(toy: Toy) -> Report:
     return _copied(toy, toy.cases[OTHER], toy.roles[0], "same image twice")
 
@@ -282,6 +288,7 @@ FAULTS = {
         unpacked_twin_differs,
         channel_elsewhere,
         same_image_in_train_and_test,
+        constant_test_image,
         other_volume,
         patient_on_both_sides,
     ),

@@ -9,7 +9,7 @@ from ser_nnunet.dataset_conversion import convert
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
 
 from ser_nnunet.errors import UserError
-from tests.dataset_conversion.builders import mslesseg
+from tests.dataset_conversion.builders import msd_prostate, mslesseg
 
 CHANNELS = {"pansegdata": ["T1"]}
 
@@ -57,6 +57,16 @@ def test_what_lies_in_nnunet_raw_is_not_found_again(tmp_path: Path):
 def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
     with pytest.raises(UserError, match="is nnUNet_raw itself"):
         convert(tmp_path, 705, dataset="mslesseg", raw=tmp_path)
+
+
+def test_a_data_set_cannot_be_converted_into_its_own_place(tmp_path: Path):
+    toy = msd_prostate(tmp_path / "source")
+    place = tmp_path / "raw" / "Dataset005_PROSTATE"
+    place.parent.mkdir()
+    toy.source.rename(place)
+    with pytest.raises(UserError, match="is where the data set would be written"):
+        convert(place, 5, dataset="msd", name="PROSTATE", raw=tmp_path / "raw", overwrite=True)
+    assert (place / "dataset.json").exists()
 
 
 def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path):

@@ -66,8 +66,8 @@ def test_overwrite_keeps_the_old_one_if_the_new_one_fails(toy: Toy, raw: Path):
     assert tree_hash(raw / "Dataset706_PROMISE12") == before and len(list(raw.iterdir())) == 1
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monkeypatch, error: type):
+@pytest.mark.parametrize(("error", "told"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, UserError)])
+def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monkeypatch, error: type, told: type):
     write_case, calls = conversion.write_case, []
 
     def failing(job):
@@ -77,7 +77,7 @@ def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monk
         return write_case(job)
 
     monkeypatch.setattr(conversion, "write_case", failing)
-    with pytest.raises(error):
+    with pytest.raises(told):
         converted(toy, raw)
     assert len(calls) == 3 and not raw.exists()
 

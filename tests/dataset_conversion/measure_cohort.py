@@ -1,0 +1,118 @@
+"""Time and peak memory of a conversion of MSLesSeg's real size, beside a plain copy of the same files.
+
+    python -m tests.dataset_conversion.measure_cohort FOLDER
+
+Generates 115 invented scans of 182 x 218 x 182 in FOLDER, copies them, converts them, prints the figures and deletes
+everything again. Linux only: memory is read from /proc.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+from tqdm import tqdm
+
+SIZE = (182, 218, 182)
+TIME_POINTS = [1] * 28 + [2] * 15 + [3] * 5 + [4] * 5
+TEST_PATIENTS = range(54, 76)
+
+
+def main(folder: Path) -> None:
+    """Generate, copy, convert, print, delete."""
+    source = folder / "MSLesSeg Dataset"
+    try:
+        generate(source)
+        size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+        start = time.perf_counter()
+        shutil.copytree(source, folder / "copy")
+        copied = time.perf_counter() - start
+        shutil.rmtree(folder / "copy")
+        seconds, memory = convert(source, folder / "raw")
+        print(f"{size / 2**30:.2f} GiB in {sum(1 for _ in source.rglob('*.nii.gz'))} files, {os.cpu_count()} cores")
+        print(f"plain copy {copied:.1f} s, conversion {seconds:.1f} s, ratio {seconds / copied:.1f}")
+        print(f"peak memory of all processes together {memory / 2**20:.0f} MiB")
+    finally:
+        for name in ("copy", "raw", "MSLesSeg Dataset"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def generate(source: Path) -> None:
+    """Write the cohort in the release's layout, with its clinical table."""
+    scans = [(f"P{p}", f"T{t + 1}") for p, count in enumerate(TIME_POINTS, 1) for t in range(count)]
+    places = [(source / "train" / patient / t, f"{patient}_{t}") for patient, t in scans]
+    places += [(source / "test" / f"P{patient}", f"P{patient}") for patient in TEST_PATIENTS]
+    with ProcessPoolExecutor() as pool:
+        volumes = list(tqdm(pool.map(_scan, range(len(places)), *zip(*places, strict=True)), total=len(places)))
+    rows = ["Patient;Timepoint;Age;Sex;MS Type;EDSS;Lesion Number;Lesion Volume;"]
+    for (_, name), volume in zip(places, volumes, strict=True):
+        patient, _, t = name.partition("_")
+        rows.append(f"{patient};{t or 'T1'};30,5;F;SMRR;1;;{volume}.0;3")
+    (source / "info_dataset").mkdir()
+    (source / "info_dataset" / "clinical_data.csv").write_text("\n".join(rows) + "\n")
+
+
+def _scan(seed: int, folder: Path, name: str) -> int:
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    z, y, x = np.ogrid[-1 : 1 : SIZE[2] * 1j, -1 : 1 : SIZE[1] * 1j, -1 : 1 : SIZE[0] * 1j]
+    brain = (x / 0.75) ** 2 + (y / 0.8) ** 2 + (z / 0.75) ** 2 < 1
+    tissue = ndimage.zoom(rng.normal(size=(24, 28, 24)), (182 / 24, 218 / 28, 182 / 24), order=1)
+    for role in ("FLAIR", "T1", "T2"):
+        noise = rng.integers(0, 12, SIZE[::-1])
+        _save(np.where(brain, np.rint(150 + 40 * tissue) + noise, 0), folder / f"{name}_{role}.nii.gz")
+    lesions = brain & (tissue > 2.2)
+    _save(lesions, folder / f"{name}_MASK.nii.gz")
+    return int(lesions.sum())
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetOrigin((-90, 126, -72))
+    image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
+
+
+def convert(source: Path, raw: Path) -> tuple[float, int]:
+    """Run the command; return seconds and the greatest memory (PSS, bytes) of all its processes together."""
+    command = [Path(sys.executable).with_name("ser-nnunet"), "convert", "mslesseg", source, "-d", "901"]
+    start, peak = time.perf_counter(), 0
+    process = subprocess.Popen(command, env={**os.environ, "nnUNet_raw": str(raw)})
+    while process.poll() is None:
+        peak = max(peak, sum(_memory(number) for number in _family(process.pid)))
+        time.sleep(0.2)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        sys.exit("the conversion failed")
+    return seconds, peak
+
+
+def _family(process: int) -> list[int]:
+    children = [
+        int(number) for path in Path(f"/proc/{process}/task").glob("*/children") for number in _read(path).split()
+    ]
+    return [process, *(number for child in children for number in _family(child))]
+
+
+def _memory(process: int) -> int:
+    lines = _read(Path(f"/proc/{process}/smaps_rollup")).splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
