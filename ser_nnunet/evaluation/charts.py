@@ -161,8 +161,8 @@ def _box_with_points(axes: Axes, values: pd.Series, place: int, index: int) -> N
 
 
 def _points(axes: Axes, x: pd.Series, y: pd.Series, index: int, cases: pd.Index) -> None:
-    alpha = 0.75 if len(cases) < 50 else 0.45
-    dots = axes.scatter(x, y, s=11, color=_colour(index), alpha=alpha, linewidths=0, marker=_marker(index), zorder=3)
+    size, alpha = (18, 0.8) if len(cases) < 50 else (10, 0.45)
+    dots = axes.scatter(x, y, s=size, color=_colour(index), alpha=alpha, linewidths=0, marker=_marker(index), zorder=3)
     dots.set_urls([f"#{quote(case_anchor(str(case)))}" for case in cases])
 
 

@@ -138,7 +138,7 @@ def _about(
     packages += ["monai"] if "surface" in settings.groups else []
     packages += ["connected-components-3d"] if "lesions" in settings.groups else []
     return {
-        "dataset": labels.content.get("name"),
+        "dataset": labels.content.get("name") or reference.resolve().parent.name,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "reference": str(reference.resolve()),
         "methods": {name: str(folder.resolve()) for name, folder in methods.items()},

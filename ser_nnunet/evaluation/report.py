@@ -60,9 +60,7 @@ def write_report(
         (label, case_panels(view_of(evaluation, name)))
         for name, label in tqdm(chosen.items(), desc="drawing", unit="case", disable=not progress)
     ]
-    page = _render(
-        evaluation, drawn, title or f"Evaluation of {evaluation.about['dataset'] or 'segmentations'}", rank_by
-    )
+    page = _render(evaluation, drawn, title or f"Evaluation of {evaluation.about['dataset']}", rank_by)
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.images is not None:
         if not args.images.is_dir():
             raise UserError(f"--images {args.images} is no folder")
-        evaluation.about["images"] = str(args.images.resolve())
+        evaluation = replace(evaluation, about=evaluation.about | {"images": str(args.images.resolve())})
     file = write_report(
         evaluation,
         args.o or args.folder / "report.html",
