@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ NOTES = {
 def find(tree: Tree, options: Options) -> Table:
     """Return the table of cases; raises `UserError` if dataset.json is absent or says nothing useful."""
     content, home = _dataset_json(tree)
-    full = _description(content, options)
+    full = replace(_description(content, options), name=_name(home, content))
     description = choose_channels(full, options)
     found, extra = find_by_name(tree, lambda tree, path: _parse(path, home))
     if not found:
@@ -79,7 +80,7 @@ def _description(content: dict[str, Any], options: Options) -> Description:
     labels, values, order = _classes(name, classes, options.classes)
     is_ct_pancreas = name.lower() == "pancreas"
     return Description(
-        name=re.sub(r"[^A-Za-z0-9]+", "", name) or "Decathlon",
+        name=name,
         title=str(content.get("description") or name),
         licence=str(content.get("licence") or content.get("license") or "CC-BY-SA 4.0"),
         citation=CITATION,
@@ -94,6 +95,12 @@ def _description(content: dict[str, Any], options: Options) -> Description:
         notes=tuple(NOTES[key] for key in NOTES if key == name.lower()),
         case_checks=(hounsfield_check,) if is_ct_pancreas else (),
     )
+
+
+def _name(home: Path, content: dict[str, Any]) -> str:
+    """The name after `TaskXX_`, as nnU-Net's own converter has it, else the one in dataset.json."""
+    match = re.fullmatch(r"Task\d+_(\w+)", home.resolve().name)
+    return re.sub(r"[^A-Za-z0-9]+", "", match[1] if match else str(content.get("name"))) or "Decathlon"
 
 
 def _channel_names(modality: dict[str, str]) -> dict[str, str]:
@@ -167,10 +174,17 @@ def _expected_absence(table: Table, problem: Problem) -> bool:
 
 
 def _listed_but_absent(content: dict[str, Any], home: Path, found: list[tuple[Found, Volume]]) -> list[Problem]:
-    """Files that dataset.json lists; they are what the count is short of."""
+    """Files that dataset.json lists and that are what the count is short of; not the whole of a folder left out."""
     listed = [entry for entry in content.get("training", []) if isinstance(entry, dict)]
     there = {(volume.path.parent.name, stem(volume.path)) for _, volume in found}
     names = [Path(str(entry[key])) for entry in listed for key in ("image", "label") if key in entry]
     names += [Path(str(entry)) for entry in content.get("test", []) if isinstance(entry, str)]
-    absent = sorted({name.as_posix() for name in names if (name.parent.name, stem(name)) not in there})
+    folders = {folder for folder, _ in there}
+    absent = sorted(
+        {
+            name.as_posix()
+            for name in names
+            if name.parent.name in folders and (name.parent.name, stem(name)) not in there
+        }
+    )
     return [Problem("listed, not there", "", f"{name} (in dataset.json)", fatal=False) for name in absent]

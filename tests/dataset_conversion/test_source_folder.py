@@ -61,11 +61,11 @@ def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
 
 def test_a_data_set_cannot_be_converted_into_its_own_place(tmp_path: Path):
     toy = msd_prostate(tmp_path / "source")
-    place = tmp_path / "raw" / "Dataset005_PROSTATE"
+    place = tmp_path / "raw" / "Dataset005_Prostate"
     place.parent.mkdir()
     toy.source.rename(place)
     with pytest.raises(UserError, match="is where the data set would be written"):
-        convert(place, 5, dataset="msd", name="PROSTATE", raw=tmp_path / "raw", overwrite=True)
+        convert(place, 5, dataset="msd", name="Prostate", raw=tmp_path / "raw", overwrite=True)
     assert (place / "dataset.json").exists()
 
 
