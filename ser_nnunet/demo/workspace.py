@@ -88,6 +88,9 @@ class Workspace:
             "nnUNet_def_n_proc": "2",
             # Compiling takes longer than this short training (and happens on GPUs alone).
             "nnUNet_compile": "f",
+            # nnU-Net gives torch one thread per core. Where other work keeps a core busy, threads that spin while they
+            # wait for each other make a step ten times slower; sleeping ones don't.
+            "OMP_WAIT_POLICY": "PASSIVE",
         }
 
     def prepare(self) -> None:
