@@ -12,7 +12,7 @@ from ser_nnunet.benchmark.compare import compare, values_of
 from ser_nnunet.benchmark.curves import WINDOW, draw_curves, iterations_to_reach, read_curves
 from ser_nnunet.benchmark.provenance import provenance
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.tables import spans, words, write_results
+from ser_nnunet.benchmark.tables import spans, whole, words, write_results
 from ser_nnunet.benchmark.workplace import Source
 from ser_nnunet.evaluation.evaluator import evaluate
 from ser_nnunet.evaluation.result import Evaluation
@@ -136,12 +136,12 @@ def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
         {
             "trainer": table["trainer"],
             "parameters (M)": [words(count / 1e6) for count in table["parameters"]],
-            "batch": [words(size, 4) for size in table["batch_size"]],
+            "batch": [f"{size:g}" for size in table["batch_size"]],
             "training (min)": [words(seconds / 60) for seconds in table["train_seconds"]],
             "of the first": [words(ratio, 2) for ratio in table["train_seconds_ratio"]],
             "an epoch (s), median (quartiles)": epochs,
             "prediction (min)": [words(seconds / 60) for seconds in table["predict_seconds"]],
             "of the first ": [words(ratio, 2) for ratio in table["predict_seconds_ratio"]],
-            "iterations to reach the first": [words(count, 6) for count in table["iterations_to_reach"]],
+            "iterations to reach the first": [whole(count) for count in table["iterations_to_reach"]],
         }
     )

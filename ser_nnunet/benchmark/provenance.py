@@ -28,7 +28,7 @@ def provenance(device: str = "cpu", **settings: object) -> dict[str, str]:
         "torch threads": str(torch.get_num_threads()),
         "device": device,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "load average at the start": load_average(),
+        "load average": load_average(),
     }
     return about | {key.replace("_", " "): str(value) for key, value in settings.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -67,7 +68,7 @@ def count_systems(systems: list[System], args: argparse.Namespace) -> pd.DataFra
     rows = []
     for system in tqdm(systems, desc="sizes", unit="system"):
         measured = not args.no_memory and (system.kind != "sam" or system.variant in args.sam_memory)
-        rows.append(count_system(system) | {"forward_peak_bytes": peak(system, args.device) if measured else None})
+        rows.append(count_system(system) | {"forward_peak_bytes": peak(system, args.device) if measured else math.nan})
     table = pd.DataFrame(rows)
     for column in ("parameters", "macs_call", "macs_volume", "macs_volume_mirrored"):
         table[f"{column}_ratio"] = table[column] / table[column].iloc[0]

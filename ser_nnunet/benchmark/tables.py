@@ -63,6 +63,11 @@ def words(value: float, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def whole(value: float) -> str:
+    """Return a count (`1,250`), or a dash where there is none."""
+    return f"{value:,.0f}" if math.isfinite(value) else "-"
+
+
 def span(value: float, low: float, high: float, digits: int = 3) -> str:
     """Return `0.21 (0.19 to 0.24)`."""
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -1,0 +1,88 @@
+"""Intervals, curves and tables on numbers whose answer can be seen."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_nnunet.benchmark.compare import compare, mean_of, values_of
+from ser_nnunet.benchmark.curves import draw_curves, iterations_to_reach, read_curves
+from ser_nnunet.benchmark.runs import Run
+from ser_nnunet.benchmark.tables import markdown_table, span, words, write_results
+
+
+def test_a_difference_that_is_the_same_in_every_case_has_an_interval_of_no_width():
+    hard_and_easy = np.array([[[0.2], [0.5], [0.9]]])  # one seed, three cases, one class
+    table = compare({"A": hard_and_easy, "B": hard_and_easy + 0.05}).set_index("trainer")
+    assert table.loc["B", ["difference", "difference_low", "difference_high"]].tolist() == pytest.approx([0.05] * 3)
+    assert table.loc["A", "mean_high"] - table.loc["A", "mean_low"] > 0.3  # cases differ, and that cancels out above
+
+
+def test_seeds_widen_the_interval_when_trainings_differ():
+    case = np.linspace(0.7, 0.8, 20)[:, None]
+    alike, apart = np.stack([case, case]), np.stack([case - 0.2, case + 0.2])
+    narrow = compare({"A": alike, "B": alike + 0.01}).iloc[1]
+    wide = compare({"A": alike, "B": apart + 0.01}).iloc[1]
+    assert narrow["difference"] == pytest.approx(wide["difference"])
+    assert wide["difference_high"] - wide["difference_low"] > 0.3
+    assert narrow["difference_high"] - narrow["difference_low"] < 1e-9
+
+
+def test_undefined_values_are_left_out_and_classes_weigh_the_same():
+    # Class one: 1 and undefined; class two: 0 and 0.5.
+    assert mean_of(np.array([[[1.0, 0.0], [math.nan, 0.5]]])) == pytest.approx((1 + 0.25) / 2)
+
+
+def test_ratio_to_a_baseline_of_zero_is_no_number():
+    row = compare({"A": np.zeros((1, 2, 1)), "B": np.ones((1, 2, 1))}).iloc[1]
+    assert row["difference"] == 1 and math.isnan(row["ratio_low"])
+
+
+def test_values_find_their_seed_case_and_class():
+    rows = [
+        (method, case, name, method_at + case_at + class_at)
+        for method, method_at in (("T seed 1", 100), ("T seed 2", 200))
+        for case, case_at in (("a", 10), ("b", 20))
+        for name, class_at in (("one", 1), ("two", 2))
+    ]
+    cases = pd.DataFrame(rows, columns=["method", "case", "class", "Dice"]).sample(frac=1, random_state=3)
+    cases = cases.sort_values("case", kind="stable")
+    values = values_of(cases, {"T": ["T seed 1", "T seed 2"]}, "Dice")["T"]
+    names = list(dict.fromkeys(cases["class"]))
+    assert values[1, 0, names.index("two")] == 212 and values[0, 1, names.index("one")] == 121
+
+
+def write_curve(folder, trainer, dice, seed=0):
+    run = Run(trainer, seed, folder / f"{trainer}{seed}")
+    run.folder.mkdir()
+    table = pd.DataFrame({"epoch": range(len(dice)), "pseudo_dice": dice})
+    table.assign(iterations=(table["epoch"] + 1) * 10, seconds=1.0).to_csv(run.folder / "curve.csv", index=False)
+    return run
+
+
+def test_iterations_to_reach_the_baselines_last_smoothed_dice(tmp_path):
+    runs = [write_curve(tmp_path, "slow", [0.1 * n for n in range(10)]), write_curve(tmp_path, "fast", [0.8] * 10)]
+    curves = read_curves(runs)
+    # The last five of "slow": 0.5 to 0.9, 0.7 on average; "fast" is above that after its first ten iterations.
+    assert iterations_to_reach(curves, "fast", "slow") == 10
+    assert iterations_to_reach(curves, "slow", "slow") == 100
+    assert math.isnan(iterations_to_reach(curves, "slow", "fast"))
+    draw_curves(curves, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_numbers_are_written_with_significant_digits():
+    written = [words(value) for value in (1234567.0, 12.345, 0.012345, 0.0, float("nan"))]
+    assert written == ["1,234,567", "12.3", "0.0123", "0", "-"]
+    assert span(-0.5, -0.75, 0.25, 2) == "-0.50 (-0.75 to 0.25)"
+
+
+def test_tables_carry_their_provenance(tmp_path):
+    about = {"date": "2030-01-01", "command": "ser-nnunet benchmark size", "torch": "9.9", "load": "0.1"}
+    table = pd.DataFrame({"system": ["a|b"], "n": [1]})
+    csv, page = write_results(tmp_path, "size", table, [("Sizes", table)], ["counted"], about)
+    assert csv.read_text().splitlines() == ["system,n,date,torch", "a|b,1,2030-01-01,9.9"]
+    assert "| a\\|b | 1 |" in page.read_text() and "load 0.1" in page.read_text()
+    assert markdown_table(table).splitlines()[1] == "| --- | ---: |"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["size.csv", "size.md"]
