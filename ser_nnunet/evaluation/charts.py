@@ -99,8 +99,11 @@ def sensitivity_by_size(evaluation: Evaluation, class_name: str) -> pd.DataFrame
 
 
 def sensitivity_chart(evaluation: Evaluation, class_name: str) -> str:
-    """Bars of `sensitivity_by_size`, their intervals, and how many lesions they stand for."""
+    """Bars of `sensitivity_by_size`, their intervals, and how many lesions they stand for; "" if there are none."""
     table, count = sensitivity_by_size(evaluation, class_name), len(evaluation.methods)
+    table = table[table["total"] > 0].reset_index(drop=True)
+    if not len(table):
+        return ""
     with _figure(1.0 + 0.36 * len(table)) as (figure, axes):
         for place, row in enumerate(table.itertuples()):
             colour = _colour(evaluation.methods.index(str(row.method)))

@@ -192,3 +192,11 @@ def test_browser_shows_the_pictures_and_says_which_case_a_point_is(probed):
 
 def test_page_is_not_wider_than_a_phone(probed):
     assert probed[0]["wide"] <= 0
+
+
+def test_keyboard_reaches_every_control_and_no_single_point_of_a_chart(probed, page):
+    tags = Tags(page.read_text(encoding="utf-8")).found
+    controls = sum(tag in {"button", "input", "select", "summary"} for tag, _ in tags)
+    links = sum(tag == "a" and "href" in attributes and "xlink:href" not in attributes for tag, attributes in tags)
+    regions = sum(attributes.get("tabindex") == "0" for _, attributes in tags)
+    assert probed[0]["focusable"] == controls + links + regions
