@@ -10,10 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from ser_nnunet.benchmark.planned import Planned
 from ser_nnunet.benchmark.systems import System
 from ser_nnunet.errors import UserError
 
+SMALL = 32  # pixels: two at SERNet's deepest stride, because instance normalisation needs more than one
 STATUS = Path("/proc/self/status")
 
 
@@ -43,8 +47,6 @@ def forward_peak(system: System, device: str = "cpu") -> int:
 
 def measure(spec: dict[str, Any]) -> int:
     """Build the system, call it once, return the bytes; meant for a process that does nothing else."""
-    import torch
-
     device = torch.device(spec.pop("device"))
     system = System(**spec | {"planned": Planned(**spec["planned"])})
     network = system.build().to(device)
@@ -53,20 +55,21 @@ def measure(spec: dict[str, Any]) -> int:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     else:
-        warm_up(len(image.shape) - 2)
+        warm_up(system, network)
         before = resident()
     with torch.inference_mode():
         network(image)
     return (torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident()) - before
 
 
-def warm_up(dimension: int) -> None:
-    """Run a small convolution: thread pools and kernels' code, some 50 MB, are nobody's activations."""
-    import torch
-
-    convolution = {2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[dimension](8, 8, 3)
+def warm_up(system: System, network: torch.nn.Module) -> None:
+    """Call the network on a small patch: thread pools and kernels' code, some 60 MB, are nobody's activations."""
+    if system.kind == "sam":  # takes one size only, beside whose gigabytes this doesn't count
+        return
+    steps = np.prod(np.array(system.planned.strides or [[1] * len(system.planned.patch)]), axis=0)
+    edges = [min(max(2 * int(step), SMALL), edge) for step, edge in zip(steps, system.planned.patch, strict=True)]
     with torch.inference_mode():
-        convolution(torch.zeros(1, 8, *[32] * dimension))
+        network(torch.zeros(1, system.planned.channels, *edges))
 
 
 def resident() -> int:
