@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from .cases import LABEL, Case, Description, Volume
 from .geometry import Grid
+from .label_values import count_values
 from .preparing import Prepared, prepare_image, prepare_label
 from .problems import Problem
 from .reading import ReadingError, checksum, fingerprint, read, source_files
@@ -116,7 +117,7 @@ def _image_problems(case: Case, volume: Volume, array: np.ndarray) -> Iterator[P
 def _absent_classes(case: Case, description: Description, array: np.ndarray) -> Iterator[Problem]:
     """Classes of which this case has no voxel: worth knowing, no fault."""
     assert case.label is not None
-    present = set(np.unique(array).tolist())
+    present = set(count_values(array))
     for name, value in description.labels.items():
         values = {value} if isinstance(value, int) else set(value)
         if values != {0} and not values & present:

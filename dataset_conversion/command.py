@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--overwrite", action="store_true", help="replace an existing data set, once the new one is there"
         )
-        sub.add_argument("-np", dest="processes", type=int, help="number of processes (default: all cores)")
+        sub.add_argument(
+            "-np",
+            dest="processes",
+            type=int,
+            help="processes, each with one case at a time (default: all cores that memory allows)",
+        )
         sub.set_defaults(classes="shipped")
         if converter.has_classes:
             sub.add_argument(

@@ -16,7 +16,7 @@ from .checks import Examination, examine
 from .cohort_checks import counts, duplicates, patients_on_both_sides
 from .folder import atomic_folder, dataset_folder_name, demand_free, raw_folder
 from .metadata import conversion_json, dataset_json, write_json
-from .parallel import available_cores, for_each
+from .parallel import default_processes, for_each
 from .problems import ConversionError, Problem
 from .registry import CONVERTERS
 from .splits import FOLDS, grouped_splits
@@ -68,8 +68,8 @@ def convert(
 
     First all cases are found, then all of them checked, then written into a hidden folder that is renamed at the end.
     Nothing below `source` is changed. `dataset` is a key of `registry.CONVERTERS`; `channels` are chosen and ordered by
-    name; `exclude` names cases to leave out; `processes` defaults to all cores (a script that uses more than one needs
-    the `if __name__ == "__main__"` guard, as with nnU-Net's own functions).
+    name; `exclude` names cases to leave out; `processes` defaults to all cores that memory allows (a script that uses
+    more than one needs the `if __name__ == "__main__"` guard, as with nnU-Net's own functions).
 
     Raises `ConversionError`, which lists every problem found, and `UserError` for a folder, id or name that cannot be.
     Either way nothing was written.
@@ -78,8 +78,9 @@ def convert(
     tree = Tree(Path(source), without=_inside(target, Path(source)))
     table = CONVERTERS[dataset].find(tree, Options(_tuple(channels), classes, frozenset(exclude)))
     folder_name = dataset_folder_name(dataset_id, table.description.name if name is None else name)
+    processes = processes or default_processes()
     remains = demand_free(target, folder_name, overwrite, Path(source)) if target else []
-    checked = _check(tree, table, exclude, allow_partial, processes or available_cores())
+    checked = _check(tree, table, exclude, allow_partial, processes)
     checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains]
     report = Report(folder_name, table.description, table.cases, checked.notes())
     if any(problem.fatal for problem in checked.problems):
@@ -88,10 +89,7 @@ def convert(
     report.notes += _fold_notes(report.splits)
     if target is not None and not dry_run:
         options = {"dataset": dataset, "channels": channels, "classes": classes, "exclude": list(exclude)}
-        try:
-            _write(report, checked, target, processes or available_cores(), options)
-        except OSError as error:
-            raise UserError(f"writing to {target} failed, nothing was left behind: {error}") from error
+        _write(report, checked, target, processes, options)
     return report
 
 
@@ -142,18 +140,26 @@ def _fold_notes(splits: list[dict[str, list[str]]]) -> list[Problem]:
 
 def _write(report: Report, checked: _Checked, raw: Path, processes: int, options: dict[str, Any]) -> None:
     _demand_room(checked, raw)
-    with atomic_folder(raw, report.name) as folder:
-        jobs = [
-            Job(case, report.description, tuple(checked.examinations[case.name].facts), folder) for case in report.cases
-        ]
-        written = for_each(write_case, jobs, processes, "writing")
-        checksums = {job.case.name: files for job, files in zip(jobs, written, strict=True)}
-        write_json(dataset_json(report.description, report.cases, report.name), folder / "dataset.json")
-        if report.splits:
-            write_json(report.splits, folder / "splits_final.json")
-        record = conversion_json(checked.tree, report.cases, checked.examinations, checksums, report.notes, options)
-        write_json(record, folder / "conversion.json")
+    try:
+        with atomic_folder(raw, report.name) as folder:
+            checksums = _write_cases(report, checked, folder, processes)
+            write_json(dataset_json(report.description, report.cases, report.name), folder / "dataset.json")
+            if report.splits:
+                write_json(report.splits, folder / "splits_final.json")
+            record = conversion_json(checked.tree, report.cases, checked.examinations, checksums, report.notes, options)
+            write_json(record, folder / "conversion.json")
+    except OSError as error:
+        raise UserError(f"writing to {raw} failed, nothing was left behind: {error}") from error
     report.folder = raw / report.name
+
+
+def _write_cases(report: Report, checked: _Checked, folder: Path, processes: int) -> dict[str, dict[str, str]]:
+    """Write all cases; return case -> written file -> SHA-256."""
+    jobs = [
+        Job(case, report.description, tuple(checked.examinations[case.name].facts), folder) for case in report.cases
+    ]
+    written = for_each(write_case, jobs, processes, "writing")
+    return {job.case.name: files for job, files in zip(jobs, written, strict=True)}
 
 
 def _demand_room(checked: _Checked, raw: Path) -> None:

@@ -72,7 +72,9 @@ def onto(image: sitk.Image, grid: Grid) -> tuple[sitk.Image, str]:
         oriented = sitk.DICOMOrient(image, grid.orientation())
         if distance_mm(Grid.of(oriented), grid) > TOLERANCE_MM:
             return image, ""
-        change = f"axes reordered from {Grid.of(image).orientation()} to {grid.orientation()}"
+        change = (
+            f"axes reordered from {Grid.of(image).orientation()} to {grid.orientation()}, onto the first channel's grid"
+        )
         grid.impose(oriented)
         return oriented, change
     found = Grid.of(image)

