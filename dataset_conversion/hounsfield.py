@@ -17,6 +17,8 @@ AIR_HU = -200
 MOST_AIR = 0.05
 WINDOW_HU = (-200, 300)
 SHELL_VOXELS = 2
+CLEARLY_HU = 3
+"""By how much a flip must improve the contrast: on the real case at hand flips lose 5 to 18 HU of 13."""
 
 
 def hounsfield_check(case: Case, image: sitk.Image, label: sitk.Image) -> Iterator[Problem]:
@@ -38,7 +40,7 @@ def hounsfield_check(case: Case, image: sitk.Image, label: sitk.Image) -> Iterat
     spread, contrast = _fit(values, mask)
     for axes in (axes for count in (1, 2, 3) for axes in combinations(range(3), count)):
         other_spread, other_contrast = _fit(values, np.flip(mask, axes))
-        if other_spread < spread and other_contrast > contrast:
+        if other_spread < spread and other_contrast > contrast + CLEARLY_HU:
             names = " and ".join("zyx"[axis] for axis in axes)
             text = (
                 f"{case.label.path.name}: flipped along {names} it would fit better (spread {other_spread:.0f} against "
