@@ -62,6 +62,7 @@ def test_nnunet_finds_every_trainer(monkeypatch):
         "SERTrainerJoint": variants.SERTrainerJoint,
         "SERTrainerNoSAM": variants.SERTrainerNoSAM,
         "SERTrainerPaper": paper.SERTrainerPaper,
+        "SERTrainerDemo": variants.SERTrainerDemo,
         **variants.TRAINERS,
     }
     for name, trainer_class in expected.items():

@@ -91,6 +91,7 @@ class Workplace:
             "nnUNet_def_n_proc": "1",
             "nnUNet_n_proc_DA": "0",
             "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve a busy machine
         }
 
     def command(self, name: str) -> str:
