@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -45,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if unknown:
         raise UserError(f"--sam-memory: {', '.join(sorted(unknown))} unknown; there are {', '.join(SAM_SIZES)}")
     planned, resenc = planned_from(args)
-    systems = systems_of(planned, resenc)
+    with_sam = find_spec("segment_anything") is not None
+    notes = NOTES if with_sam else [*NOTES, "No SAM pipelines: they need  pip install 'ser-nnunet[sam]'."]
+    systems = systems_of(planned, resenc, with_sam)
     about = provenance(
         args.device,
         configuration=args.c,
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     )
     table = count_systems(systems, args)
     heading = f"Sizes for {planned.manager.dataset_name}, {args.c}, volume {about['volume']}"
-    written = write_results(args.o, "size", table, [(heading, readable(table))], NOTES, about)
+    written = write_results(args.o, "size", table, [(heading, readable(table))], notes, about)
     print(written[1].read_text(encoding="utf-8"))
     print(f"written to {', '.join(map(str, written))}")
     return 0
