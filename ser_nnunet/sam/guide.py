@@ -64,8 +64,11 @@ class SAMGuide:
         picture = self._picture(to_rgb(patch, channels))
         embedding = self.embed(picture)
         size = tuple(patch.shape[2:])
-        masks = self._decode(embedding, self.place(prompt, tuple(picture.shape[2:])))
-        masks = self.sam.postprocess_masks(masks.flatten(0, 1), tuple(picture.shape[2:]), size)
+        # In full precision, also where the caller's autocast is on: SAM's position encoding loses too much in half,
+        # and the decoder takes a small part of the encoder's time.
+        with torch.autocast(patch.device.type, enabled=False):
+            masks = self._decode(embedding.float(), self.place(prompt.float(), tuple(picture.shape[2:])))
+            masks = self.sam.postprocess_masks(masks.flatten(0, 1), tuple(picture.shape[2:]), size)
         return masks.unflatten(0, prompt.shape[:2])[:, :, 0]
 
     def _picture(self, rgb: torch.Tensor) -> torch.Tensor:
@@ -81,8 +84,11 @@ class SAMGuide:
 
     @torch.no_grad()
     def embed(self, picture: torch.Tensor) -> torch.Tensor:
-        """Return SAM's image embedding `(B, 256, grid, grid)` of a resized 0-255 picture `(B, 3, <=size, <=size)`."""
-        return self.sam.image_encoder(self.sam.preprocess(picture))
+        """Return SAM's image embedding `(B, 256, grid, grid)` of a resized 0-255 picture `(B, 3, <=size, <=size)`.
+
+        One image at a time: a global attention matrix of ViT-B at 1024 pixels alone takes 0.8 GB in float32.
+        """
+        return torch.cat([self.sam.image_encoder(image) for image in self.sam.preprocess(picture).split(1)])
 
     def place(self, prompt: torch.Tensor, picture_size: tuple[int, ...]) -> torch.Tensor:
         """Resample prompts onto the part of SAM's grid where the image lies; SAM's no-mask embedding fills the rest."""

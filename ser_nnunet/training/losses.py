@@ -40,7 +40,9 @@ def choose_slices(targets: torch.Tensor, labels: LabelManager, limit: int) -> to
     """Return the indices of at most `limit` slices that pass through SAM, in rising order.
 
     85 % of them (rounded to nearest, at least one) hold foreground where the batch has as many, the rest annotated
-    background; too few of one kind are replaced by the other. Slices without any annotated pixel come last.
+    background; too few of one kind are replaced by the other. Slices without any annotated pixel come last. Within a
+    kind the batch's last slices are taken first: there nnU-Net puts those that it drew for their class, and without
+    them SAM would hardly ever see a rare one.
 
     Args:
         targets: `(B, P (+ 1), H, W)` as from `binary_targets`.
@@ -49,8 +51,8 @@ def choose_slices(targets: torch.Tensor, labels: LabelManager, limit: int) -> to
     has_foreground = (foreground & counts).flatten(1).any(1).tolist()
     annotated = counts.flatten(1).any(1).tolist()
     kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
-    for index, (positive, usable) in enumerate(zip(has_foreground, annotated, strict=True)):
-        kinds[0 if positive else 1 if usable else 2].append(index)
+    for index in reversed(range(len(targets))):
+        kinds[0 if has_foreground[index] else 1 if annotated[index] else 2].append(index)
     wanted = max(1, round(FOREGROUND_SHARE * limit))
     order = kinds[0][:wanted] + kinds[1] + kinds[0][wanted:] + kinds[2]
     return torch.tensor(sorted(order[:limit]), device=targets.device)

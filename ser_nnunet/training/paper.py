@@ -29,6 +29,11 @@ class SERTrainerPaper(SERTrainer):
     without it the encoder starts from scratch.
 
     What still differs from the reference:
+        * L_seg is Dice plus binary cross-entropy on SAM's one logit per class; L_dist is nnU-Net's own loss;
+        * the aggregator warms up on detached prompts in the guided phase; the reference trains it afterwards alone;
+        * SAM's picture is clipped at its 0.5 % and 99.5 % quantiles, and the prompt lies on the part of SAM's grid that
+          the image fills;
+        * gradients are clipped at nnU-Net's norm of 12, and one decay of the rate runs over both phases;
         * patches, resampling and normalisation are nnU-Net's; the reference shows 512-pixel axial slices to the
           prompt learner (SAM sees 1024 pixels in both);
         * all channels of the data set enter the prompt learner; the reference has FLAIR alone (convert the data set
@@ -47,6 +52,7 @@ class SERTrainerPaper(SERTrainer):
     learning_rate = 1e-2
     decay = 1e-4
     batch = 8
+    sam_slices_per_step = 8  # the whole batch: in the guided phase the prompt learner hears L_seg alone
     momentum = 0.9
 
     def __init__(

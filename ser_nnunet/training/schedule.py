@@ -32,7 +32,11 @@ class LossSchedule:
 
 
 def two_phases(epochs: int, guided_fraction: float, joint: bool = False) -> LossSchedule:
-    """Return the schedule whose first `guided_fraction` (0 to 1) of `epochs`, rounded down, is guided."""
+    """Return the schedule whose first `guided_fraction` (0 to 1) of `epochs` is guided.
+
+    Rounded down, but at least one epoch unless the fraction is 0: guidance that was asked for is never left out.
+    """
     if not 0 <= guided_fraction <= 1:
         raise ValueError(f"guided_fraction must lie between 0 and 1, {guided_fraction} given")
-    return LossSchedule(int(epochs * guided_fraction + 1e-9), joint)
+    guided_epochs = int(epochs * guided_fraction + 1e-9)
+    return LossSchedule(max(guided_epochs, 1) if guided_fraction else 0, joint)

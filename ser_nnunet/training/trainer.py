@@ -13,6 +13,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 from nnunetv2.utilities.helpers import dummy_context, empty_cache
 
+from ser_nnunet.network.layers import crop, pad_to_multiple
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, CheckpointError, load_sam
 from ser_nnunet.sam.guide import SAMGuide
@@ -36,9 +37,10 @@ class SERTrainer(nnUNetTrainer):
         guided_fraction: share of the epochs in the guided phase (200 of 300 in the paper).
         joint: train everything by L_dist in the guided phase too.
         sam_channels: image channels that SAM sees: one (shown three times over, as in the paper) or three as RGB.
-        sam_image_size: pixels at which SAM sees a slice; None is the checkpoint's own (1024). Encoding takes nearly
-            all of a guided step's time: at 512 about a quarter, at 256 about a sixteenth.
-        sam_slices_per_step: slices of a batch that pass through SAM at most; the rest trains the network alone.
+        sam_image_size: pixels at which SAM sees a slice; None is the checkpoint's own (1024). Encoding it takes most of
+            a guided step's time, and 512 means a quarter of the encoder's tokens, 256 a sixteenth.
+        sam_slices_per_step: slices of a batch (on each GPU) that pass through SAM at most; the rest trains the
+            aggregator alone, with `joint` the whole network.
     """
 
     preset = "light"
@@ -92,7 +94,8 @@ class SERTrainer(nnUNetTrainer):
         self.seg_loss = losses.build_seg_loss(self.label_manager, self.configuration_manager.batch_dice, self.is_ddp)
 
     def _check_sam_channels(self) -> None:
-        if len(self.sam_channels) not in (1, 3) or max(self.sam_channels) >= self.num_input_channels:
+        exist = all(0 <= channel < self.num_input_channels for channel in self.sam_channels)
+        if len(self.sam_channels) not in (1, 3) or not exist:
             raise ValueError(
                 f"sam_channels = {self.sam_channels}: SAM sees one channel or three as RGB, and this data set has the "
                 f"{self.num_input_channels} channel(s) {self.dataset_json.get('channel_names')}"
@@ -133,13 +136,21 @@ class SERTrainer(nnUNetTrainer):
         """Switch the phase: which gradients flow, and whether SAM is in memory."""
         super().on_train_epoch_start()
         guided = self.schedule.guided(self.current_epoch)
-        self.ser_net.detach_prompt = self.schedule.detached(self.current_epoch)
         if guided and self.guide is None:
             self._load_guide()
-        if not guided and self.guide is not None:
+        if not guided:
+            self._release_guide()
+
+    def on_train_end(self) -> None:
+        """Release SAM before the final validation, which needs the memory (a training may be guided throughout)."""
+        self._release_guide()
+        super().on_train_end()
+
+    def _release_guide(self) -> None:
+        if self.guide is not None:
             self.guide = None
             empty_cache(self.device)
-            self.print_to_log_file("The guided phase is over: SAM has left memory, the network trains alone")
+            self.print_to_log_file("The guided phase is over: SAM has left memory")
 
     def train_step(self, batch: dict) -> dict:
         """One step of nnU-Net's, with L_seg added while SAM guides."""
@@ -148,7 +159,7 @@ class SERTrainer(nnUNetTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         on_gpu = self.device.type == "cuda"
         with torch.autocast("cuda", enabled=True) if on_gpu else dummy_context():
-            logits, prompt = self.network(data)
+            logits, prompt = self.network(data, detach_prompt=self.schedule.detached(self.current_epoch))
             dist_loss = self.loss(logits, target)
             seg_loss, overlap = self._guided_loss(data, prompt, target)
             seg_weight, dist_weight = self.schedule.weights(self.current_epoch)
@@ -169,7 +180,8 @@ class SERTrainer(nnUNetTrainer):
             return torch.tensor(float("nan")), torch.zeros(3, prompt.shape[1], dtype=torch.long)
         targets = losses.binary_targets(target, self.label_manager)
         chosen = losses.choose_slices(targets, self.label_manager, self.sam_slices_per_step)
-        masks = self.guide(data[chosen], prompt[chosen], self.sam_channels)
+        picture = pad_to_multiple(data[chosen], self.ser_net.prompt_learner.prompt_stride)  # what the prompt covers
+        masks = crop(self.guide(picture, prompt[chosen], self.sam_channels), data.shape[2:])
         overlap = losses.count_overlap(masks.detach(), targets[chosen], self.label_manager)
         return self.seg_loss(masks, targets[chosen]), overlap
 
@@ -206,11 +218,11 @@ class SERTrainer(nnUNetTrainer):
         """Write beside the target, then rename: a training killed while saving keeps its last whole checkpoint."""
         unfinished = f"{filename}.unfinished"
         super().save_checkpoint(unfinished)
-        if self.local_rank == 0 and os.path.isfile(unfinished):  # noqa: PTH113 (nnU-Net's paths are strings)
-            os.replace(unfinished, filename)  # noqa: PTH105
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            os.replace(unfinished, filename)  # noqa: PTH105 (nnU-Net's paths are strings)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Load as nnU-Net does; a log without our keys (another trainer's) gets NaN for its epochs."""
+        """Load as nnU-Net does; a log without our keys (of an earlier version) gets NaN for its epochs."""
         super().load_checkpoint(filename_or_checkpoint)
         logging = self.logger.local_logger.my_fantastic_logging
         for key in LOGGED:

@@ -26,7 +26,6 @@ TRAINERS = '''
 import os
 import time
 from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerNoSAM
 
 class Tiny:
     epochs, iterations_per_epoch, val_iterations_per_epoch = 4, 3, 1
@@ -42,7 +41,7 @@ class TinySERResumed(Tiny, SERTrainer):
         self.save_every = 1
     def on_train_epoch_start(self):
         super().on_train_epoch_start()
-        self.print_to_log_file("detached", self.ser_net.detach_prompt, "SAM", self.guide is not None)
+        self.print_to_log_file("detached", self.schedule.detached(self.current_epoch), "SAM", self.guide is not None)
         if os.environ.get("SER_TEST_WAIT") == str(self.current_epoch):
             print("WAITING", flush=True)
             time.sleep(600)

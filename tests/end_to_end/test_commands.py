@@ -20,6 +20,7 @@ class Absent:
         if name.split(".")[0] == "segment_anything":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
+print("SAM CANNOT BE IMPORTED")
 """
 
 
@@ -56,7 +57,8 @@ def test_prediction_needs_no_sam(trained, workplace, tmp_path):
     arguments = ("-i", raw / "imagesTs", "-o", tmp_path / "out", "-d", IDS[kind], "-c", "2d", "-f", 0)
     settings = ("-tr", "TinySER", "-device", "cpu", "-npp", 0, "-nps", 0)
     environment = {"PYTHONPATH": str(tmp_path), "SER_SAM_CHECKPOINT": "/nowhere.pth"}
-    workplace.run("nnUNetv2_predict", *arguments, *settings, **environment)
+    output = workplace.run("nnUNetv2_predict", *arguments, *settings, **environment)
+    assert "SAM CANNOT BE IMPORTED" in output
     predicted = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "out/new.nii.gz"))
     assert predicted.shape == volume(99)[1].shape
     assert set(np.unique(predicted)) <= {0, 1, 2}, "the ignore label is never predicted"

@@ -48,8 +48,7 @@ class TestPreset:
 
     def test_detached_prompts_keep_the_logits_gradient_from_the_prompt_learner(self, preset):
         network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset)
-        network.detach_prompt = True
-        logits, prompt = network(torch.randn(2, 1, 32, 32))
+        logits, prompt = network(torch.randn(2, 1, 32, 32), detach_prompt=True)
         logits.square().sum().backward()
         assert all(parameter.grad is None for parameter in network.prompt_learner.parameters())
         assert all(parameter.grad is not None for parameter in network.aggregator.parameters())
@@ -57,10 +56,7 @@ class TestPreset:
 
     def test_detaching_changes_no_value(self, preset):
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
-        attached = network(patch)
-        network.detach_prompt = True
-        detached = network(patch)
-        for left, right in zip(attached, detached, strict=True):
+        for left, right in zip(network(patch), network(patch, detach_prompt=True), strict=True):
             assert torch.equal(left, right)
 
     def test_eval_is_deterministic_and_survives_a_state_dict_round_trip(self, preset, tmp_path):
@@ -91,16 +87,16 @@ class TestPreset:
 
     @pytest.mark.slow
     def test_torch_compile_traces_it_whole(self, preset):
-        """nnU-Net compiles on GPUs; `fullgraph` refuses graph breaks, and both phases and eval must agree with eager."""
+        """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
-        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
         for detach in (True, False):
-            network.detach_prompt = detach
-            logits, _ = compiled(patch)
-            torch.testing.assert_close(logits, network(patch)[0])
-            first = next(network.prompt_learner.parameters())
-            (gradient,) = torch.autograd.grad(logits.square().sum(), first, allow_unused=True)
-            assert (gradient is None) == detach
+            network.zero_grad()
+            logits, _ = compiled(patch, detach_prompt=detach)
+            torch.testing.assert_close(logits, network(patch)[0], atol=1e-4, rtol=1e-4)
+            logits.square().sum().backward()
+            first = next(network.prompt_learner.parameters()).grad
+            assert (first is None or not first.any()) == detach
         network.eval()
         torch.testing.assert_close(compiled(patch), network(patch))
 

@@ -68,13 +68,13 @@ def batch_of(kinds):
 @pytest.mark.parametrize(
     ("kinds", "limit", "expected"),
     [
-        ("bfbf", 1, [1]),  # one slice: foreground
-        ("ffffff", 4, [0, 1, 2, 3]),  # nothing but foreground
-        ("bbfbff", 4, [0, 2, 4, 5]),  # round(0.85 * 4) = 3 with foreground, one without
-        ("bbfb", 3, [0, 1, 2]),  # too little foreground: background fills up
+        ("bfbf", 1, [3]),  # one slice: foreground
+        ("ffffff", 4, [2, 3, 4, 5]),  # nothing but foreground: nnU-Net's oversampled slices, which stand last
+        ("bbfbff", 4, [2, 3, 4, 5]),  # round(0.85 * 4) = 3 with foreground, one without
+        ("bbfb", 3, [1, 2, 3]),  # too little foreground: background fills up
         ("ibif", 2, [1, 3]),  # ignored slices come last
         ("xb", 1, [1]),  # ignored foreground is none
-        ("ii", 1, [0]),  # but never an empty choice
+        ("ii", 1, [1]),  # but never an empty choice
         ("fb", 8, [0, 1]),  # fewer slices than allowed
     ],
 )

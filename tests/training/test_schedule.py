@@ -18,6 +18,10 @@ def test_joint_is_guided_throughout_and_never_detached():
     assert all(schedule.guided(epoch) and not schedule.detached(epoch) for epoch in range(10))
 
 
+def test_guidance_is_never_left_out_silently():
+    assert two_phases(1, 2 / 3).guided_epochs == 1
+
+
 def test_without_sam_nothing_is_guided():
     schedule = two_phases(10, 0.0)
     assert not any(schedule.guided(epoch) or schedule.detached(epoch) for epoch in range(10))

@@ -92,9 +92,9 @@ class TestPhases:
     def test_a_resumed_training_finds_itself_in_the_right_phase(self, make_trainer):
         trainer = make_trainer()
         start_epoch(trainer, 500)
-        assert trainer.guide is not None and trainer.ser_net.detach_prompt
+        assert trainer.guide is not None
         start_epoch(trainer, 700)
-        assert trainer.guide is None and not trainer.ser_net.detach_prompt
+        assert trainer.guide is None
 
     def test_sam_sees_a_bounded_number_of_slices(self, make_trainer, make_batch):
         trainer = make_trainer()
@@ -104,7 +104,34 @@ class TestPhases:
         encoder = trainer.guide.sam.image_encoder
         encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
         trainer.train_step(make_batch(batch_size=4))
-        assert seen == [2]
+        assert sum(seen) == 2
+
+    def test_a_training_that_is_guided_throughout_releases_sam_before_the_validation(self, make_trainer, tmp_path):
+        trainer = make_trainer(SERTrainerJoint)
+        start_epoch(trainer, ALONE)
+        trainer.output_folder = str(tmp_path)
+        assert trainer.guide is not None
+        trainer.on_train_end()
+        assert trainer.guide is None
+
+    @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+    def test_half_precision_around_the_step_changes_little(self, make_trainer, make_batch, precision):
+        """As on a GPU, where nnU-Net's autocast is on: no dtype error, the same losses, and gradients everywhere."""
+        trainer, batch = make_trainer(), make_batch()
+        start_epoch(trainer, GUIDED)
+        full = trainer.train_step(batch)
+        again = make_trainer()
+        start_epoch(again, GUIDED)
+        with torch.autocast("cpu", dtype=precision):
+            half = again.train_step(batch)
+        assert half["loss_seg"] == pytest.approx(float(full["loss_seg"]), rel=0.05)
+        assert half["loss_dist"] == pytest.approx(float(full["loss_dist"]), rel=0.05)
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in again.ser_net.parameters())
+
+    def test_a_patch_that_is_no_multiple_of_the_stride_is_guided(self, make_trainer, make_batch):
+        trainer = make_trainer(patch=(30, 37))
+        start_epoch(trainer, GUIDED)
+        assert math.isfinite(trainer.train_step(make_batch(size=(30, 37)))["loss_seg"])
 
     def test_checkpoints_hold_the_network_and_nothing_of_sam(self, make_trainer, make_batch, tmp_path):
         trainer = make_trainer()
@@ -119,6 +146,32 @@ class TestPhases:
         count = len(saved["optimizer_state"]["param_groups"][0]["params"])
         assert count == len(list(network.parameters())), "the optimiser knows no parameter of SAM's"
         assert sorted(file.name for file in tmp_path.glob("checkpoint*")) == ["checkpoint.pth"]
+
+
+def test_a_half_written_checkpoint_never_replaces_a_whole_one(make_trainer, tmp_path):
+    """With --disable_checkpointing nothing is written; what a killed run left stays where it is."""
+    trainer = make_trainer(SERTrainerNoSAM)
+    (tmp_path / "checkpoint.pth").write_bytes(b"whole")
+    (tmp_path / "checkpoint.pth.unfinished").write_bytes(b"ha")
+    trainer.disable_checkpointing = True
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert (tmp_path / "checkpoint.pth").read_bytes() == b"whole"
+
+
+def test_ddp_finds_no_unused_parameter(make_trainer, make_batch, sam_file, monkeypatch, tmp_path):
+    """nnU-Net's DDP looks for none: a parameter without a gradient would stop the step after."""
+    monkeypatch.setenv("SER_SAM_CHECKPOINT", str(sam_file))
+    trainer = make_trainer()
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        trainer.network = torch.nn.parallel.DistributedDataParallel(trainer.network)
+        trainer.is_ddp = True
+        for epoch in (GUIDED, ALONE):
+            start_epoch(trainer, epoch)
+            losses = [trainer.train_step(make_batch())["loss"] for _ in range(3)]
+            assert losses[-1] < losses[0]
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_both_losses_and_the_guided_dice_are_logged_every_epoch(make_trainer, make_batch, sam_file, monkeypatch):
@@ -206,7 +259,7 @@ class TestRefusals:
         with pytest.raises(NotImplementedError, match="enable_deep_supervision = False"):
             make_trainer(Deep)
 
-    @pytest.mark.parametrize("channels", [(0, 0), (0, 0, 1), (3,)])
+    @pytest.mark.parametrize("channels", [(0, 0), (0, 0, 1), (3,), (-1,)])
     def test_channels_that_arent_there(self, make_trainer, channels):
         class Colours(SERTrainer):
             sam_channels = channels
@@ -221,6 +274,7 @@ class TestPaper:
     def test_settings(self, make_trainer):
         trainer = make_trainer(SERTrainerPaper, batch_size=2)
         assert (trainer.num_epochs, trainer.schedule.guided_epochs, trainer.batch_size) == (300, 200, 8)
+        assert trainer.sam_slices_per_step == 8
         assert trainer.oversample_foreground_percent == 0.85
         group = trainer.optimizer.param_groups[0]
         assert isinstance(trainer.optimizer, torch.optim.SGD)
