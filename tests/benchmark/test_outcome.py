@@ -1,6 +1,8 @@
 """Intervals, curves and tables on numbers whose answer can be seen."""
 
+import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 
 from ser_nnunet.benchmark.compare import compare, mean_of, values_of
 from ser_nnunet.benchmark.curves import draw_curves, iterations_to_reach, read_curves
+from ser_nnunet.benchmark.outcome import compare_trainers, cost_table, method_name, readable, readable_costs
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.tables import markdown_table, span, words, write_results
 
@@ -70,6 +73,47 @@ def test_iterations_to_reach_the_baselines_last_smoothed_dice(tmp_path):
     assert math.isnan(iterations_to_reach(curves, "slow", "fast"))
     draw_curves(curves, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_two_seeds_are_one_row_per_trainer_class_and_metric():
+    seeds, trainers = [3, 8], {"A": 0.5, "B": 0.6}
+    rows = [
+        (method_name(trainer, seed, seeds), case, name, dice + at_class, dice)
+        for trainer, dice in trainers.items()
+        for seed in seeds
+        for case in ("a", "b")
+        for name, at_class in (("one", 0.0), ("two", 0.2))
+    ]
+    cases = pd.DataFrame(rows, columns=["method", "case", "class", "Dice", "lesion_F1"])
+    methods = {trainer: [method_name(trainer, seed, seeds) for seed in seeds] for trainer in trainers}
+    table = compare_trainers(SimpleNamespace(cases=cases, classes=["one", "two"]), methods)
+    assert len(table) == 2 * 3 * 2
+    indexed = table.set_index(["metric", "class", "trainer"])
+    assert indexed.loc[("Dice", "all classes", "B"), "mean"] == pytest.approx(0.7)
+    assert indexed.loc[("Dice", "two", "B"), "difference"] == pytest.approx(0.1)
+    assert indexed.loc[("lesion_F1", "one", "B"), "ratio"] == pytest.approx(1.2)
+    shown = readable(table).set_index(["metric", "class", "trainer"])
+    assert shown.loc[("Dice", "all classes", "B"), "minus the first"] == "0.10 (0.10 to 0.10)"
+
+
+def test_costs_are_means_over_seeds_and_relative_to_the_first(tmp_path):
+    runs = []
+    for trainer, minutes in (("first", 10), ("second", 5)):
+        for seed in (0, 1):
+            run = write_curve(tmp_path, trainer, [0.5, 0.6], seed)
+            done = {"parameters": 2e6, "batch_size": 8, "iterations": 20, "predict_seconds": 60.0}
+            done["train_seconds"] = 60.0 * (minutes + seed)
+            (run.folder / "finished.json").write_text(json.dumps(done))
+            runs.append(run)
+    table = cost_table(runs, read_curves(runs)).set_index("trainer")
+    assert table.loc["first", "train_seconds"] == 630 and table.loc["second", "train_seconds"] == 330
+    assert table.loc["second", "train_seconds_ratio"] == pytest.approx(330 / 630)
+    shown = readable_costs(table.reset_index()).set_index("trainer")
+    assert shown.loc["second", ["training (min)", "batch", "iterations to reach the first"]].tolist() == [
+        "5.50",
+        "8",
+        "20",
+    ]
 
 
 def test_numbers_are_written_with_significant_digits():
