@@ -16,6 +16,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from ser_nnunet.environment import EXTERNAL_TRAINERS
 from ser_nnunet.errors import UserError
 
 OK, MISSING, NOTE = "ok", "missing", "note"
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{args.tr} could not start: {len(missing)} missing. What mends it:")
         print("\n".join(f"  {finding.subject}: {finding.remedy}" for finding in missing))
     else:
-        print(f"\n{args.tr} can start: nnUNetv2_train DATASET_ID 2d 0 -tr {args.tr}")
+        on_gpu = any(finding.subject == "GPU" and finding.state == OK for finding in findings)
+        print(f"\n{args.tr} can start: nnUNetv2_train DATASET_ID 2d 0 -tr {args.tr}{'' if on_gpu else ' -device cpu'}")
     return 1 if missing else 0
 
 
@@ -59,9 +61,8 @@ def examine(trainer: str) -> Iterator[Finding]:
         yield _package(package)
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         yield _folder(variable)
-    found = _trainer(trainer)
-    yield found
-    if "NoSAM" not in trainer:
+    yield _trainer(trainer)
+    if _is_guided(trainer):
         yield _package("segment-anything")
         yield _checkpoint()
     yield _device()
@@ -107,27 +108,41 @@ def _trainer(name: str) -> Finding:
     """Search as nnU-Net does; its own output is kept out of the table."""
 
     def search() -> str:
-        from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
         try:
-            return str(recursive_find_trainer_class_by_name(name).__module__)
+            return str(_find(name).__module__)
         except RuntimeError:  # nnU-Net's sentence about it is long
-            raise UserError(f"not found, nnUNet_extTrainer={os.environ.get('nnUNet_extTrainer', '')}") from None
+            raise UserError(f"not found, {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}") from None
 
     remedy = 'eval "$(ser-nnunet env)"   (and add this line to your shell\'s start-up file)'
     return _attempt(f"nnU-Net finds {name}", search, remedy)
 
 
+def _find(name: str) -> type:
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return recursive_find_trainer_class_by_name(name)
+
+
+def _is_guided(name: str) -> bool:
+    """Ask the class; one that can't be found yet is taken for guided unless its name denies it."""
+    try:
+        return getattr(_find(name), "guided_fraction", 0) > 0
+    except Exception:
+        return name.startswith("SER") and "NoSAM" not in name
+
+
 def _checkpoint() -> Finding:
     def read() -> str:
-        from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, load_weights
+        from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, inspect_checkpoint
 
         path = os.environ.get("SER_SAM_CHECKPOINT")
         if not path:
             raise UserError(f"not set. {WHERE_TO_GET_IT}")
-        weights, sizes = load_weights(path)
-        millions = sum(weight.numel() for weight in weights.values()) / 1e6
-        return f"{path} ({millions:.1f} M parameters, {sizes.depth} blocks of {sizes.embed_dim}, {sizes.image_size} px)"
+        sizes, count = inspect_checkpoint(path)
+        return (
+            f"{path} ({count / 1e6:.1f} M parameters, {sizes.depth} blocks of {sizes.embed_dim}, {sizes.image_size} px)"
+        )
 
     remedy = "export SER_SAM_CHECKPOINT=/path/to/sam_vit_b_01ec64.pth, or train with -tr SERTrainerNoSAM"
     return _attempt("SER_SAM_CHECKPOINT", read, remedy)

@@ -107,7 +107,16 @@ def test_check_names_all_that_is_missing_and_the_remedies(ready, capsys, monkeyp
         assert remedy in output
 
 
+def test_check_reads_the_checkpoint_as_thoroughly_as_training_does(ready, capsys):
+    weights = build_toy_sam().state_dict()
+    del weights["mask_decoder.iou_token.weight"]
+    torch.save(weights, ready / "sam.pth")
+    assert main(["check"]) == 1
+    assert "missing mask_decoder.iou_token.weight" in capsys.readouterr().out
+
+
 def test_check_without_sam_is_enough_for_the_trainer_that_needs_none(ready, monkeypatch):
     monkeypatch.delenv("SER_SAM_CHECKPOINT")
     assert main(["check"]) == 1
     assert main(["check", "-tr", "SERTrainerNoSAM"]) == 0
+    assert main(["check", "-tr", "nnUNetTrainer"]) == 0

@@ -42,12 +42,18 @@ def load_sam(path: str | Path, image_size: int | None = None) -> Sam:
     if image_size is not None:
         _check_image_size(architecture, image_size)
         weights, architecture = resample(weights, architecture, image_size)
-    try:
-        sam = build(architecture)
-    except ImportError as error:
-        raise CheckpointError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
-    _fill(sam, weights, Path(path))
+    sam = _build(architecture)
+    _demand_fit(sam, weights, Path(path))
+    sam.load_state_dict(weights)
     return freeze(sam)
+
+
+def inspect_checkpoint(path: str | Path) -> tuple[SamArchitecture, int]:
+    """Check a file as thoroughly as `load_sam` does, without the memory; return its sizes and number of parameters."""
+    weights, architecture = load_weights(path)
+    with torch.device("meta"):
+        _demand_fit(_build(architecture), weights, Path(path))
+    return architecture, sum(weight.numel() for weight in weights.values())
 
 
 def load_weights(path: str | Path) -> tuple[Weights, SamArchitecture]:
@@ -118,7 +124,15 @@ def _check_image_size(architecture: SamArchitecture, image_size: int) -> None:
         )
 
 
-def _fill(sam: Sam, weights: Weights, file: Path) -> None:
+def _build(architecture: SamArchitecture) -> Sam:
+    try:
+        return build(architecture)
+    except ImportError as error:
+        raise CheckpointError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
+
+
+def _demand_fit(sam: Sam, weights: Weights, file: Path) -> None:
+    """Raise a CheckpointError that lists tensors which are missing, unknown or of another shape."""
     own = sam.state_dict()
     problems = [f"missing {key}" for key in own if key not in weights]
     problems += [f"unknown {key}" for key in weights if key not in own]
@@ -130,4 +144,3 @@ def _fill(sam: Sam, weights: Weights, file: Path) -> None:
     if problems:
         listed = "\n  ".join(problems[:8]) + ("\n  ..." if len(problems) > 8 else "")
         raise CheckpointError(f"{file} doesn't fit SAM's architecture:\n  {listed}")
-    sam.load_state_dict(weights)
