@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_nnunet.errors import UserError
 
 if TYPE_CHECKING:
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam
+    from segment_anything.modeling import Sam
 
 PROMPT_DIM = 256
 """Width of SAM's prompts and image embedding: the same in ViT-B, -L, -H and here."""
@@ -48,24 +47,42 @@ def build_toy_sam(
     Raises:
         UserError: segment-anything isn't installed.
     """
-    try:
-        import torch
-        from segment_anything.modeling import Sam
-    except ImportError as error:
-        raise UserError(
-            f"The toy SAM is built of segment_anything's modules, which could not be imported ({error}): "
-            "pip install 'ser-nnunet[sam]'"
-        ) from error
+    import torch
+
+    from ser_nnunet.sam.architecture import SamArchitecture, build
+
+    sizes = SamArchitecture(
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_ratio=4.0,
+        patch_size=PATCH_SIZE,
+        image_size=image_size,
+        window_size=window_size,
+        global_blocks=global_attn_indexes,
+        qkv_bias=True,
+        prompt_dim=PROMPT_DIM,
+        mask_in_chans=16,
+        decoder_depth=2,
+        decoder_mlp_dim=2048,
+        multimask_outputs=3,
+        iou_head_depth=3,
+        iou_head_hidden_dim=256,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        sam = Sam(
-            image_encoder=_image_encoder(embed_dim, depth, num_heads, image_size, window_size, global_attn_indexes),
-            prompt_encoder=_prompt_encoder(image_size),
-            mask_decoder=_mask_decoder(),
-            pixel_mean=[123.675, 116.28, 103.53],
-            pixel_std=[58.395, 57.12, 57.375],
-        )
-    return sam.eval()
+        try:
+            sam = build(sizes)
+        except ImportError as error:
+            raise UserError(
+                f"The toy SAM is built of segment_anything's modules, which could not be imported ({error}): "
+                "pip install 'ser-nnunet[sam]'"
+            ) from error
+        # SAM's module starts these at zero, which would hide a mistake in reading them from a checkpoint.
+        for name, weight in sam.image_encoder.named_parameters():
+            if "pos" in name:
+                torch.nn.init.normal_(weight, std=0.02)
+    return sam
 
 
 def write_toy_sam(path: str | Path, seed: int = 0) -> Path:
@@ -77,53 +94,3 @@ def write_toy_sam(path: str | Path, seed: int = 0) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(sam.state_dict(), file)
     return file
-
-
-def _image_encoder(
-    embed_dim: int, depth: int, num_heads: int, image_size: int, window_size: int, global_attn_indexes: tuple[int, ...]
-) -> ImageEncoderViT:
-    import torch
-    from segment_anything.modeling import ImageEncoderViT
-
-    encoder = ImageEncoderViT(
-        img_size=image_size,
-        patch_size=PATCH_SIZE,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        out_chans=PROMPT_DIM,
-        qkv_bias=True,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=window_size,
-        global_attn_indexes=global_attn_indexes,
-    )
-    # SAM's module starts these at zero, which would hide a mistake in reading them from a checkpoint.
-    for name, weight in encoder.named_parameters():
-        if "pos" in name:
-            torch.nn.init.normal_(weight, std=0.02)
-    return encoder
-
-
-def _prompt_encoder(image_size: int) -> PromptEncoder:
-    from segment_anything.modeling import PromptEncoder
-
-    tokens = image_size // PATCH_SIZE
-    return PromptEncoder(
-        embed_dim=PROMPT_DIM,
-        image_embedding_size=(tokens, tokens),
-        input_image_size=(image_size, image_size),
-        mask_in_chans=16,
-    )
-
-
-def _mask_decoder() -> MaskDecoder:
-    from segment_anything.modeling import MaskDecoder, TwoWayTransformer
-
-    return MaskDecoder(
-        num_multimask_outputs=3,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=PROMPT_DIM, mlp_dim=2048, num_heads=8),
-        transformer_dim=PROMPT_DIM,
-        iou_head_depth=3,
-        iou_head_hidden_dim=256,
-    )
