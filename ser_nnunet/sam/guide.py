@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +32,13 @@ def to_rgb(patch: torch.Tensor, channels: Sequence[int]) -> torch.Tensor:
     bounds = torch.quantile(picture.flatten(2), torch.tensor(QUANTILES, device=patch.device), dim=2)[..., None, None]
     span = (bounds[1] - bounds[0]).clamp_min(1e-6)
     return ((picture - bounds[0]) / span).clamp(0, 1).mul(255).expand(-1, 3, -1, -1)
+
+
+def full_precision(device_type: str) -> AbstractContextManager:
+    """Switch autocast off, on devices that have it (the meta device, which counts operations, has none)."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 class SAMGuide:
@@ -66,7 +74,7 @@ class SAMGuide:
         size = tuple(patch.shape[2:])
         # In full precision, also where the caller's autocast is on: SAM's position encoding loses too much in half,
         # and the decoder takes a small part of the encoder's time.
-        with torch.autocast(patch.device.type, enabled=False):
+        with full_precision(patch.device.type):
             masks = self._decode(embedding.float(), self.place(prompt.float(), tuple(picture.shape[2:])))
             masks = self.sam.postprocess_masks(masks.flatten(0, 1), tuple(picture.shape[2:]), size)
         return masks.unflatten(0, prompt.shape[:2])[:, :, 0]
