@@ -71,6 +71,11 @@ def test_version_is_told_once():
     assert f"version: {project['version']}" in (REPOSITORY / "CITATION.cff").read_text()
 
 
+def test_no_page_holds_a_placeholder():
+    pages = [REPOSITORY / name for name in run("git", "ls-files", "*.md").splitlines()]
+    assert [page.name for page in pages if "@" * 2 in page.read_text() or "TODO" in page.read_text()] == []
+
+
 def test_lint():
     run(sys.executable, "-m", "ruff", "check", ".")
 
