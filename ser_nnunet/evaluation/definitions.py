@@ -65,6 +65,12 @@ LESIONS = [
 ]
 
 
+F1_IN_STRATUM = (
+    "2 TP / (2 TP + FN + FP): TP and FN are the found and the missed reference lesions of this size, FP the false"
+    " predicted lesions of this size"
+)
+
+
 def metrics_of(settings: Settings) -> list[Metric]:
     """Return the metrics of an evaluation in the order of its columns; the strata's metrics come last."""
     metrics = list(OVERLAP)
@@ -83,4 +89,5 @@ def stratified(name: str, stratum: str) -> str:
 
 def _in_stratum(metric: Metric, stratum: str) -> Metric:
     title = f"{metric.title}, {stratum} voxels"
-    return Metric(stratified(metric.name, stratum), title, metric.unit, metric.better, metric.meaning, headline=False)
+    meaning = F1_IN_STRATUM if metric.name == "lesion_F1" else metric.meaning
+    return Metric(stratified(metric.name, stratum), title, metric.unit, metric.better, meaning, headline=False)

@@ -15,7 +15,7 @@ import pandas as pd
 from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
 
-from .definitions import metrics_of
+from .definitions import F1_IN_STRATUM, metrics_of
 from .labels import Labels, find_dataset_json, read_labels
 from .lesions import CONNECTIVITY, RULES
 from .pairing import check_geometry, fail_on, pair_cases
@@ -175,6 +175,7 @@ def describe_rules(settings: Settings) -> dict[str, str]:
         rules["lesions"] = (
             f"Connected components ({CONNECTIVITY[3]} neighbours in 3D, {CONNECTIVITY[2]} in 2D) of at least"
             f" {settings.min_lesion_voxels} voxels. Rule '{settings.detection}', min_overlap {settings.threshold:g}:"
-            f" {RULES[settings.detection]}. Size strata in voxels: {', '.join(settings.stratum_names)}."
+            f" {RULES[settings.detection]}. Size strata in voxels: {', '.join(settings.stratum_names)};"
+            f" F1 within a stratum is {F1_IN_STRATUM}."
         )
     return rules

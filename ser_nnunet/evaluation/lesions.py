@@ -63,7 +63,8 @@ def lesion_metrics(
 
     Returns:
         the metrics of `definitions.LESIONS`, overall and per size stratum; and a row per lesion. Sensitivity
-        within a stratum is that of the reference lesions of this size, precision that of the predicted ones.
+        within a stratum is that of the reference lesions of this size, precision that of the predicted ones, and
+        F1 is 2 TP / (2 TP + FN + FP): TP, FN the found and missed reference lesions, FP the false predicted ones.
     """
     components = find_components(reference), find_components(prediction)
     hits = match_lesions(*components, settings.detection, settings.threshold)
@@ -82,29 +83,24 @@ def lesion_metrics(
     ]
     metrics = _count(lesions)
     for stratum in settings.stratum_names:
-        counted = _count([lesion for lesion in lesions if lesion["stratum"] == stratum])
+        counted = _count([lesion for lesion in lesions if lesion["stratum"] == stratum], within_stratum=True)
         metrics |= {stratified(name, stratum): value for name, value in counted.items()}
     return metrics, lesions
 
 
-def _count(lesions: list[dict[str, Any]]) -> dict[str, float]:
-    found = [lesion["matched"] for lesion in lesions if lesion["of"] == "reference"]
-    true = [lesion["matched"] for lesion in lesions if lesion["of"] == "prediction"]
-    sensitivity, precision = ratio(sum(found), len(found)), ratio(sum(true), len(true))
-    errors = len(found) - sum(found) + len(true) - sum(true)
-    # The harmonic mean of the two; where one of them is 0 or has no lesions, 0 if anything was missed or false.
-    product = 2 * sum(found) * sum(true)
-    f1 = ratio(product, sum(found) * len(true) + sum(true) * len(found)) if product else ratio(0, errors)
-    values = [
-        len(found),
-        len(true),
-        sum(found),
-        len(found) - sum(found),
-        len(true) - sum(true),
-        sensitivity,
-        precision,
-        f1,
-    ]
+def _count(lesions: list[dict[str, Any]], within_stratum: bool = False) -> dict[str, float]:
+    reference = [lesion["matched"] for lesion in lesions if lesion["of"] == "reference"]
+    predicted = [lesion["matched"] for lesion in lesions if lesion["of"] == "prediction"]
+    found, true = sum(reference), sum(predicted)
+    missed, false = len(reference) - found, len(predicted) - true
+    sensitivity, precision = ratio(found, len(reference)), ratio(true, len(predicted))
+    if within_stratum or not reference or not predicted:
+        # A stratum's two sides are different lesions: a small lesion may be met by a large prediction.
+        f1 = ratio(2 * found, 2 * found + missed + false)
+    else:
+        # The harmonic mean of the two, in whole numbers.
+        f1 = ratio(2 * found * true, found * len(predicted) + true * len(reference)) if found or true else 0.0
+    values = [len(reference), len(predicted), found, missed, false, sensitivity, precision, f1]
     return dict(zip((metric.name for metric in LESIONS), map(float, values), strict=True))
 
 

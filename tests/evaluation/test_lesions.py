@@ -42,6 +42,47 @@ def test_sizes_fall_into_their_strata():
     assert math.isnan(metrics["lesion_precision[2-3]"])  # nothing of this size was predicted
 
 
+def dots_and_bars(bars):
+    """Three reference lesions of one voxel, and bars of 11 voxels over (or beside) them."""
+    reference, prediction = np.zeros((7, 40), bool), np.zeros((7, 40), bool)
+    for row in (1, 3, 5):
+        reference[row, 5] = True
+    for row, start in bars:
+        prediction[row, start : start + 11] = True
+    return reference, prediction
+
+
+def test_small_lesions_that_large_predictions_meet_are_found():
+    metrics, _ = count(*dots_and_bars([(1, 0), (3, 0), (5, 0)]))
+    assert metrics["lesions_predicted[<10]"] == 0 and metrics["lesions_predicted[10-99]"] == 3
+    assert metrics["lesion_sensitivity[<10]"] == 1 and metrics["lesion_F1[<10]"] == 1
+    assert math.isnan(metrics["lesion_F1[10-99]"])  # none to be found, none false
+    assert metrics["lesion_F1"] == 1
+
+
+def test_one_missed_lesion_does_not_undo_the_found_ones_of_its_size():
+    metrics, _ = count(*dots_and_bars([(1, 0), (3, 0)]))
+    assert metrics["lesion_sensitivity[<10]"] == 2 / 3
+    assert metrics["lesion_F1[<10]"] == 2 * 2 / (2 * 2 + 1)
+
+
+def test_false_lesions_count_in_the_stratum_of_their_own_size():
+    reference, prediction = dots_and_bars([(1, 0), (3, 0), (3, 20)])  # two met, a bar of 11 beside nothing
+    prediction[1, 30] = True  # and a dot beside nothing
+    metrics, _ = count(reference, prediction)
+    assert metrics["lesion_F1[<10]"] == 2 * 2 / (2 * 2 + 1 + 1)
+    assert metrics["lesion_F1[10-99]"] == 0
+    assert math.isnan(metrics["lesion_F1[>=100]"])
+
+
+def test_predictions_too_small_to_count_do_not_undo_what_they_found():
+    reference = drawing("####......", "..........", "......####")
+    one_of_two = drawing("#.........", "..........", "..........")
+    both = drawing("#.........", "..........", ".........#")
+    assert count(reference, both, min_lesion_voxels=2)[0]["lesion_F1"] == 1
+    assert count(reference, one_of_two, min_lesion_voxels=2)[0]["lesion_F1"] == 2 * 1 / (2 * 1 + 1)
+
+
 def test_the_papers_strata_are_the_default():
     line = np.zeros((1, 400), bool)
     for start, size in ((0, 9), (10, 10), (30, 99), (140, 100)):
