@@ -47,9 +47,10 @@ def run(args: argparse.Namespace) -> int:
     source = _check(args)
     settings = _settings(args, source)
     _same_benchmark(args.o / "benchmark.json", settings)
+    sam = _sam(args)
     runs = [Run(trainer, seed, args.o / "runs" / f"{trainer}_seed{seed}") for seed in args.seeds for trainer in args.tr]
     try:
-        failed = carry_out(runs, args, source)
+        failed = carry_out(runs, args, source, sam)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on from the last checkpoints")
         return 130
@@ -66,9 +67,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def carry_out(runs: list[Run], args: argparse.Namespace, source: Source) -> list[Run]:
-    """Train and predict what isn't finished, showing where it is; return the runs that failed."""
+def carry_out(runs: list[Run], args: argparse.Namespace, source: Source, sam: dict[str, dict[str, Any]]) -> list[Run]:
+    """Train and predict what isn't finished, showing where it is; return the runs that failed.
+
+    `sam`: trainer -> what its runs record about SAM.
+    """
     from tqdm import tqdm
+
+    from ser_nnunet.benchmark.records import software
 
     spec = {
         "dataset": source.folder.name,
@@ -80,6 +86,7 @@ def carry_out(runs: list[Run], args: argparse.Namespace, source: Source) -> list
         "val_iterations": _val_iterations(args),
         "save_every": args.save_every,
         "device": args.device,
+        "software": software(),
     }
     failed = []
     with tqdm(total=args.epochs * len(runs), unit="epoch") as bar:
@@ -90,8 +97,9 @@ def carry_out(runs: list[Run], args: argparse.Namespace, source: Source) -> list
                 bar.set_postfix_str("predicting" if epochs == args.epochs else "", refresh=False)
                 bar.update(before + epochs - bar.n)
 
-            if each.finished is None and not each.carry_out(spec, source.view(args.o / "data", each.seed), show):
-                failed.append(each)
+            if each.finished is None:
+                view = source.view(args.o / "data", each.seed)
+                failed += [] if each.carry_out(spec | sam[each.trainer], view, show) else [each]
             show(args.epochs)
     return failed
 
@@ -132,6 +140,24 @@ def _trainer_problems(args: argparse.Namespace, source: Source) -> list[str]:
     return find_problems(args.tr, args.epochs, source.plans, args.c, os.environ.get(SAM_CHECKPOINT))
 
 
+def _sam(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return trainer -> what its runs record about SAM: nothing but None for those that train without.
+
+    Raises:
+        UserError: runs in the output folder were guided by another SAM.
+    """
+    from ser_nnunet.benchmark.records import refuse_other_sam, sam_record
+    from ser_nnunet.benchmark.trainers import is_guided
+
+    records: dict[str, dict[str, Any]] = {name: {"sam_file": None, "sam_sha256": None} for name in args.tr}
+    guided = [name for name in args.tr if is_guided(name, args.epochs)]
+    if guided:
+        sam = sam_record(os.environ[SAM_CHECKPOINT])
+        refuse_other_sam([Run("", 0, folder) for folder in sorted((args.o / "runs").glob("*"))], sam)
+        records |= dict.fromkeys(guided, sam)
+    return records
+
+
 def _settings(args: argparse.Namespace, source: Source) -> dict[str, Any]:
     """Return what all runs in one output folder must share."""
     return {
@@ -145,7 +171,6 @@ def _settings(args: argparse.Namespace, source: Source) -> dict[str, Any]:
         "val_iterations": _val_iterations(args),
         "train_cases": args.train_cases,
         "device": args.device,
-        "sam_checkpoint": os.environ.get(SAM_CHECKPOINT),
     }
 
 

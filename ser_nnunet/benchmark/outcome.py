@@ -11,6 +11,7 @@ import pandas as pd
 from ser_nnunet.benchmark.compare import compare, values_of
 from ser_nnunet.benchmark.curves import WINDOW, draw_curves, iterations_to_reach, read_curves
 from ser_nnunet.benchmark.provenance import provenance
+from ser_nnunet.benchmark.records import sam_of, software_notes
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.tables import spans, whole, words, write_results
 from ser_nnunet.benchmark.workplace import Source
@@ -52,10 +53,10 @@ def write_outcome(runs: list[Run], source: Source, args: argparse.Namespace) -> 
         validation_cases=len(source.validation_cases),
         seeds=len(args.seeds),
         iterations=f"{args.epochs} x {args.iterations}",
-        SAM_checkpoint=Path(os.environ.get("SER_SAM_CHECKPOINT", "none")).name,
+        SAM_checkpoint=sam_of(runs),
     )
     shown = [("Accuracy", readable(accuracies)), ("Cost", readable_costs(costs))]
-    return write_results(args.o, "accuracy", accuracies, shown, NOTES, about)
+    return write_results(args.o, "accuracy", accuracies, shown, software_notes(runs) + NOTES, about)
 
 
 def method_name(trainer: str, seed: int, seeds: list[int]) -> str:

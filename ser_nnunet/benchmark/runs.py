@@ -16,14 +16,15 @@ from ser_nnunet.environment import EXTERNAL_TRAINERS, with_trainers
 
 POLL = 0.5  # seconds between two looks at a training's progress
 PATIENCE = 30  # seconds that an interrupted training gets to stop its own workers
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
 class Run:
     """A trainer's run and its state folder, which holds everything that it writes.
 
-    Files: `run.json` (what to do), `train.log` (nnU-Net's output), `curve.csv` (one line per epoch), `results`
-    (nnUNet_results), and `finished.json` when all is done.
+    Files: `run.json` (what to do, and what with), `train.log` (nnU-Net's output), `curve.csv` (one line per epoch),
+    `results` (nnUNet_results), and `finished.json` when all is done.
     """
 
     trainer: str
@@ -41,6 +42,18 @@ class Run:
         """Epochs in the learning curve so far."""
         file = self.folder / "curve.csv"
         return max(0, len(file.read_text(encoding="utf-8").splitlines()) - 1) if file.is_file() else 0
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """`run.json` of a run that has begun to train; empty before: what never trained binds nobody."""
+        file = self.folder / "run.json"
+        begun = file.is_file() and (self.epochs_done or self.finished)
+        return json.loads(file.read_text(encoding="utf-8")) if begun else {}
+
+    @property
+    def software(self) -> list[str]:
+        """The packages' versions that have carried out parts of the run, in order."""
+        return self.record.get("software", [NOT_RECORDED])
 
     @property
     def predictions(self) -> Path:
@@ -61,12 +74,14 @@ class Run:
         """Train, predict; return whether it worked. Goes on from the last checkpoint if there is one.
 
         Args:
-            spec: see `train.py`.
+            spec: see `train.py`; `software` (a string) is added to what earlier parts of the run were made with.
             preprocessed: what the process gets as nnUNet_preprocessed.
             progress: called with the number of epochs done, about twice a second.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = spec | {"trainer": self.trainer, "seed": self.seed, "parent": os.getpid()}
+        before = self.software if self.epochs_done else []
+        used = list(dict.fromkeys([*before, spec["software"]]))
+        content = spec | {"software": used, "trainer": self.trainer, "seed": self.seed, "parent": os.getpid()}
         (self.folder / "run.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         with self.log.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(

@@ -24,7 +24,7 @@ def find_problems(
     names: Sequence[str], epochs: int, plans: dict[str, Any], configuration: str, sam_checkpoint: str | None
 ) -> list[str]:
     """Return why trainers can't be used, in sentences: unknown, without SAM's checkpoint, or in 3D."""
-    problems, guided = [], []
+    problems = []
     for name in names:
         try:
             trainer = find_trainer(name)
@@ -33,9 +33,19 @@ def find_problems(
             continue
         if issubclass(trainer, SERTrainer):
             problems += _refused(name, plans, configuration)
-            if two_phases(epochs, trainer.guided_fraction, trainer.joint).guided_epochs:
-                guided.append(name)
+    guided = [name for name in names if is_guided(name, epochs)]
     return problems + _sam_problems(guided, sam_checkpoint)
+
+
+def is_guided(name: str, epochs: int) -> bool:
+    """Return whether SAM guides any of a trainer's epochs; False for a trainer that can't be found."""
+    try:
+        trainer = find_trainer(name)
+    except (RuntimeError, AssertionError):
+        return False
+    if not issubclass(trainer, SERTrainer):
+        return False
+    return two_phases(epochs, trainer.guided_fraction, trainer.joint).guided_epochs > 0
 
 
 def find_trainer(name: str) -> type[nnUNetTrainer]:

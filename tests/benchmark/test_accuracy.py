@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from ser_nnunet.benchmark.records import sam_of, sam_record, software_notes
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.train import last_checkpoint
 from ser_nnunet.benchmark.workplace import Source, choose_cases
@@ -105,6 +106,59 @@ def test_half_a_checkpoint_is_passed_over(tmp_path):
     assert last_checkpoint(tmp_path / "nothing") is None
 
 
+def pretend_to_train(run, spec, _preprocessed, _progress):
+    """What a training interrupted after its first epoch leaves behind."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "run.json").write_text(json.dumps(spec | {"software": [spec["software"]]}))
+    (run.folder / "curve.csv").write_text("epoch\n0\n")
+    return False
+
+
+def toy_sam(file, seed):
+    import torch
+
+    from ser_nnunet.demo.toy_sam import build_toy_sam
+
+    torch.save(build_toy_sam(seed=seed).state_dict(), file)
+
+
+def test_guided_trainers_can_be_added_later_but_not_with_another_sam(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Run, "carry_out", pretend_to_train)
+    out, sam = tmp_path / "out", tmp_path / "sam.pth"
+    command = ["benchmark", "accuracy", "-d", "1", "--epochs", "3", "-o", str(out), "-device", "cpu", "-tr"]
+    assert main([*command, "nnUNetTrainer"]) == 2  # the pretended training has failed
+    toy_sam(sam, seed=0)
+    for path, folder in ((sam, tmp_path), ("sam.pth", tmp_path), ("../sam.pth", out)):  # one file, three ways there
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("SER_SAM_CHECKPOINT", str(path))
+        capsys.readouterr()
+        assert main([*command, "nnUNetTrainer", "SERTrainer"]) == 2
+        assert "2 of 2 runs failed" in capsys.readouterr().err
+    runs = [Run(name, 0, out / "runs" / f"{name}_seed0") for name in ("nnUNetTrainer", "SERTrainer")]
+    recorded = sam_record(str(sam))["sam_sha256"]
+    assert [run.record["sam_sha256"] for run in runs] == [None, recorded]
+    assert sam_of(runs) == f"sam.pth (SHA-256 {recorded[:12]})" and sam_of(runs[:1]) == "none"
+
+    toy_sam(sam, seed=1)
+    assert main([*command, "SERTrainerJoint"]) == 2
+    message = capsys.readouterr().err
+    assert "guided by another SAM" in message and recorded[:12] in message and "SERTrainer_seed0" in message
+    assert not (out / "runs" / "SERTrainerJoint_seed0").exists()
+    assert main([*command, "nnUNetTrainer"]) == 2  # unguided runs don't mind
+    assert "1 of 1 runs failed" in capsys.readouterr().err
+
+
+def test_runs_of_different_versions_are_named_below_the_tables(tmp_path):
+    runs = [Run("A", 0, tmp_path / "a"), Run("B", 0, tmp_path / "b")]
+    for run in runs:
+        pretend_to_train(run, {"software": "torch 2.5"}, None, None)
+    assert software_notes(runs) == []
+    (runs[1].folder / "run.json").write_text(json.dumps({"software": ["torch 2.5", "torch 2.6"]}))
+    assert "A seed 0: torch 2.5; B seed 0: torch 2.5 then torch 2.6" in software_notes(runs)[0]
+    (runs[0].folder / "run.json").write_text("{}")  # a run of before versions were kept
+    assert "A seed 0: not recorded" in software_notes(runs)[0]
+
+
 @pytest.mark.slow
 def test_an_interrupted_benchmark_goes_on_and_ends_in_tables(preprocessed, tmp_path, monkeypatch, capsys):
     for name, count in (("nnUNet_n_proc_DA", "0"), ("nnUNet_def_n_proc", "1"), ("OMP_NUM_THREADS", "1")):
@@ -139,6 +193,8 @@ def test_an_interrupted_benchmark_goes_on_and_ends_in_tables(preprocessed, tmp_p
     assert table.loc[("nnUNetTrainer", "Dice"), "mean"] == evaluated.loc[("nnUNetTrainer", "case_4"), "Dice"]
     assert (out / "learning_curves.png").is_file() and "nnUNetTrainer" in (out / "accuracy.md").read_text()
     assert snapshot(preprocessed) == before and not (tmp_path / "users_results").exists()
+
+    assert "different versions" not in (out / "accuracy.md").read_text()
 
     checkpoints = {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("checkpoint_final.pth")}
     assert len(checkpoints) == 2

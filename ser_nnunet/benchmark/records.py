@@ -1,0 +1,68 @@
+"""What every run was made with, SAM's file and the packages: runs of one table should not differ in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from ser_nnunet.benchmark.provenance import PACKAGES
+from ser_nnunet.benchmark.runs import NOT_RECORDED, Run
+from ser_nnunet.errors import UserError
+
+PIECE = 1 << 20  # bytes read at once
+
+
+def software() -> str:
+    """Return the packages' versions: `ser-nnunet 0.1, torch 2.5, nnunetv2 2.6`."""
+    return ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+
+
+def sam_record(checkpoint: str) -> dict[str, str]:
+    """Return `sam_file` (its name) and `sam_sha256`: a path says nothing about the bytes there."""
+    file = Path(checkpoint).expanduser()
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            digest.update(piece)
+    return {"sam_file": file.name, "sam_sha256": digest.hexdigest()}
+
+
+def refuse_other_sam(runs: Iterable[Run], sam: dict[str, str]) -> None:
+    """Refuse to guide further runs by another SAM than those that have begun.
+
+    Args:
+        runs: all runs of the output folder.
+        sam: what `sam_record` returned.
+
+    Raises:
+        UserError: naming every run with another SAM.
+    """
+    others = [run for run in runs if run.record.get("sam_sha256") not in (None, sam["sam_sha256"])]
+    if others:
+        told = "\n".join(f"  {run.folder}: {_sam_words(run.record)}" for run in others)
+        raise UserError(
+            f"runs in this folder were guided by another SAM than {_sam_words(sam)}:\n{told}\n"
+            "set SER_SAM_CHECKPOINT to the same file, choose another -o, or delete these runs' folders"
+        )
+
+
+def sam_of(runs: Sequence[Run]) -> str:
+    """Return which SAM guided the runs, in words; `none` if none was guided."""
+    used = {_sam_words(run.record) for run in runs if run.record.get("sam_sha256")}
+    unknown = all("sam_sha256" not in run.record for run in runs)
+    return "; ".join(sorted(used)) or (NOT_RECORDED if unknown else "none")
+
+
+def software_notes(runs: Sequence[Run]) -> list[str]:
+    """Return a sentence for the tables where the runs were not all made with the same versions; else nothing."""
+    found = {f"{run.trainer} seed {run.seed}": " then ".join(run.software) for run in runs}
+    if len(set(found.values())) == 1 and all(len(run.software) == 1 for run in runs):
+        return []
+    told = "; ".join(f"{name}: {versions}" for name, versions in found.items())
+    return [f"**The runs were made with different versions**, which may explain differences between them: {told}."]
+
+
+def _sam_words(record: dict[str, str]) -> str:
+    return f"{record['sam_file']} (SHA-256 {record['sam_sha256'][:12]})"
