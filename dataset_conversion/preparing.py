@@ -41,21 +41,28 @@ def prepare_image(case: Case, role: str, grid: Grid | None) -> Prepared:
 def prepare_label(case: Case, description: Description, grid: Grid) -> Prepared:
     """Read the label and bring it onto the image's grid, as uint8 with the values to write; raises `ReadingError`."""
     assert case.label is not None
-    image = read(case.label)
-    prepared = Prepared(image, _repacked(case.label))
-    if (
-        case.label.borrows_header
-        and Grid.of(image).size == grid.size
-        and distance_mm(Grid.of(image), grid) > TOLERANCE_MM
-    ):
-        text = f"wrong header replaced by the image's: {difference(Grid.of(image), grid)}"
-        prepared.changes.append(text)
-        prepared.problems.append(Problem("wrong header", case.name, f"{case.label.path.name}: {text}", fatal=False))
-        grid.impose(image := sitk.Image(image))
-        prepared.image = image
+    prepared = Prepared(read(case.label), _repacked(case.label))
+    if case.label.borrows_header:
+        _borrow_header(prepared, grid, case, case.label)
     _place(prepared, grid, case, case.label)
     _map_values(prepared, case, description)
     return prepared
+
+
+def _borrow_header(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
+    """Replace a header that is wrong by the image's.
+
+    One that leads onto the image's grid once the axes run alike is right: the array would be flipped under another one.
+    """
+    found = Grid.of(prepared.image)
+    elsewhere = distance_mm(Grid.of(onto(prepared.image, grid)[0]), grid) > TOLERANCE_MM
+    if found.size != grid.size or not elsewhere:
+        return
+    text = f"wrong header replaced by the image's: {difference(found, grid)}"
+    prepared.changes.append(text)
+    prepared.problems.append(Problem("wrong header", case.name, f"{volume.path.name}: {text}", fatal=False))
+    prepared.image = sitk.Image(prepared.image)
+    grid.impose(prepared.image)
 
 
 def _repacked(volume: Volume) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
+from ser_nnunet.dataset_conversion.cases import Options
 from ser_nnunet.dataset_conversion.checks import Examination
 from ser_nnunet.dataset_conversion.pansegdata import wrong_headers
 from ser_nnunet.dataset_conversion.problems import Problem
+from ser_nnunet.dataset_conversion.promise12 import find as find_promise12
+from ser_nnunet.dataset_conversion.tree import Tree
 
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import (
@@ -56,6 +60,21 @@ def test_wrong_header_of_an_mcf_t1_label_is_replaced_and_named(tmp_path: Path):
     assert any(change.startswith("wrong header replaced by the image's") for change in record["changes"])
 
 
+@pytest.mark.parametrize("header_is_right", [True, False])
+def test_an_mcf_t1_label_stored_in_another_axis_order_keeps_its_place(tmp_path: Path, header_is_right: bool):
+    """A right header is followed; under a wrong one the array is the image's, voxel by voxel."""
+    toy = pansegdata(tmp_path / "source")
+    truth = toy.truth["MCF_0002", LABEL]
+    stored = sitk.DICOMOrient(truth, "RPI")
+    if not header_is_right:
+        stored = image_of(sitk.GetArrayFromImage(truth), (1, 1, 1), (0, 0, 0), stored.GetDirection())
+    save(stored, toy.files["MCF_0002", LABEL])
+    report = converted(toy, tmp_path)
+    written = sitk.ReadImage(str(report.folder / "labelsTr" / "MCF_0002.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(written), sitk.GetArrayFromImage(truth).round())
+    assert any(note.kind == "wrong header" for note in report.notes) != header_is_right
+
+
 def test_wrong_header_of_an_mcf_t2_label_is_refused(tmp_path: Path):
     toy = pansegdata(tmp_path / "source", "T2")
     save(image_of(mask(50), (1, 1, 1), (0, 0, 0)), toy.files["MCF_0002", LABEL])
@@ -94,6 +113,32 @@ def test_old_parts_of_promise12_are_training_data(tmp_path: Path):
     toy = promise12(tmp_path / "source")
     (toy.source / "training_data").rename(toy.source / "TrainingData_Part1")
     assert sum(case.split == "train" for case in converted(toy, tmp_path).cases) == 5
+
+
+@pytest.mark.parametrize(
+    ("folder", "part"),
+    [
+        ("latest", "Train"),
+        ("contest_data", "Train"),
+        ("delivery", "Train"),
+        ("TrainingData_Part3", "Train"),
+        ("test_data", "Test"),
+        ("TestData", "Test"),
+        ("livechallenge_test_data", "Live"),
+        ("LiveTestData", "Live"),
+    ],
+)
+def test_only_whole_words_of_a_folder_say_which_part_of_promise12_it_is(tmp_path: Path, folder: str, part: str):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "Case00.mhd").write_bytes(b"")
+    assert [case.name for case in find_promise12(Tree(tmp_path), Options()).cases] == [f"{part}_Case00"]
+
+
+def test_a_source_without_training_cases_is_refused_whatever_is_allowed(tmp_path: Path):
+    toy = promise12(tmp_path / "source")
+    shutil.rmtree(toy.source / "training_data")
+    with pytest.raises(ConversionError, match=r"none of 3 cases is for training\n +-> point SOURCE at"):
+        converted(toy, tmp_path, allow_partial=True)
 
 
 def test_zones_of_the_multi_site_set_are_merged_and_that_is_said(tmp_path: Path):
