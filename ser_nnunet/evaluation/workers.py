@@ -14,12 +14,18 @@ from ser_nnunet.errors import UserError
 
 from .case import CaseResult, evaluate_case
 from .labels import Labels
+from .memory import available_memory
 from .pairing import Case
 from .settings import Settings
 
 # Measured peaks per voxel of an image that its masks fill; surfaces make them large. Smaller masks need far less.
 BYTES_PER_VOXEL = {"surface": 160, "lesions": 24, "overlap": 8}
 BYTES_PER_WORKER = 400 * 2**20  # what a worker doesn't share with the others of torch and MONAI
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def worker_count(asked: int | None, cases: int, largest: int, settings: Settings) -> int:
@@ -33,10 +39,8 @@ def worker_count(asked: int | None, cases: int, largest: int, settings: Settings
     """
     if asked is not None:
         return max(1, min(asked, cases))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not known on this system
+    cores, free = usable_cores(), available_memory()
+    if free is None:
         return max(1, min(cores, cases))
     per_voxel = max(BYTES_PER_VOXEL[group] for group in ("overlap", *settings.groups))
     return max(1, min(cores, cases, free // (largest * per_voxel + BYTES_PER_WORKER)))
