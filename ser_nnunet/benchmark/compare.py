@@ -65,14 +65,16 @@ def compare(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RE
         row: dict[str, object] = {"trainer": name}
         row |= _interval("mean", means[name], drawn[name])
         row |= _interval("difference", means[name] - means[first], drawn[name] - drawn[first])
-        row |= _interval("ratio", _divide(means[name], means[first]), _divide(drawn[name], drawn[first]))
+        row |= _interval("ratio", divide(means[name], means[first]), divide(drawn[name], drawn[first]))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:
+def divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:
+    """Return the ratio; NaN, never infinity, where the divisor is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.divide(one, other)
+        ratio = np.divide(one, other)
+    return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
 def _interval(name: str, value: float | np.ndarray, drawn: np.ndarray) -> dict[str, float]:

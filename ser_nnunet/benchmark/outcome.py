@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_nnunet.benchmark.compare import compare, values_of
+from ser_nnunet.benchmark.compare import compare, divide, values_of
 from ser_nnunet.benchmark.curves import WINDOW, draw_curves, iterations_to_reach, read_curves
 from ser_nnunet.benchmark.provenance import provenance
 from ser_nnunet.benchmark.records import sam_of, software_notes
@@ -30,7 +30,7 @@ NOTES = [
     " for all trainers. With one seed they say nothing about what another training would have given.",
     "Training time: the epochs' wall time, data loading and nnU-Net's validation included, one run after another.",
     f"Iterations to reach the first trainer's last pseudo Dice: both as mean of {WINDOW} epochs of the learning curve;"
-    " a dash: not reached in every seed.",
+    " a dash: not reached in every seed, or the first trainer has learnt nothing yet (pseudo Dice about 0).",
 ]
 
 
@@ -106,7 +106,7 @@ def cost_table(runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
     for name, quantile in (("epoch_seconds", 0.5), ("epoch_seconds_q1", 0.25), ("epoch_seconds_q3", 0.75)):
         table[name] = table["trainer"].map(epochs[quantile])
     for column in ("parameters", "train_seconds", "predict_seconds", "epoch_seconds"):
-        table[f"{column}_ratio"] = table[column] / table[column].iloc[0]
+        table[f"{column}_ratio"] = divide(table[column].to_numpy(float), float(table[column].iloc[0]))
     first = str(table["trainer"].iloc[0])
     table["iterations_to_reach"] = [iterations_to_reach(curves, str(name), first) for name in table["trainer"]]
     return table

@@ -39,7 +39,9 @@ def test_undefined_values_are_left_out_and_classes_weigh_the_same():
 
 def test_ratio_to_a_baseline_of_zero_is_no_number():
     row = compare({"A": np.zeros((1, 2, 1)), "B": np.ones((1, 2, 1))}).iloc[1]
-    assert row["difference"] == 1 and math.isnan(row["ratio_low"])
+    assert row["difference"] == 1 and math.isnan(row["ratio"]) and math.isnan(row["ratio_low"])
+    table = pd.DataFrame([row]).assign(metric="Dice", **{"class": "lesion"})
+    assert readable(table)["of the first"].tolist() == ["-"]
 
 
 def test_values_find_their_seed_case_and_class():
@@ -71,6 +73,8 @@ def test_iterations_to_reach_the_baselines_last_smoothed_dice(tmp_path):
     assert iterations_to_reach(curves, "fast", "slow") == 10
     assert iterations_to_reach(curves, "slow", "slow") == 100
     assert math.isnan(iterations_to_reach(curves, "slow", "fast"))
+    runs = [write_curve(tmp_path, "dead", [0.0, 0.004]), write_curve(tmp_path, "alive", [0.5, 0.6])]
+    assert math.isnan(iterations_to_reach(read_curves(runs), "alive", "dead"))  # not "after ten iterations"
     draw_curves(curves, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
