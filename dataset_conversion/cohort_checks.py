@@ -42,12 +42,15 @@ def patients_on_both_sides(cases: Iterable[Case]) -> Iterator[Problem]:
 def counts(
     cases: Iterable[Case], description: Description, left_out: Iterable[Case], allow_partial: bool
 ) -> Iterator[Problem]:
-    """Compare with the official release: what is short, what is too much.
+    """Compare with the official release: what is short, what is too much, and whether there is anything to train on.
 
     A split that is absent altogether was left out on purpose, a handful of cases is a sample: both are only said.
     Anything between that and the full count looks like a download that broke off, and is fatal without `allow_partial`.
     """
     here, out = list(cases), list(left_out)
+    if not any(case.split == "train" for case in here):
+        text = f"none of {len(here)} cases is for training" if here else "there is no case left"
+        yield Problem("no training cases", "", text)
     part = sum(case.split in description.counts for case in here) / max(1, sum(description.counts.values()))
     for split, official in description.counts.items():
         found = sum(case.split == split for case in here)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,8 @@ EXPECTED = "train/P1/T1/P1_T1_FLAIR.nii.gz and train/P1/T1/P1_T1_MASK.nii.gz"
 NAME = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?_(?P<role>FLAIR|T1|T2|MASK)", re.IGNORECASE)
 MASK_ALONE = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?(?:_MASK)?", re.IGNORECASE)
 FIRST_TEST_PATIENT = 54
+SIDE = re.compile(r"(?:^|[\W_])(train|test)(?:ing)?(?:[\W_]|$)", re.IGNORECASE)
+"""The side that a folder's name says in a whole word: `train`, `test_MASK`, `testing data`, but not `latest`."""
 COLUMNS = ("Patient", "Timepoint", "Lesion Volume")
 
 
@@ -50,7 +52,7 @@ def find(tree: Tree, options: Options) -> Table:
         raise tree.nothing_found(EXPECTED)
     volumes, problems = _clinical_volumes(tree)
     table = assemble(tree, replace(description, case_checks=(VolumeCheck(volumes),)), found, extra)
-    table.problems += problems
+    table.problems += [*problems, *_other_side(table.cases)]
     return table
 
 
@@ -73,9 +75,22 @@ def _parse(tree: Tree, path: Path) -> Found | None:
 def _split(folders: list[str], patient: str) -> str:
     """Train or test by the nearest folder that says so, else by the release's numbering."""
     for folder in folders:
-        if match := re.match(r"train|test", folder, re.IGNORECASE):
-            return match[0].lower()
+        if match := SIDE.search(folder):
+            return match[1].lower()
+    return _numbered(patient)
+
+
+def _numbered(patient: str) -> str:
     return "test" if int(patient[1:]) >= FIRST_TEST_PATIENT else "train"
+
+
+def _other_side(cases: Iterable[Case]) -> Iterator[Problem]:
+    """Cases whose folder says train where the release's numbering says test, or the reverse."""
+    for case in cases:
+        if case.split != (side := _numbered(case.patient)):
+            folder = next(iter(case.images.values())).path.parent
+            text = f"{folder} lies in a folder for {case.split}, by its number {case.patient} is for {side}"
+            yield Problem("train or test", case.name, text)
 
 
 @dataclass(frozen=True)

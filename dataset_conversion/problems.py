@@ -32,6 +32,8 @@ ADVICE = {
     "mask volume": f"the mask is not the one of the release; get it again, {LEAVE_OUT}",
     "Hounsfield values": f"image and label do not belong together, or one is flipped; get them again, {LEAVE_OUT}",
     "patient in train and test": "a patient belongs to one side; use --exclude CASE for the scans of the other",
+    "train or test": "rename the folder, move the scan, or leave it out with --exclude CASE",
+    "no training cases": "point SOURCE at a folder that holds the training data, too; --dry-run lists every case",
     "too few cases": "finish the download, or accept what is there with --allow-partial",
     "too many cases": "SOURCE holds more than the official release; move what is not part of it elsewhere",
     "exclude": "name cases as --dry-run lists them",

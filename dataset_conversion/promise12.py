@@ -29,8 +29,10 @@ DESCRIPTION = Description(
 )
 EXPECTED = "training_data/Case00.mhd, training_data/Case00.raw and training_data/Case00_segmentation.mhd"
 NAME = re.compile(r"Case(?P<number>\d+)(?P<mask>_segmentation)?", re.IGNORECASE)
-PARTS = {"live": "Live", "test": "Test", "train": "Train"}
-"""What a folder's name holds -> prefix of its cases; `livechallenge_test_data` is no `test_data`."""
+PARTS = {"Live": r"live(challenge)?(test)?(data)?", "Test": r"test(ing)?(data)?", "Train": r"train(ing)?(data)?"}
+"""Prefix of a part's cases -> a whole word of its folder; `livechallenge_test_data` is no `test_data`."""
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+"""Words of a folder's name, as in `training_data`, `TRAINING DATA` and `TrainingData_Part1`."""
 
 
 def find(tree: Tree, options: Options) -> Table:
@@ -57,7 +59,8 @@ def _parse(tree: Tree, path: Path) -> Found | None:
 def _part(folders: list[str]) -> str:
     """The part of the release, by the nearest folder that says so; training where none does."""
     for folder in folders:
-        for word, part in PARTS.items():
-            if word in folder.lower():
+        words = WORD.findall(folder)
+        for part, pattern in PARTS.items():
+            if any(re.fullmatch(pattern, word, re.IGNORECASE) for word in words):
                 return part
     return "Train"

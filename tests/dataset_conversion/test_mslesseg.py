@@ -96,3 +96,20 @@ def test_without_train_and_test_folders_the_numbering_tells_the_split(toy: Toy, 
         flat.add(case, role, image, flat.source / toy.files[case, role].name)
     splits = {case.name: case.split for case in converted(flat).cases}
     assert {name for name, split in splits.items() if split == "test"} == {"P54", "P55"}
+
+
+def test_training_patients_in_a_folder_for_testing_are_a_problem(toy: Toy):
+    home = toy.files["P1_T1", LABEL].parents[3]
+    (home / "train").rename(home / "testing data")
+    with pytest.raises(ConversionError) as caught:
+        converted(toy)
+    text = "testing data/P3/T1 lies in a folder for test, by its number P3 is for train"
+    assert f"P3_T1: {home.relative_to(toy.source)}/{text}" in str(caught.value)
+    assert "none of 9 cases is for training" in str(caught.value) and "P54" not in str(caught.value)
+
+
+def test_a_folder_that_merely_begins_or_ends_like_train_or_test_says_nothing(toy: Toy):
+    home = toy.files["P1_T1", LABEL].parents[3]
+    (home / "train").rename(home / "latest")
+    (home / "test").rename(home / "trainees")
+    assert {case.name for case in converted(toy).cases if case.split == "test"} == {"P54", "P55"}

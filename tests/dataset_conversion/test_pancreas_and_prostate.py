@@ -129,9 +129,10 @@ def test_old_parts_of_promise12_are_training_data(tmp_path: Path):
     ],
 )
 def test_only_whole_words_of_a_folder_say_which_part_of_promise12_it_is(tmp_path: Path, folder: str, part: str):
-    (tmp_path / folder).mkdir()
-    (tmp_path / folder / "Case00.mhd").write_bytes(b"")
-    assert [case.name for case in find_promise12(Tree(tmp_path), Options()).cases] == [f"{part}_Case00"]
+    source = tmp_path / "source"
+    (source / folder).mkdir(parents=True)
+    (source / folder / "Case00.mhd").write_bytes(b"")
+    assert [case.name for case in find_promise12(Tree(source), Options()).cases] == [f"{part}_Case00"]
 
 
 def test_a_source_without_training_cases_is_refused_whatever_is_allowed(tmp_path: Path):

@@ -50,6 +50,8 @@ def test_two_patients_make_two_folds_and_one_makes_none():
         (11, 0, False, [False, False]),
         (12, 0, False, [True, False]),
         (94, 22, False, [False]),
+        (0, 22, True, [True, False]),
+        (0, 0, True, [True, False, False]),
     ],
 )
 def test_what_counts_as_too_few(train: int, test: int, allow: bool, fatal: list[bool]):
