@@ -65,7 +65,7 @@ def assemble(
         table.problems += _twice(tree, name, groups[name])
         case, problems = _case(tree, description, name, groups[name])
         table.problems += problems
-        table.cases += [case] if case else []
+        (table.cases if case.images else table.without_images).append(case)
     for path in extra:
         text = f"{tree.short(path)} is not part of the layout; it is not used"
         table.problems.append(Problem("extra file", "", text, fatal=False))
@@ -97,13 +97,13 @@ def _twice(tree: Tree, name: str, items: list[tuple[Found, Volume]]) -> Iterator
 
 def _case(
     tree: Tree, description: Description, name: str, items: list[tuple[Found, Volume]]
-) -> tuple[Case | None, list[Problem]]:
+) -> tuple[Case, list[Problem]]:
     first = items[0][0]
     volumes = {found.role: volume for found, volume in items}
     images = {role: volumes[role] for role in description.channels if role in volumes}
     case = Case(name, first.patient or name, images, volumes.get(LABEL), first.split, first.site)
     problems = list(_incomplete(tree, case, description, volumes))
-    return (case if images else None), problems
+    return case, problems
 
 
 def _incomplete(tree: Tree, case: Case, description: Description, volumes: dict[str, Volume]) -> Iterator[Problem]:

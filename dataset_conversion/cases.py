@@ -101,3 +101,5 @@ class Table:
     description: Description
     cases: list[Case]
     problems: list[Problem] = field(default_factory=list)
+    without_images: list[Case] = field(default_factory=list)
+    """Cases of which only the label is there: no rows of the table, but the user may leave them out by name."""

@@ -108,7 +108,7 @@ def _inside(raw: Path | None, source: Path) -> Path | None:
 
 def _check(tree: Tree, table: Table, exclude: Sequence[str], allow_partial: bool, processes: int) -> _Checked:
     problems = [problem for problem in table.problems if problem.case not in exclude]
-    left_out = [case for case in table.cases if case.name in exclude]
+    left_out = [case for case in (*table.cases, *table.without_images) if case.name in exclude]
     known = {case.name for case in table.cases} | {problem.case for problem in table.problems}
     problems += [Problem("exclude", name, "there is no such case") for name in exclude if name not in known]
     table.cases = [case for case in table.cases if case.name not in exclude]
