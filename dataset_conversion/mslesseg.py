@@ -97,12 +97,17 @@ def _other_side(cases: Iterable[Case]) -> Iterator[Problem]:
 class VolumeCheck:
     """Compares a mask with "Lesion Volume" of clinical_data.csv, which counts the mask's voxels (1 mm3 each)."""
 
-    volumes: dict[str, float]
+    volumes: dict[str, float] | None
+    """Case -> lesion volume; None where there is no table, which is said once."""
 
     def __call__(self, case: Case, image: sitk.Image, label: sitk.Image) -> Iterator[Problem]:
-        """Yield a problem unless voxels or mm3 of the mask equal the table's number (or it has none)."""
+        """Yield a problem unless voxels or mm3 of the mask equal the table's number; a note where it has none."""
+        if self.volumes is None:
+            return
         expected = self.volumes.get(case.name, self.volumes.get(f"{case.name}_T1"))
         if expected is None:
+            text = "clinical_data.csv has no Lesion Volume of it: its mask was not compared"
+            yield Problem("mask volume", case.name, text, fatal=False)
             return
         voxels = int(np.count_nonzero(sitk.GetArrayViewFromImage(label)))
         if min(abs(voxels - expected), abs(voxels * float(np.prod(label.GetSpacing())) - expected)) > 0.5:
@@ -111,17 +116,20 @@ class VolumeCheck:
             yield Problem("mask volume", case.name, text)
 
 
-def _clinical_volumes(tree: Tree) -> tuple[dict[str, float], list[Problem]]:
+def _clinical_volumes(tree: Tree) -> tuple[dict[str, float] | None, list[Problem]]:
     """Read case -> lesion volume; the table uses `;`, decimal commas and may end its lines with another `;`."""
     tables = tree.named("clinical_data.csv")
     if not tables:
         note = Problem(
             "mask volume", "", "clinical_data.csv is not there: masks were not compared with it", fatal=False
         )
-        return {}, [note]
-    with tables[0].open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=";", restkey="rest")
-        rows, absent = list(reader), sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+        return None, [note]
+    try:
+        with tables[0].open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, delimiter=";", restkey="rest")
+            rows, absent = list(reader), sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{tree.short(tables[0])} is no table in UTF-8 ({error}): get the file again") from None
     if absent:
         raise UserError(f"{tree.short(tables[0])} lacks {', '.join(absent)}; expected columns separated by ';'")
     return _volumes(tree.short(tables[0]), rows), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,23 @@ def test_a_table_in_another_dialect_is_an_error_and_not_a_skipped_check(toy: Toy
     table.write_text(table.read_text().replace(";", "\t"))
     with pytest.raises(UserError, match="lacks Lesion Volume, Patient, Timepoint; expected columns separated by ';'"):
         converted(toy)
+
+
+def test_a_table_that_is_not_utf8_is_named(toy: Toy):
+    table = next(toy.source.rglob("clinical_data.csv"))
+    table.write_bytes(table.read_bytes().replace(b"SMRR", "SMRR, fr\u00fch".encode("latin-1")))
+    with pytest.raises(UserError, match=r"info_dataset/clinical_data\.csv is no table in UTF-8 .*: get the file again"):
+        converted(toy)
+
+
+def test_masks_that_the_table_says_nothing_about_are_named(toy: Toy):
+    table = next(toy.source.rglob("clinical_data.csv"))
+    rows = table.read_text().splitlines()
+    without_row = [row for row in rows if not row.startswith("P2;")]
+    without_volume = [re.sub(r";\d+\.0;", ";;", row) if row.startswith("P54;") else row for row in without_row]
+    table.write_text("\n".join(without_volume))
+    notes = [note for note in converted(toy).notes if note.kind == "mask volume"]
+    assert [note.case for note in notes] == ["P2_T1", "P54"] and "was not compared" in notes[0].text
 
 
 def test_a_test_scan_without_mask_is_kept_for_prediction(toy: Toy):
