@@ -43,6 +43,9 @@ def mean_of(values: np.ndarray) -> float:
 def compare(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Compare every trainer with the first.
 
+    Differences and ratios are paired: a case counts, seed by seed and class by class, where both trainers' values are
+    defined. So a trainer gains nothing by what is defined for it alone; `difference` need not be that of the means.
+
     Cases and seeds are drawn with replacement, the same draw for all trainers, so that what makes a case hard cancels
     out. With one seed the intervals tell of cases alone, and not of what another training would have given.
 
@@ -50,24 +53,38 @@ def compare(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RE
         values: trainer -> `(seeds, cases, classes)`, all of one shape.
 
     Returns:
-        One row per trainer: `mean, mean_low, mean_high`, and the same for `difference` and `ratio` to the first.
+        One row per trainer: `mean, mean_low, mean_high` over all its defined values, the same for `difference` and
+        `ratio` to the first, and `n`, the cases that these two compare.
     """
     rng = np.random.default_rng(seed)
     shape = next(iter(values.values())).shape
     draws = [
-        np.ix_(rng.integers(shape[0], size=shape[0]), rng.integers(shape[1], size=shape[1])) for _ in range(resamples)
+        tuple(np.bincount(rng.integers(count, size=count), minlength=count) for count in shape[:2])
+        for _ in range(resamples)
     ]
-    means = {name: mean_of(array) for name, array in values.items()}
-    drawn = {name: np.array([mean_of(array[draw]) for draw in draws]) for name, array in values.items()}
-    first = next(iter(values))
+    first = next(iter(values.values()))
     rows = []
-    for name in values:
+    for name, array in values.items():
+        paired = np.isfinite(array) & np.isfinite(first)
+        own, other = (_means(np.where(paired, each, np.nan), draws) for each in (array, first))
         row: dict[str, object] = {"trainer": name}
-        row |= _interval("mean", means[name], drawn[name])
-        row |= _interval("difference", means[name] - means[first], drawn[name] - drawn[first])
-        row |= _interval("ratio", divide(means[name], means[first]), divide(drawn[name], drawn[first]))
-        rows.append(row)
+        row |= _interval("mean", _means(array, draws))
+        row |= _interval("difference", own - other) | _interval("ratio", divide(own, other))
+        rows.append(row | {"n": int(paired.any(axis=(0, 2)).sum())})
     return pd.DataFrame(rows)
+
+
+def _means(values: np.ndarray, draws: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Return `mean_of` the values and then of every draw: how often it has each seed, and how often each case."""
+    seeds, cases = (np.array(each, float) for each in zip(*draws, strict=True))
+    defined = np.isfinite(values)
+    sums, counts = (
+        np.einsum("rs,rc,sck->rk", seeds, cases, each, optimize=True)
+        for each in (np.where(defined, values, 0.0), defined.astype(float))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a draw without a defined case has no mean
+        return np.array([mean_of(values), *np.nanmean(divide(sums, counts), axis=1)])
 
 
 def divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:
@@ -77,7 +94,8 @@ def divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
-def _interval(name: str, value: float | np.ndarray, drawn: np.ndarray) -> dict[str, float]:
+def _interval(name: str, means: np.ndarray) -> dict[str, float]:
+    value, drawn = means[0], means[1:]
     defined = drawn[np.isfinite(drawn)]
     low, high = np.percentile(defined, [LOW, HIGH]) if len(defined) else (np.nan, np.nan)
     return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}

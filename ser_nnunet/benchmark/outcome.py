@@ -26,6 +26,8 @@ NOTES = [
     "Every trainer: the same cases, split, number of iterations and seeds; predictions of the fold's validation cases"
     " by nnU-Net's own validation (full sliding window, mirroring as the trainer allows), last checkpoint.",
     "Dice and lesion F1 by ser-nnunet evaluate; mean over classes of the mean over seeds and cases where defined.",
+    "Minus the first, of the first: over the compared cases alone, in which the metric is defined for both trainers"
+    " (seed by seed, class by class); so they need not be those of the means.",
     "In brackets: 95 % percentile bootstrap intervals over cases and seeds, both drawn with replacement, the same draw"
     " for all trainers. With one seed they say nothing about what another training would have given.",
     "Training time: the epochs' wall time, data loading and nnU-Net's validation included, one run after another.",
@@ -124,6 +126,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "metric": table["metric"].map(METRICS),
             "class": table["class"],
             "mean": intervals("mean", 3),
+            "compared cases": [str(count) for count in table["n"]],
             "minus the first": intervals("difference", 2),
             "of the first": intervals("ratio", 3),
         }

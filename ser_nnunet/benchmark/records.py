@@ -61,7 +61,7 @@ def software_notes(runs: Sequence[Run]) -> list[str]:
     if len(set(found.values())) == 1 and all(len(run.software) == 1 for run in runs):
         return []
     told = "; ".join(f"{name}: {versions}" for name, versions in found.items())
-    return [f"**The runs were made with different versions**, which may explain differences between them: {told}."]
+    return [f"**The runs' recorded versions are not the same**, which may explain differences between them: {told}."]
 
 
 def _sam_words(record: dict[str, str]) -> str:

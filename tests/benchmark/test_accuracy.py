@@ -194,7 +194,7 @@ def test_an_interrupted_benchmark_goes_on_and_ends_in_tables(preprocessed, tmp_p
     assert (out / "learning_curves.png").is_file() and "nnUNetTrainer" in (out / "accuracy.md").read_text()
     assert snapshot(preprocessed) == before and not (tmp_path / "users_results").exists()
 
-    assert "different versions" not in (out / "accuracy.md").read_text()
+    assert "recorded versions" not in (out / "accuracy.md").read_text()
 
     checkpoints = {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("checkpoint_final.pth")}
     assert len(checkpoints) == 2

@@ -37,6 +37,16 @@ def test_undefined_values_are_left_out_and_classes_weigh_the_same():
     assert mean_of(np.array([[[1.0, 0.0], [math.nan, 0.5]]])) == pytest.approx((1 + 0.25) / 2)
 
 
+def test_a_case_undefined_for_one_trainer_is_left_out_of_its_pair_alone():
+    one, other, third = ([[[0.8], [value]]] for value in (math.nan, 0.0, math.nan))
+    table = compare({"A": np.array(one), "B": np.array(other), "C": np.array(third) / 2}).set_index("trainer")
+    assert table.loc["B", ["difference", "ratio", "n"]].tolist() == [0, 1, 1]  # the means would say -0.4
+    assert table.loc["B", "mean"] == pytest.approx(0.4) and table.loc["A", "mean"] == pytest.approx(0.8)
+    assert table.loc["C", "difference"] == pytest.approx(-0.4)
+    alone = compare({"A": np.array([[[math.nan]]]), "B": np.array([[[1.0]]])}).iloc[1]
+    assert alone["n"] == 0 and math.isnan(alone["difference"])
+
+
 def test_ratio_to_a_baseline_of_zero_is_no_number():
     row = compare({"A": np.zeros((1, 2, 1)), "B": np.ones((1, 2, 1))}).iloc[1]
     assert row["difference"] == 1 and math.isnan(row["ratio"]) and math.isnan(row["ratio_low"])
