@@ -1,4 +1,4 @@
-"""Does a mask lie in soft tissue, and better so than flipped? The trap of every CT set with labels stored apart."""
+"""Does a mask lie in soft tissue, and better so than flipped or turned? The trap of CT sets with labels apart."""
 
 from __future__ import annotations
 
@@ -14,50 +14,80 @@ from .problems import Problem
 
 AIR_HU = -200
 """Below this there is air or lung; an abdominal organ has (almost) none of it."""
-MOST_AIR = 0.05
+MOST_AIR = 0.01
+TISSUE_HU = (-100, 250)
+"""Fat at the rim to parenchyma and vessels with contrast medium."""
+LEAST_TISSUE = 0.9
 WINDOW_HU = (-200, 300)
 SHELL_VOXELS = 2
 CLEARLY_HU = 3
-"""By how much a flip must improve the contrast: on the real case at hand flips lose 5 to 18 HU of 13."""
+"""By how much another position must improve the contrast: on the real case at hand each loses 3.5 HU or more of 13."""
 
 
 def hounsfield_check(case: Case, image: sitk.Image, label: sitk.Image) -> Iterator[Problem]:
-    """Refuse a mask with air inside, or one that a flip would improve in both respects that tell an organ.
+    """Refuse a mask with air inside, with little soft tissue, or one that would fit better flipped or turned.
 
-    These are: its values are more alike (standard deviation), and it stands out more from a shell of 2 voxels around
-    it. One of the two alone is no evidence: the liver, where the mirrored pancreas falls, is as
-    uniform as the pancreas.
-    The flips serve this comparison alone; nothing that is written is ever flipped.
+    Flips along all axes are tried and, where slices are square, with x and y swapped (thus quarter turns). One fits
+    better if its values are more alike (standard deviation) and it stands out more from a shell of 2 voxels around it.
+    One of the two alone is no evidence: the liver, where the mirrored pancreas falls, is as uniform as the pancreas.
+    These positions serve the comparison alone; nothing that is written is ever flipped or turned.
+
+    One real case backs all numbers here (NIH Pancreas-CT 0002): it has 0.01 % of air and 99.98 % of soft tissue, and is
+    refused in each of its 15 other positions. A mask shifted by a few voxels within soft tissue is not noticed.
     """
     assert case.label is not None
     values, mask = sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(label) > 0
-    if not mask.any():
-        return
-    if (air := float((values[mask] < AIR_HU).mean())) > MOST_AIR:
-        text = f"{case.label.path.name}: {air:.0%} of the mask lie below {AIR_HU} HU, expected at most {MOST_AIR:.0%}"
-        yield Problem("Hounsfield values", case.name, text)
-        return
-    spread, contrast = _fit(values, mask)
-    for axes in (axes for count in (1, 2, 3) for axes in combinations(range(3), count)):
-        other_spread, other_contrast = _fit(values, np.flip(mask, axes))
-        if other_spread < spread and other_contrast > contrast + CLEARLY_HU:
-            names = " and ".join("zyx"[axis] for axis in axes)
-            text = (
-                f"{case.label.path.name}: flipped along {names} it would fit better (spread {other_spread:.0f} against "
-                f"{spread:.0f} HU, contrast to its surroundings {other_contrast:.0f} against {contrast:.0f} HU)"
-            )
-            yield Problem("Hounsfield values", case.name, text)
-            return
+    if mask.any() and (faults := [*_wrong_values(values[mask]), *_better_position(values, mask)]):
+        yield Problem("Hounsfield values", case.name, f"{case.label.path.name}: {'; '.join(faults)}")
 
 
-def _fit(values: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """Spread inside the mask and difference to a thin shell around it, in HU."""
-    box = tuple(
-        slice(max(0, part.start - SHELL_VOXELS), part.stop + SHELL_VOXELS)
-        for part in ndimage.find_objects(mask.astype(np.uint8))[0]
-    )
+def _wrong_values(inside: np.ndarray) -> Iterator[str]:
+    if (air := float((inside < AIR_HU).mean())) > MOST_AIR:
+        yield f"{air:.1%} of the mask lie below {AIR_HU} HU, expected at most {MOST_AIR:.1%}"
+    low, high = TISSUE_HU
+    if (tissue := float(((inside >= low) & (inside <= high)).mean())) < LEAST_TISSUE:
+        yield f"{tissue:.1%} of the mask lie within {low} to {high} HU, expected at least {LEAST_TISSUE:.1%}"
+
+
+def _better_position(values: np.ndarray, mask: np.ndarray) -> Iterator[str]:
+    """Say in which other position the mask would fit best, if in any it fits better than in its own."""
+    box = _box(mask)
     inside = mask[box]
     shell = ndimage.binary_dilation(inside, iterations=SHELL_VOXELS) & ~inside
-    here = np.clip(values[box], *WINDOW_HU).astype(np.float32)
+    spread, contrast = _fit(values[box], inside, shell)
+    fits = {name: _fit(view[box], inside, shell) for name, view in _positions(values)}
+    better = {name: fit for name, fit in fits.items() if fit[0] < spread and fit[1] > contrast + CLEARLY_HU}
+    if better:
+        name = min(better, key=lambda name: better[name])
+        yield (
+            f"{name} it would fit better (spread {better[name][0]:.0f} against {spread:.0f} HU, "
+            f"contrast to its surroundings {better[name][1]:.0f} against {contrast:.0f} HU)"
+        )
+
+
+def _positions(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Name what would be done to the mask, and do the inverse to the image `(z, y, x)`, whose views cost nothing."""
+    flips = [axes for count in range(4) for axes in combinations(range(3), count)]
+    for axes in flips[1:]:
+        yield f"flipped along {_names(axes)}", np.flip(values, axes)
+    if values.shape[1] == values.shape[2]:
+        for axes in flips:
+            first = f"flipped along {_names(axes)}, then " if axes else ""
+            yield f"{first}with x and y swapped", np.flip(values.swapaxes(1, 2), axes)
+
+
+def _names(axes: tuple[int, ...]) -> str:
+    return " and ".join("zyx"[axis] for axis in axes)
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The mask's bounding box with room for the shell."""
+    parts = ndimage.find_objects(mask.view(np.uint8))[0]
+    return tuple(slice(max(0, part.start - SHELL_VOXELS), part.stop + SHELL_VOXELS) for part in parts)
+
+
+def _fit(values: np.ndarray, inside: np.ndarray, shell: np.ndarray) -> tuple[float, float]:
+    """Spread inside the mask and difference to the thin shell around it, in HU."""
+    here = np.clip(values, *WINDOW_HU).astype(np.float32)
     contrast = float(here[inside].mean() - here[shell].mean()) if shell.any() else 0.0
     return float(here[inside].std()), contrast
