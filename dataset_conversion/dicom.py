@@ -44,15 +44,29 @@ def read_series(folder: Path) -> sitk.Image:
     and every slice must lie where that spacing puts it, so that a missing or doubled slice is found.
     """
     files = slices(the_series(folder))
+    positions = [_position(path) for path in files]
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(path) for path in files])
     image = reader.Execute()
-    for index, path in enumerate(files):
-        position = np.array([float(number) for number in tag(str(path), POSITION).split("\\")])
+    for index, (path, position) in enumerate(zip(files, positions, strict=True)):
         off = float(np.linalg.norm(position - image.TransformIndexToPhysicalPoint((0, 0, index))))
         if off > TOLERANCE_MM:
             raise SeriesError(f"slices are not evenly spaced: {path.name} is {off:.3g} mm off; is a slice missing?")
     return image
+
+
+def _position(path: Path) -> np.ndarray:
+    """Where a slice's first voxel lies, `(3,)` in mm; raises `SeriesError` for a slice that does not say so."""
+    text = tag(str(path), POSITION)
+    try:
+        position = np.array([float(number) for number in text.split("\\")])
+    except ValueError:
+        position = np.empty(0)
+    if position.shape != (3,) or not np.isfinite(position).all():
+        raise SeriesError(
+            f"{path.name}: ImagePositionPatient is {text or 'absent'}, expected three numbers in mm; download it again"
+        )
+    return position
 
 
 def tag(file: str, key: str) -> str:

@@ -93,6 +93,8 @@ def _decode_nifti(path: Path) -> sitk.Image:
 
 
 def _read_file(path: Path) -> sitk.Image:
+    if not path.is_file():
+        raise ReadingError("it is no file; is it a link that leads nowhere?")
     absent = [raw.name for raw in _raw_beside(path) if not raw.is_file()]
     if absent:
         raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")

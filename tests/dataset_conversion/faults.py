@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 
 from tests.dataset_conversion.builders import LABEL, Toy
@@ -213,9 +214,32 @@ def raw_file_lost(toy: Toy) -> Report:
     return _suffers(toy, "unreadable", "T2", path.name)
 
 
+def dangling_link(toy: Toy) -> Report:
+    path = toy.files[toy.cases[VICTIM], toy.roles[0]]
+    path.unlink()
+    path.symlink_to(f"nowhere{path.suffix}")
+    return _suffers(toy, "unreadable", toy.roles[0], "link that leads nowhere")
+
+
 def slice_lost(toy: Toy) -> Report:
     (toy.files[toy.cases[VICTIM], "CT"] / "1-005.dcm").unlink()
     return Report("series", toy.cases[VICTIM], ("is a slice missing?", ".dcm"))
+
+
+def slice_without_position(toy: Toy) -> Report:
+    path = toy.files[toy.cases[VICTIM], "CT"] / "1-005.dcm"
+    dataset = pydicom.dcmread(path)
+    del dataset.ImagePositionPatient
+    dataset.save_as(path)
+    return Report("series", toy.cases[VICTIM], (path.name, "ImagePositionPatient is absent"))
+
+
+def slices_without_position(toy: Toy) -> Report:
+    for path in (toy.files[toy.cases[VICTIM], "CT"]).iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.ImagePositionPatient = None
+        dataset.save_as(path)
+    return Report("series", toy.cases[VICTIM], (".dcm", "ImagePositionPatient is absent"))
 
 
 def second_series(toy: Toy) -> Report:
@@ -293,11 +317,26 @@ FAULTS = {
         patient_on_both_sides,
     ),
     "mslesseg_2024": (missing_channel, label_without_image, image_without_label, other_volume, duplicate_case),
-    "pancreas_dicom": (*EVERYWHERE, *CT, duplicate_case, slice_lost, second_series),
-    "pancreas_nifti": (*EVERYWHERE, *FLOAT_IMAGES, *CT, duplicate_case),
+    "pancreas_dicom": (
+        *EVERYWHERE,
+        *CT,
+        duplicate_case,
+        slice_lost,
+        slice_without_position,
+        slices_without_position,
+        second_series,
+    ),
+    "pancreas_nifti": (*EVERYWHERE, *FLOAT_IMAGES, *CT, duplicate_case, dangling_link),
     "pansegdata": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case),
     "pansegdata_t2": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case),
-    "promise12": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case, same_image_in_train_and_test, raw_file_lost),
+    "promise12": (
+        *EVERYWHERE,
+        *FLOAT_IMAGES,
+        duplicate_case,
+        same_image_in_train_and_test,
+        raw_file_lost,
+        dangling_link,
+    ),
     "multisite_prostate": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case),
     "msd_pancreas": (*EVERYWHERE, *FLOAT_IMAGES, *CT, unpacked_twin_differs, same_image_in_train_and_test, case_lost),
     "msd_prostate": (*EVERYWHERE, *FLOAT_IMAGES, missing_component, extra_component, case_lost),
