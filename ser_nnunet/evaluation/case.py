@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .labels import Labels
-from .masks import MaskError, Masks, read_masks
+from .masks import MaskError, Masks, pair_masks, read_label_map, reader_for
 from .overlap import overlap_metrics
 from .pairing import Case
 from .settings import Settings
@@ -22,23 +25,53 @@ class CaseResult:
     lesions: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    @contextmanager
+    def noting(self, case: str) -> Iterator[None]:
+        """Keep a `MaskError` of the block as a problem, so that the other files are looked at, too."""
+        try:
+            yield
+        except MaskError as error:
+            self.problems.append(f"{case}: {error}")
+
 
 def evaluate_case(case: Case, labels: Labels, settings: Settings) -> CaseResult:
-    """Evaluate every method's prediction of one case, all classes."""
+    """Evaluate every method's prediction of one case, all classes; what is wrong with any file is kept, too."""
     result = CaseResult()
-    try:
-        for method, masks in zip(
-            case.predictions, read_masks(case.reference, list(case.predictions.values()), labels), strict=True
-        ):
-            for name, label in labels.classes.items():
-                key = {"method": method, "case": case.name, "class": name}
-                pair = masks.of_class(label, labels.ignore)
-                metrics, lesions = evaluate_masks(*pair, masks, name, settings)
-                result.metrics.append(key | metrics)
-                result.lesions += [key | lesion for lesion in lesions]
-    except MaskError as error:
-        result.problems.append(f"{case.name}: {error}")
+    with result.noting(case.name):
+        reader, truth = reader_for(labels, case.files), None
+        with result.noting(case.name):
+            truth = read_label_map(case.reference, reader, labels)
+        for method, file in case.predictions.items():
+            with result.noting(case.name):
+                predicted = read_label_map(file, reader, labels)
+                if truth is not None:
+                    masks = pair_masks(truth, predicted, file)
+                    _evaluate_classes(masks, {"method": method, "case": case.name}, labels, settings, result)
     return result
+
+
+def check_labels(case: Case, labels: Labels, skip: frozenset[Path] = frozenset()) -> CaseResult:
+    """Read every file of a case, but those to skip, for what is wrong with its voxels; compute nothing."""
+    result = CaseResult()
+    files = [file for file in case.files if file not in skip]
+    if not files:
+        return result
+    with result.noting(case.name):
+        reader = reader_for(labels, files)
+        for file in files:
+            with result.noting(case.name):
+                read_label_map(file, reader, labels)
+    return result
+
+
+def _evaluate_classes(
+    masks: Masks, key: dict[str, str], labels: Labels, settings: Settings, result: CaseResult
+) -> None:
+    for name, label in labels.classes.items():
+        metrics, lesions = evaluate_masks(*masks.of_class(label, labels.ignore), masks, name, settings)
+        row = key | {"class": name}
+        result.metrics.append(row | metrics)
+        result.lesions += [row | lesion for lesion in lesions]
 
 
 def evaluate_masks(

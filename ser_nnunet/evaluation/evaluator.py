@@ -22,7 +22,7 @@ from .pairing import check_geometry, fail_on, pair_cases
 from .result import KEYS, Evaluation
 from .settings import Settings
 from .statistics import compare_methods, summarise
-from .workers import evaluate_cases, worker_count
+from .workers import check_cases, evaluate_cases, worker_count
 
 Folder = str | PathLike[str]
 
@@ -69,7 +69,7 @@ def evaluate(
     labels = read_labels(found)
     _check_tolerances(settings, labels)
     image_folder = Path(images) if images else _images_beside(folders["reference"])
-    pairs = pair_cases(
+    pairs, unpaired = pair_cases(
         folders["reference"],
         methods,
         labels.file_ending,
@@ -77,14 +77,14 @@ def evaluate(
         only=cases,
         chill=chill,
     )
-    sizes = check_geometry(pairs)
-    workers = worker_count(processes, len(pairs), max(sizes.values()), settings)
+    headers = check_geometry(pairs)
+    workers = worker_count(processes, len(pairs), headers.largest, settings)
+    if unpaired or headers.problems:  # nothing will be evaluated: tell everything that can be known
+        _refuse(
+            unpaired, headers.problems, check_cases(pairs, labels, frozenset(headers.unreadable), workers, progress)
+        )
     results = evaluate_cases(pairs, labels, settings, workers, progress)
-    fail_on(
-        [problem for result in results for problem in result.problems],
-        "segmentations that cannot be evaluated",
-        "Predict or convert these again.",
-    )
+    _refuse([], [], [problem for result in results for problem in result.problems])
     table = pd.DataFrame(row for result in results for row in result.metrics)
     table = table[[*KEYS, *(metric.name for metric in metrics_of(settings))]]
     return Evaluation(
@@ -117,6 +117,23 @@ def _images_beside(reference: Path) -> Path | None:
     name = reference.resolve().name
     images = reference.resolve().parent / name.replace("labels", "images", 1)
     return images if name.startswith("labels") and images.is_dir() else None
+
+
+def _refuse(unpaired: Sequence[str], grids: Sequence[str], voxels: Sequence[str]) -> None:
+    """Raise one `UserError` with all problems of files, headers and voxels, if there are any."""
+    fail_on(
+        (
+            unpaired,
+            "references and predictions don't fit together",
+            "Names must agree up to the file ending; --chill evaluates what is predicted, --cases what you name.",
+        ),
+        (
+            grids,
+            "references and predictions don't lie on the same grid",
+            "Predict again from the images that belong to the references, or bring both onto one grid.",
+        ),
+        (voxels, "segmentations that cannot be evaluated", "Predict or convert these again."),
+    )
 
 
 def _check_tolerances(settings: Settings, labels: Labels) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from
 from .labels import Labels
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers invent a slice spacing of 999 (times the largest spacing) for 2D files
+
+LabelMap = tuple[np.ndarray, tuple[float, ...]]  # integers (Z, Y, X), and mm per axis in the same order
 
 
 class MaskError(ValueError):
@@ -56,13 +58,22 @@ def _reader_class(file_ending: str, overwrite: str, example: str) -> type[BaseRe
     return determine_reader_writer_from_dataset_json(content, example, verbose=False)
 
 
-def reader_for(labels: Labels, example: Path) -> BaseReaderWriter:
-    """Return nnU-Net's reader for the data set (`example` is one of its files, read once to see that it works)."""
+def reader_for(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
+    """Return nnU-Net's reader for the data set, chosen by the first of the files that can be read.
+
+    Raises:
+        MaskError: none can.
+    """
     overwrite = str(labels.content.get("overwrite_image_reader_writer", "None"))
-    return _reader_class(labels.file_ending, overwrite, str(example))()
+    for example in examples:
+        try:
+            return _reader_class(labels.file_ending, overwrite, str(example))()
+        except RuntimeError:  # nnU-Net has printed why
+            continue
+    raise MaskError(f"none of nnU-Net's readers can read {', '.join(map(str, examples))}")
 
 
-def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> tuple[np.ndarray, tuple[float, ...]]:
+def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> LabelMap:
     """Read a segmentation: its integer label map `(Z, Y, X)` and its spacing in mm, in the same order.
 
     Raises:
@@ -85,22 +96,19 @@ def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> tupl
     return label_map, tuple(float(value) for value in properties["spacing"])
 
 
-def read_masks(reference: Path, predictions: list[Path], labels: Labels) -> Iterator[Masks]:
-    """Yield the masks of each prediction of one case; the reference is read once.
+def pair_masks(reference: LabelMap, prediction: LabelMap, file: Path) -> Masks:
+    """Return the masks of two label maps as `read_label_map` gives them; `file` is the prediction's.
 
     Raises:
-        MaskError: see `read_label_map`; or shapes or spacings that differ.
+        MaskError: shapes or spacings that differ.
     """
-    reader = reader_for(labels, reference)
-    truth, spacing = read_label_map(reference, reader, labels)
-    for file in predictions:
-        predicted, other_spacing = read_label_map(file, reader, labels)
-        if predicted.shape != truth.shape or not np.allclose(spacing, other_spacing, rtol=1e-3):
-            raise MaskError(
-                f"{file} has shape {predicted.shape} and spacing {other_spacing},"
-                f" {reference} has {truth.shape} and {spacing}"
-            )
-        yield masks_of(truth, predicted, spacing)
+    (truth, spacing), (predicted, other_spacing) = reference, prediction
+    if predicted.shape != truth.shape or not np.allclose(spacing, other_spacing, rtol=1e-3):
+        raise MaskError(
+            f"{file} has shape {predicted.shape} and spacing {other_spacing},"
+            f" its reference has {truth.shape} and {spacing}"
+        )
+    return masks_of(truth, predicted, spacing)
 
 
 def masks_of(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...]) -> Masks:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -20,6 +21,11 @@ class Case:
     reference: Path
     predictions: Mapping[str, Path]
     image: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The segmentations, the reference first."""
+        return [self.reference, *self.predictions.values()]
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,12 @@ def pair_cases(
     images: Path | None = None,
     only: Sequence[str] | None = None,
     chill: bool = False,
-) -> list[Case]:
+) -> tuple[list[Case], list[str]]:
     """Pair the files of the folders by name.
+
+    Returns:
+        the cases that have a reference, with the predictions that they have; and the problems: all missing and
+        extra predictions, and missing images. Without problems every case has a prediction by every method.
 
     Args:
         reference: folder of reference segmentations, `<case><file_ending>`.
@@ -67,11 +77,11 @@ def pair_cases(
         chill: nnU-Net's word: evaluate the cases that every method has predicted, instead of insisting on all.
 
     Raises:
-        UserError: naming all missing and extra predictions, and missing images.
+        UserError: folders that don't exist.
     """
-    for folder in [reference, *predictions.values(), *([images] if images else [])]:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is no folder")
+    folders = [reference, *predictions.values(), *([images] if images else [])]
+    if absent_folders := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise UserError(f"no such folder: {', '.join(absent_folders)}")
     references = _case_files(reference, file_ending)
     predicted = {method: _case_files(folder, file_ending) for method, folder in predictions.items()}
     wanted = sorted(set(only)) if only is not None else sorted(references)
@@ -91,37 +101,57 @@ def pair_cases(
         problems.append(
             f"no case at all: {reference} and {', '.join(map(str, predictions.values()))} share no *{file_ending}"
         )
-    fail_on(
-        problems,
-        "references and predictions don't fit together",
-        "Names must agree up to the file ending; --chill evaluates what is predicted, --cases what you name.",
-    )
-    return [
-        Case(name, references[name], {m: files[name] for m, files in predicted.items()}, image_files.get(name))
+    cases = [
+        Case(
+            name,
+            references[name],
+            {method: files[name] for method, files in predicted.items() if name in files},
+            image_files.get(name),
+        )
         for name in wanted
+        if name in references
     ]
+    return cases, problems
 
 
-def check_geometry(cases: Sequence[Case]) -> dict[str, int]:
-    """Compare the headers of every pair, without reading voxels; return the number of voxels of each case.
+@dataclass
+class Headers:
+    """What the headers of one or more cases say.
 
-    Raises:
-        UserError: naming every unreadable file and every difference.
+    Attributes:
+        problems: every unreadable file and every difference between grids.
+        unreadable: files whose voxels need no look any more.
+        largest: number of voxels of the largest reference.
     """
+
+    problems: list[str] = field(default_factory=list)
+    unreadable: set[Path] = field(default_factory=set)
+    largest: int = 0
+
+
+def check_geometry(cases: Sequence[Case]) -> Headers:
+    """Compare the headers of every pair, without reading voxels."""
     with ThreadPoolExecutor(8) as pool:  # waits for the disk, not for the processor
         results = list(pool.map(_compare_headers, cases))
-    fail_on(
-        [problem for problems, _ in results for problem in problems],
-        "references and predictions don't lie on the same grid",
-        "Predict again from the images that belong to the references, or bring both onto one grid.",
+    return Headers(
+        [problem for found in results for problem in found.problems],
+        set().union(*(found.unreadable for found in results)),
+        max((found.largest for found in results), default=0),
     )
-    return {case.name: voxels for case, (_, voxels) in zip(cases, results, strict=True)}
 
 
-def fail_on(problems: Sequence[str], what: str, advice: str) -> None:
-    """Raise one `UserError` that lists all problems, if there are any."""
-    if problems:
-        raise UserError("\n".join([f"{what}:", *(f"  {problem}" for problem in problems), advice]))
+def fail_on(*groups: tuple[Sequence[str], str, str]) -> None:
+    """Raise one `UserError` that lists all problems, if there are any.
+
+    Args:
+        groups: each the problems of one kind, what they are, and what to do about them.
+    """
+    lines: list[str] = []
+    for problems, what, advice in groups:
+        if problems:
+            lines += [f"{what}:", *(f"  {problem}" for problem in problems), advice]
+    if lines:
+        raise UserError("\n".join(lines))
 
 
 def _listed(names: Sequence[str], what: str) -> list[str]:
@@ -134,24 +164,24 @@ def _case_files(folder: Path, file_ending: str) -> dict[str, Path]:
     return {file.name[: -len(file_ending)]: file for file in files}
 
 
-def _compare_headers(case: Case) -> tuple[list[str], int]:
-    problems = []
-    try:
-        reference = read_geometry(case.reference)
-    except RuntimeError as error:
-        return [f"{case.name}: {case.reference} cannot be read ({_reason(error)})"], 0
+def _compare_headers(case: Case) -> Headers:
+    found = Headers()
+    reference = _geometry_or_note(case.name, case.reference, found)
     for file in case.predictions.values():
-        try:
-            difference = reference.difference(read_geometry(file))
-        except RuntimeError as error:
-            problems.append(f"{case.name}: {file} cannot be read ({_reason(error)})")
-            continue
-        if difference:
-            problems.append(f"{case.name}: {file} has {difference} of {case.reference}")
-    voxels = 1
-    for size in reference.size:
-        voxels *= size
-    return problems, voxels
+        geometry = _geometry_or_note(case.name, file, found)
+        if reference and geometry and (difference := reference.difference(geometry)):
+            found.problems.append(f"{case.name}: {file} has {difference} of {case.reference}")
+    found.largest = math.prod(reference.size) if reference else 0
+    return found
+
+
+def _geometry_or_note(case: str, file: Path, found: Headers) -> Geometry | None:
+    try:
+        return read_geometry(file)
+    except RuntimeError as error:
+        found.problems.append(f"{case}: {file} cannot be read ({_reason(error)})")
+        found.unreadable.add(file)
+        return None
 
 
 def read_geometry(file: Path) -> Geometry:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
 
-from .case import CaseResult, evaluate_case
+from .case import CaseResult, check_labels, evaluate_case
 from .labels import Labels
 from .memory import available_memory
 from .pairing import Case
@@ -50,15 +52,36 @@ def evaluate_cases(
     cases: Sequence[Case], labels: Labels, settings: Settings, processes: int, progress: bool = True
 ) -> list[CaseResult]:
     """Evaluate all cases and return their results in the same order; with one process, in this one."""
-    with tqdm(total=len(cases), desc=f"evaluating, {processes} at once", unit="case", disable=not progress) as bar:
+    task = functools.partial(evaluate_case, labels=labels, settings=settings)
+    return _for_each(task, cases, processes, _context(settings), "evaluating", progress)
+
+
+def check_cases(
+    cases: Sequence[Case], labels: Labels, skip: frozenset[Path], processes: int, progress: bool = True
+) -> list[str]:
+    """Return what is wrong with the voxels of all files but those to skip, without evaluating any."""
+    task = functools.partial(check_labels, labels=labels, skip=skip)
+    results = _for_each(task, cases, processes, _context(), "looking for more problems", progress)
+    return [problem for result in results for problem in result.problems]
+
+
+def _for_each(
+    task: Callable[[Case], CaseResult],
+    cases: Sequence[Case],
+    processes: int,
+    context: multiprocessing.context.BaseContext,
+    label: str,
+    progress: bool,
+) -> list[CaseResult]:
+    with tqdm(total=len(cases), desc=f"{label}, {processes} at once", unit="case", disable=not progress) as bar:
         if processes == 1:
             results = []
             for case in cases:
-                results.append(evaluate_case(case, labels, settings))
+                results.append(task(case))
                 bar.update()
             return results
-        with ProcessPoolExecutor(processes, mp_context=_context(settings), initializer=_one_thread) as pool:
-            futures = [pool.submit(evaluate_case, case, labels, settings) for case in cases]
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+            futures = [pool.submit(task, case) for case in cases]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -73,12 +96,12 @@ def evaluate_cases(
     return [future.result() for future in futures]
 
 
-def _context(settings: Settings) -> multiprocessing.context.BaseContext:
+def _context(settings: Settings | None = None) -> multiprocessing.context.BaseContext:
     """A fork server imports torch once for all workers; where there is none (Windows), every worker does."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    surface = ["ser_nnunet.evaluation.surface", "monai.metrics"] if "surface" in settings.groups else []
+    surface = ["ser_nnunet.evaluation.surface", "monai.metrics"] if settings and "surface" in settings.groups else []
     context.set_forkserver_preload(["ser_nnunet.evaluation.case", *surface])
     return context
 

@@ -11,7 +11,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Settings, evaluate
 from ser_nnunet.evaluation.command import parse_tolerances
 from ser_nnunet.evaluation.workers import worker_count
-from tests.evaluation.cohort import random_label_map, write_cohort
+from tests.evaluation.cohort import random_label_map, write_cohort, write_volume
 
 
 @pytest.fixture
@@ -42,6 +42,20 @@ def test_evaluate_writes_nothing_when_something_is_wrong(cohort, tmp_path, capsy
     assert not (tmp_path / "out").exists()
     assert main(["evaluate", *arguments, "-np", "1", "--chill", "--tolerance", "core=1"]) == 2
     assert "the classes are anterior, posterior" in capsys.readouterr().err
+
+
+def test_evaluate_names_every_kind_of_problem_at_once_and_writes_nothing(cohort, tmp_path, capsys):
+    strange = random_label_map(0)
+    strange[0, 0, 0] = 9
+    (cohort / "pred0" / "case0.nii.gz").unlink()
+    write_volume(cohort / "pred0" / "case1.nii.gz", random_label_map(0)[:-1])
+    write_volume(cohort / "pred0" / "case2.nii.gz", strange)
+    arguments = ["-ref", str(cohort / "labelsTr"), "-pred", str(cohort / "pred0"), "-o", str(tmp_path / "out")]
+    assert main(["evaluate", *arguments, "-np", "1"]) == 2
+    shown = capsys.readouterr().err
+    assert "missing predictions" in shown and "case0 (1)" in shown
+    assert "case1.nii.gz has 11 x 9 x 5 voxels" in shown and "case2.nii.gz holds label 9" in shown
+    assert not (tmp_path / "out").exists()
 
 
 def test_tolerances_are_for_all_classes_or_for_one():

@@ -118,6 +118,74 @@ def test_values_that_dataset_json_does_not_know_are_refused(tmp_path):
     assert "b.nii.gz holds values that are no labels: 0.5" in str(raised.value)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_message_names_missing_files_grids_and_labels_of_every_method(tmp_path, processes):
+    array, strange = random_label_map(0), random_label_map(0)
+    strange[0, 0, 0] = 7
+    good = dict.fromkeys("abcde", array)
+    folder = write_cohort(tmp_path, good, good | {"c": strange}, good | {"c": strange, "b": strange})
+    (folder / "pred0" / "a.nii.gz").unlink()
+    write_volume(folder / "pred0" / "b.nii.gz", array[:-1])
+    (folder / "pred1" / "d.nii.gz").write_bytes(b"no image")
+    write_volume(folder / "pred1" / "x.nii.gz", array)
+    with pytest.raises(UserError) as raised:
+        evaluate(
+            folder / "labelsTr",
+            folder / "pred0",
+            compare=[folder / "pred1"],
+            settings=OVERLAP,
+            processes=processes,
+            progress=False,
+        )
+    message = str(raised.value)
+    pred0, pred1 = folder / "pred0", folder / "pred1"
+    for problem in (
+        f"missing predictions in {pred0}: a (1)",
+        f"extra predictions without a reference in {pred1}: x (1)",
+        f"b: {pred0 / 'b.nii.gz'} has 11 x 9 x 5 voxels instead of 11 x 9 x 6",
+        f"b: {pred1 / 'b.nii.gz'} holds label 7",
+        f"c: {pred0 / 'c.nii.gz'} holds label 7",
+        f"c: {pred1 / 'c.nii.gz'} holds label 7",
+        f"d: {pred1 / 'd.nii.gz'} cannot be read",
+    ):
+        assert message.count(problem) == 1
+    assert message.count(" d: ") == 1 and "e.nii.gz" not in message
+
+
+def test_a_bad_label_is_named_for_every_method_and_the_reference(tmp_path):
+    array, strange = random_label_map(0), random_label_map(0)
+    strange[0, 0, 0] = 7
+    folder = write_cohort(
+        tmp_path, {"a": strange, "b": array}, {"a": strange, "b": strange}, {"a": array, "b": strange}
+    )
+    with pytest.raises(UserError) as raised:
+        evaluate(folder / "labelsTr", folder / "pred0", compare=[folder / "pred1"], settings=OVERLAP, **FAST)
+    named = [line.split(" holds label 7")[0].strip() for line in str(raised.value).splitlines() if "label 7" in line]
+    expected = [("a", "labelsTr"), ("a", "pred0"), ("b", "pred0"), ("b", "pred1")]
+    assert named == [f"{case}: {folder / place / case}.nii.gz" for case, place in expected]
+
+
+def test_an_unreadable_reference_is_named_with_what_its_predictions_hold(tmp_path):
+    array, strange = random_label_map(0), random_label_map(0)
+    strange[0, 0, 0] = 7
+    folder = write_cohort(tmp_path, {"a": array}, {"a": strange})
+    (folder / "labelsTr" / "a.nii.gz").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"(?s)labelsTr/a\.nii\.gz cannot be read.*pred0/a\.nii\.gz holds label 7"):
+        evaluate(folder / "labelsTr", folder / "pred0", **FAST)
+
+
+@pytest.mark.parametrize("broken", [["labelsTr"], ["labelsTr", "pred0"]])
+def test_files_whose_voxels_are_cut_off_are_named(tmp_path, broken):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array}, file_ending=".nii")
+    for place in broken:
+        file = folder / place / "a.nii"
+        file.write_bytes(file.read_bytes()[:400])  # the header is whole
+    with pytest.raises(UserError) as raised:
+        evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+    assert all(str(folder / place / "a.nii") in str(raised.value) for place in broken)
+
+
 def test_an_unreadable_file_is_named(tmp_path):
     array = random_label_map(0)
     folder = write_cohort(tmp_path, {"a": array}, {"a": array})
