@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_nnunet.benchmark.compare import compare, divide, values_of
-from ser_nnunet.benchmark.curves import WINDOW, draw_curves, iterations_to_reach, read_curves
+from ser_nnunet.benchmark.compare import compare, values_of
+from ser_nnunet.benchmark.costs import cost_table, readable_costs
+from ser_nnunet.benchmark.curves import WINDOW, draw_curves, read_curves
 from ser_nnunet.benchmark.provenance import provenance
 from ser_nnunet.benchmark.records import sam_of, software_notes
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.tables import spans, whole, words, write_results
+from ser_nnunet.benchmark.tables import spans, write_results
 from ser_nnunet.benchmark.workplace import Source
 from ser_nnunet.evaluation.evaluator import evaluate
 from ser_nnunet.evaluation.result import Evaluation
@@ -31,6 +32,9 @@ NOTES = [
     "In brackets: 95 % percentile bootstrap intervals over cases and seeds, both drawn with replacement, the same draw"
     " for all trainers. With one seed they say nothing about what another training would have given.",
     "Training time: the epochs' wall time, data loading and nnU-Net's validation included, one run after another.",
+    "Training and prediction, of the first: ratio of the mean times; in brackets, with two seeds or more, the lowest and"
+    " highest seed's own ratio. An epoch, of the first: ratio of the medians; in brackets the quartiles of the ratios of"
+    " equal epochs. Runs follow one another, so what else the machine did meanwhile is in them.",
     f"Iterations to reach the first trainer's last pseudo Dice: both as mean of {WINDOW} epochs of the learning curve;"
     " a dash: not reached in every seed, or the first trainer has learnt nothing yet (pseudo Dice about 0).",
 ]
@@ -99,21 +103,6 @@ def compare_trainers(evaluation: Evaluation, methods: dict[str, list[str]]) -> p
     return table[["metric", "class", *table.columns.drop(["metric", "class"])]]
 
 
-def cost_table(runs: list[Run], curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per trainer: time to train and predict (mean over seeds), ratios to the first trainer."""
-    finished = pd.DataFrame([{"trainer": run.trainer, "seed": run.seed} | (run.finished or {}) for run in runs])
-    columns = ["parameters", "batch_size", "iterations", "train_seconds", "predict_seconds"]
-    table = finished.groupby("trainer", sort=False)[columns].mean().reset_index()
-    epochs = curves.groupby("trainer", sort=False)["seconds"].quantile([0.25, 0.5, 0.75]).unstack()
-    for name, quantile in (("epoch_seconds", 0.5), ("epoch_seconds_q1", 0.25), ("epoch_seconds_q3", 0.75)):
-        table[name] = table["trainer"].map(epochs[quantile])
-    for column in ("parameters", "train_seconds", "predict_seconds", "epoch_seconds"):
-        table[f"{column}_ratio"] = divide(table[column].to_numpy(float), float(table[column].iloc[0]))
-    first = str(table["trainer"].iloc[0])
-    table["iterations_to_reach"] = [iterations_to_reach(curves, str(name), first) for name in table["trainer"]]
-    return table
-
-
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return the comparison for people."""
 
@@ -129,23 +118,5 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "compared cases": [str(count) for count in table["n"]],
             "minus the first": intervals("difference", 2),
             "of the first": intervals("ratio", 3),
-        }
-    )
-
-
-def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the costs for people."""
-    epochs = spans(table, ["epoch_seconds", "epoch_seconds_q1", "epoch_seconds_q3"])
-    return pd.DataFrame(
-        {
-            "trainer": table["trainer"],
-            "parameters (M)": [words(count / 1e6) for count in table["parameters"]],
-            "batch": [f"{size:g}" for size in table["batch_size"]],
-            "training (min)": [words(seconds / 60) for seconds in table["train_seconds"]],
-            "of the first": [words(ratio, 2) for ratio in table["train_seconds_ratio"]],
-            "an epoch (s), median (quartiles)": epochs,
-            "prediction (min)": [words(seconds / 60) for seconds in table["predict_seconds"]],
-            "of the first ": [words(ratio, 2) for ratio in table["predict_seconds_ratio"]],
-            "iterations to reach the first": [whole(count) for count in table["iterations_to_reach"]],
         }
     )

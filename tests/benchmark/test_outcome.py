@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from ser_nnunet.benchmark.compare import compare, mean_of, values_of
+from ser_nnunet.benchmark.costs import cost_table, readable_costs
 from ser_nnunet.benchmark.curves import draw_curves, iterations_to_reach, read_curves
-from ser_nnunet.benchmark.outcome import compare_trainers, cost_table, method_name, readable, readable_costs
+from ser_nnunet.benchmark.outcome import compare_trainers, method_name, readable
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.tables import markdown_table, span, words, write_results
 
@@ -68,11 +69,11 @@ def test_values_find_their_seed_case_and_class():
     assert values[1, 0, names.index("two")] == 212 and values[0, 1, names.index("one")] == 121
 
 
-def write_curve(folder, trainer, dice, seed=0):
+def write_curve(folder, trainer, dice, seed=0, seconds=1.0):
     run = Run(trainer, seed, folder / f"{trainer}{seed}")
     run.folder.mkdir()
     table = pd.DataFrame({"epoch": range(len(dice)), "pseudo_dice": dice})
-    table.assign(iterations=(table["epoch"] + 1) * 10, seconds=1.0).to_csv(run.folder / "curve.csv", index=False)
+    table.assign(iterations=(table["epoch"] + 1) * 10, seconds=seconds).to_csv(run.folder / "curve.csv", index=False)
     return run
 
 
@@ -122,12 +123,28 @@ def test_costs_are_means_over_seeds_and_relative_to_the_first(tmp_path):
     table = cost_table(runs, read_curves(runs)).set_index("trainer")
     assert table.loc["first", "train_seconds"] == 630 and table.loc["second", "train_seconds"] == 330
     assert table.loc["second", "train_seconds_ratio"] == pytest.approx(330 / 630)
+    low, high = table.loc["second", ["train_seconds_ratio_low", "train_seconds_ratio_high"]]
+    assert (low, high) == pytest.approx((5 / 10, 6 / 11))  # each seed with its own first
     shown = readable_costs(table.reset_index()).set_index("trainer")
+    assert shown.loc["second", "training, of the first"] == "0.52 (0.50 to 0.55)"
     assert shown.loc["second", ["training (min)", "batch", "iterations to reach the first"]].tolist() == [
         "5.50",
         "8",
         "20",
     ]
+
+
+def test_with_one_seed_epochs_are_paired_and_totals_have_no_range(tmp_path):
+    seconds = {"first": [10.0, 20.0, 40.0], "second": [5.0, 10.0, 20.0], "third": [5.0, 5.0, 60.0]}
+    runs = [write_curve(tmp_path, trainer, [0.5] * 3, seconds=each) for trainer, each in seconds.items()]
+    for run in runs:
+        done = {"parameters": 1, "batch_size": 2, "iterations": 30, "predict_seconds": 0.0}
+        (run.folder / "finished.json").write_text(json.dumps(done | {"train_seconds": sum(seconds[run.trainer])}))
+    shown = readable_costs(cost_table(runs, read_curves(runs))).set_index("trainer")
+    # "second" takes half of each epoch, however the epochs differ; "third" 1/2, 1/4 and 3/2 of them, median 5 of 20.
+    assert shown["an epoch, of the first (quartiles)"].tolist()[1:] == ["0.50 (0.50 to 0.50)", "0.25 (0.38 to 1.0)"]
+    assert shown["training, of the first"].tolist() == ["1.0", "0.50", "1.0"]
+    assert shown["prediction, of the first"].tolist() == ["-"] * 3  # no ratio to zero seconds
 
 
 def test_numbers_are_written_with_significant_digits():
