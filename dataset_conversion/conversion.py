@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -115,17 +117,20 @@ def _check(tree: Tree, table: Table, exclude: Sequence[str], allow_partial: bool
     broken = {problem.case for problem in problems if problem.kind == "duplicate case"}
     examined = [case for case in table.cases if case.name not in broken]
     results = for_each(partial(examine, description=table.description), examined, processes, "checking")
-    problems += [problem for result in results for problem in result.problems]
+    problems += [_shortened(problem, tree) for result in results for problem in result.problems]
     problems += [problem for check in table.description.cohort_checks for problem in check(results)]
     problems += [*duplicates(results), *patients_on_both_sides(table.cases)]
     problems += counts(table.cases, table.description, left_out, allow_partial)
-    shortened = [_shortened(problem, tree) for problem in problems]
-    return _Checked(tree, table, {result.case: result for result in results}, shortened)
+    return _Checked(tree, table, {result.case: result for result in results}, problems)
 
 
 def _shortened(problem: Problem, tree: Tree) -> Problem:
-    """Paths in messages as they are below the source: the user knows where that is."""
-    return Problem(problem.kind, problem.case, problem.text.replace(f"{tree.root}/", ""), problem.fatal)
+    """Paths in messages as they are below the source: the user knows where that is.
+
+    Only where a path begins: below the source `test` lie `test/test/P54` and `latest/test/P54`.
+    """
+    text = re.sub(rf"(?<![\w./\\-]){re.escape(f'{tree.root}{os.sep}')}", "", problem.text)
+    return Problem(problem.kind, problem.case, text, problem.fatal)
 
 
 def _fold_notes(splits: list[dict[str, list[str]]]) -> list[Problem]:

@@ -52,7 +52,7 @@ def find(tree: Tree, options: Options) -> Table:
         raise tree.nothing_found(EXPECTED)
     volumes, problems = _clinical_volumes(tree)
     table = assemble(tree, replace(description, case_checks=(VolumeCheck(volumes),)), found, extra)
-    table.problems += [*problems, *_other_side(table.cases)]
+    table.problems += [*problems, *_other_side(tree, table.cases)]
     return table
 
 
@@ -84,11 +84,11 @@ def _numbered(patient: str) -> str:
     return "test" if int(patient[1:]) >= FIRST_TEST_PATIENT else "train"
 
 
-def _other_side(cases: Iterable[Case]) -> Iterator[Problem]:
+def _other_side(tree: Tree, cases: Iterable[Case]) -> Iterator[Problem]:
     """Cases whose folder says train where the release's numbering says test, or the reverse."""
     for case in cases:
         if case.split != (side := _numbered(case.patient)):
-            folder = next(iter(case.images.values())).path.parent
+            folder = tree.short(next(iter(case.images.values())).path.parent)
             text = f"{folder} lies in a folder for {case.split}, by its number {case.patient} is for {side}"
             yield Problem("train or test", case.name, text)
 

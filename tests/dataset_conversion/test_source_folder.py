@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import convert
+from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
 
 from ser_nnunet.errors import UserError
@@ -78,3 +78,18 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path):
         tmp_path / "source", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1
     )
     assert len(report.cases) == len(toy.cases)
+
+
+def test_paths_in_messages_are_shortened_once(tmp_path: Path, monkeypatch):
+    """SOURCE is `test`, and below it lie the competition's `test/test` and `test/test_MASK`."""
+    toy = mslesseg(tmp_path, "2024")
+    (toy.source / "MSLesSeg Dataset" / "MSLesSeg Dataset").rename(tmp_path / "test")
+    image = tmp_path / "test" / "test" / "test" / "P54" / "P54_T1.nii.gz"
+    image.write_bytes(b"nothing of the kind")
+    (image.parents[1] / "P55" / "P55_T2.nii.gz").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConversionError) as caught:
+        convert("test", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1)
+    texts = {problem.case: problem.text for problem in caught.value.problems if problem.fatal}
+    assert texts["P54"].startswith("test/test/P54/P54_T1.nii.gz")
+    assert texts["P55"].startswith("test/test/P55 lacks T2")
