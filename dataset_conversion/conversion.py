@@ -25,6 +25,8 @@ from .splits import FOLDS, grouped_splits
 from .tree import Tree
 from .writing import Job, write_case
 
+UNCHECKED = "nnUNet_raw is not set: whether the id {} is free was not checked"
+
 
 @dataclass
 class Report:
@@ -71,19 +73,21 @@ def convert(
     First all cases are found, then all of them checked, then written into a hidden folder that is renamed at the end.
     Nothing below `source` is changed. `dataset` is a key of `registry.CONVERTERS`; `channels` are chosen and ordered by
     name; `exclude` names cases to leave out; `processes` defaults to all cores that memory allows (a script that uses
-    more than one needs the `if __name__ == "__main__"` guard, as with nnU-Net's own functions).
+    more than one needs the `if __name__ == "__main__"` guard, as with nnU-Net's own functions). `dry_run` writes none:
+    where no target is known, it alone can do without: then whether the id is free stays unchecked, and that is noted.
 
     Raises `ConversionError`, which lists every problem found, and `UserError` for a folder, id or name that cannot be.
     Either way nothing was written.
     """
-    target = raw if raw is not None else (None if dry_run else raw_folder())
+    target = raw if raw is not None else raw_folder(required=not dry_run)
     tree = Tree(Path(source), without=_inside(target, Path(source)))
     table = CONVERTERS[dataset].find(tree, Options(_tuple(channels), classes, frozenset(exclude)))
     folder_name = dataset_folder_name(dataset_id, table.description.name if name is None else name)
     processes = processes or default_processes()
     remains = demand_free(target, folder_name, overwrite, Path(source)) if target else []
+    unchecked = [] if target else [Problem("target", "", UNCHECKED.format(dataset_id), fatal=False)]
     checked = _check(tree, table, exclude, allow_partial, processes)
-    checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains]
+    checked.problems += [Problem("earlier data set", "", text, fatal=False) for text in remains] + unchecked
     report = Report(folder_name, table.description, table.cases, checked.notes())
     if any(problem.fatal for problem in checked.problems):
         raise ConversionError(checked.problems, report)

@@ -15,12 +15,12 @@ from ser_nnunet.errors import UserError
 MARK = ".converting-"
 
 
-def raw_folder() -> Path:
-    """The folder that the environment variable nnUNet_raw names; raises `UserError` where it is unset."""
+def raw_folder(required: bool = True) -> Path | None:
+    """The folder that the environment variable nnUNet_raw names; where it is unset None, or `UserError` if required."""
     folder = os.environ.get("nnUNet_raw")  # noqa: SIM112 - nnU-Net's own spelling
-    if not folder:
+    if not folder and required:
         raise UserError("nnUNet_raw is not set: export nnUNet_raw=/folder/for/nnUNet_raw says where data sets go.")
-    return Path(folder)
+    return Path(folder) if folder else None
 
 
 def dataset_folder_name(dataset_id: int, name: str) -> str:

@@ -54,6 +54,24 @@ def test_what_lies_in_nnunet_raw_is_not_found_again(tmp_path: Path):
     assert len(report.cases) == len(toy.cases)
 
 
+def test_a_dry_run_scans_and_refuses_what_the_real_run_does(tmp_path: Path, monkeypatch):
+    toy = mslesseg(tmp_path)
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    options = {"dataset": "mslesseg", "allow_partial": True, "processes": 1}
+    convert(tmp_path, 705, **options)
+    report = convert(tmp_path, 706, dry_run=True, **options)
+    assert len(report.cases) == len(toy.cases) and not [note for note in report.notes if note.kind == "extra file"]
+    with pytest.raises(UserError, match="Dataset705_MSLesSeg exists"):
+        convert(tmp_path, 705, dry_run=True, **options)
+
+
+def test_a_dry_run_without_nnunet_raw_says_that_the_id_was_not_looked_for(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    toy = mslesseg(tmp_path)
+    report = convert(toy.source, 705, dataset="mslesseg", allow_partial=True, processes=1, dry_run=True)
+    assert "whether the id 705 is free was not checked" in str(report.notes)
+
+
 def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
     with pytest.raises(UserError, match="is nnUNet_raw itself"):
         convert(tmp_path, 705, dataset="mslesseg", raw=tmp_path)
