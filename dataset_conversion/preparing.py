@@ -14,7 +14,7 @@ from .cases import Case, Description, Volume
 from .geometry import TOLERANCE_MM, Grid, difference, distance_mm, onto
 from .label_values import NotWholeError, count_values, replaced, targets, whole_numbers
 from .problems import Problem
-from .reading import read
+from .reading import read, stored_axes
 
 
 @dataclass
@@ -70,12 +70,11 @@ def _repacked(volume: Volume) -> list[str]:
         return ["DICOM series read with its geometry (nnU-Net reads no DICOM)"]
     if volume.component is not None and (volume.components or 1) > 1:
         return [f"channel {volume.component} of a 4D file (nnU-Net wants a file per channel)"]
-    name = volume.path.name.lower()
-    return (
-        []
-        if name.endswith(".nii.gz")
-        else [f"repacked from {volume.path.suffix.lower()} (all files of a data set end alike)"]
-    )
+    if not volume.path.name.lower().endswith(".nii.gz"):
+        return [f"repacked from {volume.path.suffix.lower()} (all files of a data set end alike)"]
+    if (axes := stored_axes(volume.path)) > 3:
+        return [f"{axes} axes became 3, the others had size 1 (nnU-Net's NibabelIO takes 3)"]
+    return []
 
 
 def _place(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:

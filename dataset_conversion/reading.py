@@ -39,6 +39,11 @@ def read(volume: Volume) -> sitk.Image:
     return _without_fourth_axis(image)
 
 
+def stored_axes(path: Path) -> int:
+    """How many axes a readable NIfTI file has on disk; reading drops those of size 1 after the third."""
+    return len(cast(SpatialImage, nibabel.load(path)).shape)
+
+
 def source_files(volume: Volume) -> list[Path]:
     """All files that a volume is read from: one, a `.mhd` and its `.raw`, or the slices of a series."""
     if volume.path.is_dir():
@@ -81,6 +86,8 @@ def _decode_nifti(path: Path) -> sitk.Image:
     array = np.asanyarray(cast(SpatialImage, nibabel.load(path)).dataobj)
     if array.dtype.fields:
         raise ReadingError("several values per voxel, expected 1", "components")
+    while array.ndim > 3 and array.shape[-1] == 1:  # as SimpleITK does, whose geometry then has three axes
+        array = array[..., 0]
     array = np.ascontiguousarray(array.T, dtype=array.dtype.newbyteorder("="))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
