@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 from .registry import CONVERTERS
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from .problems import ConversionError
     from .telling import case_table, summary
 
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = _catch_signals()
     try:
         report = convert(
             args.source,
@@ -75,13 +76,22 @@ def run(args: argparse.Namespace) -> int:
         print("interrupted: nothing was left behind", file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if args.dry_run:
         print(case_table(report))
     print(summary(report, args.dataset_id))
     return 0
 
 
+def _catch_signals() -> dict[int, Any]:
+    """Let SIGTERM and a closed terminal clean up as Ctrl-C does; return the handlers before.
+
+    A signal that is ignored stays ignored: `nohup` does that to SIGHUP. Windows has no SIGHUP.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return {number: signal.signal(number, _stop) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Let SIGTERM clean up as Ctrl-C does."""
     raise KeyboardInterrupt

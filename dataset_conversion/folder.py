@@ -13,6 +13,7 @@ from pathlib import Path
 from ser_nnunet.errors import UserError
 
 MARK = ".converting-"
+OLD = "-old"
 
 
 def raw_folder(required: bool = True) -> Path | None:
@@ -83,23 +84,30 @@ def atomic_folder(raw: Path, folder_name: str) -> Iterator[Path]:
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    aside = temporary.with_name(temporary.name + "-old")
-    if target.exists():
-        target.rename(aside)
+    aside = temporary.with_name(temporary.name + OLD)
     try:
+        if target.exists():
+            target.rename(aside)
         temporary.rename(target)
     except BaseException:
-        if aside.exists():
+        if aside.exists() and not target.exists():
             aside.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sweep(raw: Path, folder_name: str) -> None:
-    """Remove what runs on this machine left behind that were killed before they could clean up."""
+    """Remove what runs on this machine left behind that were killed before they could clean up.
+
+    A data set that such a run had set aside is kept while no other stands in its place: it may be the only one.
+    """
     prefix = f".{folder_name}{MARK}{socket.gethostname()}-"
     for path in raw.glob(f"{prefix}*"):
         remains = path.name[len(prefix) :]
+        if remains.endswith(OLD) and not (raw / folder_name).exists():
+            continue
+        remains = remains.removesuffix(OLD)
         if remains.isdigit() and not _is_running(int(remains)):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import ConversionError, conversion, convert
+from ser_nnunet.dataset_conversion import ConversionError, command, conversion, convert
 
 from ser_nnunet.errors import UserError
-from tests.dataset_conversion.builders import LABEL, Toy, promise12
+from tests.dataset_conversion.builders import LABEL, Toy, multisite_prostate, promise12
 from tests.dataset_conversion.test_clean import tree_hash
 from tests.dataset_conversion.volumes import image_of
 
@@ -82,15 +83,76 @@ def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monk
     assert len(calls) == 3 and not raw.exists()
 
 
+def test_a_file_that_changes_after_its_check_is_not_copied(tmp_path: Path, raw: Path, monkeypatch):
+    toy = multisite_prostate(tmp_path / "prostate")
+    write_case = conversion.write_case
+
+    def late_change(job):
+        path = toy.files[job.case.name, "T2"]
+        path.write_bytes(path.read_bytes() + b"\0")
+        return write_case(job)
+
+    monkeypatch.setattr(conversion, "write_case", late_change)
+    with pytest.raises(UserError, match=r"Case00\.nii\.gz has changed since it was checked"):
+        converted(toy, raw)
+    assert not raw.exists()
+
+
 def test_remains_of_a_killed_run_are_swept_away(toy: Toy, raw: Path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    import socket
-
     remains = raw / f".Dataset706_PROMISE12.converting-{socket.gethostname()}-{dead.pid}"
     remains.mkdir(parents=True)
     folder = converted(toy, raw).folder
     assert [path.name for path in raw.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_an_interrupt_between_the_renames_loses_no_data_set(toy: Toy, raw: Path, monkeypatch, after: int):
+    """After the first rename the old data set is set aside, after the second the new one is in its place."""
+    old = raw / "Dataset706_PROMISE12" / "old.txt"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    rename, calls = Path.rename, []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        calls.append(target)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        converted(toy, raw, overwrite=True)
+    assert [path.name for path in raw.iterdir()] == ["Dataset706_PROMISE12"]
+    assert old.exists() == (after == 1) and (old.parent / "dataset.json").exists() == (after == 2)
+
+
+def test_an_old_data_set_set_aside_by_a_killed_run_goes_once_another_stands_in_its_place(toy: Toy, raw: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    aside = raw / f".Dataset706_PROMISE12.converting-{socket.gethostname()}-{dead.pid}-old"
+    aside.mkdir(parents=True)
+    converted(toy, raw)
+    assert aside.exists(), "it was the only one when the run began"
+    folder = converted(toy, raw, overwrite=True).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_is_an_interrupt_unless_nohup_says_otherwise():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert command._catch_signals().keys() == before.keys()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert signal.SIGHUP not in command._catch_signals()
+        signal.raise_signal(signal.SIGHUP)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("name", ["two words", "a__b", "_x", "../up", ""])
