@@ -73,8 +73,9 @@ def convert(
     First all cases are found, then all of them checked, then written into a hidden folder that is renamed at the end.
     Nothing below `source` is changed. `dataset` is a key of `registry.CONVERTERS`; `channels` are chosen and ordered by
     name; `exclude` names cases to leave out; `processes` defaults to all cores that memory allows (a script that uses
-    more than one needs the `if __name__ == "__main__"` guard, as with nnU-Net's own functions). `dry_run` writes none:
-    where no target is known, it alone can do without: then whether the id is free stays unchecked, and that is noted.
+    more than one needs the `if __name__ == "__main__"` guard, as with nnU-Net's own functions).
+
+    `dry_run` writes nothing. It alone does without a target: whether the id is free is unknown then, and that is noted.
 
     Raises `ConversionError`, which lists every problem found, and `UserError` for a folder, id or name that cannot be.
     Either way nothing was written.
