@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +48,20 @@ def write_case(job: Job) -> dict[str, str]:
             grid = grid or _first_grid(job.case)
             _write(_prepared(job, facts.role, grid), target)
         else:
-            shutil.copyfile(job.case.volumes()[facts.role].path, target)
-        written[name] = facts.sha256 if not facts.changes else checksum([target])
+            _copy(job.case.volumes()[facts.role].path, target, facts.sha256)
+        written[name] = checksum([target]) if facts.changes else facts.sha256
     return written
+
+
+def _copy(source: Path, target: Path, checked: str) -> None:
+    """Copy a file; raises `OSError` if its bytes are not those that were checked (by their SHA-256)."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while block := reading.read(1 << 20):
+            digest.update(block)
+            writing.write(block)
+    if digest.hexdigest() != checked:
+        raise OSError(f"{source} has changed since it was checked; convert again once nothing writes to it")
 
 
 def _write(image: sitk.Image, target: Path) -> None:
