@@ -32,9 +32,9 @@ NOTES = [
     "In brackets: 95 % percentile bootstrap intervals over cases and seeds, both drawn with replacement, the same draw"
     " for all trainers. With one seed they say nothing about what another training would have given.",
     "Training time: the epochs' wall time, data loading and nnU-Net's validation included, one run after another.",
-    "Training and prediction, of the first: ratio of the mean times; in brackets, with two seeds or more, the lowest and"
-    " highest seed's own ratio. An epoch, of the first: ratio of the medians; in brackets the quartiles of the ratios of"
-    " equal epochs. Runs follow one another, so what else the machine did meanwhile is in them.",
+    "Training and prediction, of the first: ratio of the mean times; in brackets, with two seeds or more, the lowest"
+    " and highest seed's own ratio. An epoch, of the first: ratio of the medians; in brackets the quartiles of the"
+    " ratios of equal epochs. Runs follow one another, so what else the machine did meanwhile is in them.",
     f"Iterations to reach the first trainer's last pseudo Dice: both as mean of {WINDOW} epochs of the learning curve;"
     " a dash: not reached in every seed, or the first trainer has learnt nothing yet (pseudo Dice about 0).",
 ]
