@@ -32,7 +32,7 @@ DESCRIPTION = Description(
     case_checks=(hounsfield_check,),
 )
 EXPECTED = "PANCREAS_0001/.../1-001.dcm (or PANCREAS_0001.nii.gz) and label0001.nii.gz"
-WITHDRAWN = {"0025": "0025 duplicates another scan", "0070": "0070 duplicates another scan"}
+WITHDRAWN = ("0025", "0070")
 """TCIA withdrew both scans; their labels still ship, and old copies of the data still hold the scans."""
 SCAN = re.compile(r"PANCREAS_?(?P<number>\d{4})(?:_0000)?", re.IGNORECASE)
 MASK = re.compile(r"label_?(?P<number>\d{4})", re.IGNORECASE)
@@ -76,8 +76,8 @@ def _case_folder(path: Path) -> Path | None:
 
 
 def _withdrawn(found: list[tuple[Found, Volume]]) -> Iterator[Problem]:
-    for number, reason in WITHDRAWN.items():
+    for number in WITHDRAWN:
         roles = sorted(item.role for item, _ in found if item.case.endswith(number))
         if roles:
-            text = f"{' and '.join(roles)} left out: {reason} and was withdrawn by TCIA"
+            text = f"{' and '.join(roles)} left out: withdrawn by TCIA, {number} is reported to duplicate another scan"
             yield Problem("withdrawn case", f"PANCREAS_{number}", text, fatal=False)

@@ -49,7 +49,7 @@ def test_withdrawn_nih_scans_of_an_old_copy_are_left_out(tmp_path: Path):
     save(toy.truth["PANCREAS_0002", "CT"], old)
     report = converted(toy, tmp_path)
     assert "PANCREAS_0025" not in {case.name for case in report.cases}
-    assert "CT and label left out: 0025 duplicates another scan" in str(report.notes)
+    assert "0025 is reported to duplicate another scan" in str(report.notes)
 
 
 def test_wrong_header_of_an_mcf_t1_label_is_replaced_and_named(tmp_path: Path):
