@@ -128,7 +128,13 @@ def _twin_problems(case: Case, volume: Volume, facts: Facts) -> Iterator[Problem
     """A `.nii` beside the `.nii.gz` of the same name must hold the same voxels, or nobody knows which one is meant."""
     if volume.twin is None:
         return
-    mine, other = (fingerprint(sitk.GetArrayViewFromImage(read(Volume(path)))) for path in (volume.path, volume.twin))
+    try:
+        mine, other = (
+            fingerprint(sitk.GetArrayViewFromImage(read(Volume(path)))) for path in (volume.path, volume.twin)
+        )
+    except ReadingError as error:
+        yield _unreadable(case, Volume(volume.twin), error)
+        return
     if mine != other:
         text = f"{volume.twin.name} and {volume.path.name} lie side by side and differ"
         yield Problem("duplicate case", case.name, text)

@@ -89,6 +89,13 @@ def unpacked_twin_differs(toy: Toy) -> Report:
     return Report("duplicate case", case, (twin.name, path.name))
 
 
+def unpacked_twin_truncated(toy: Toy) -> Report:
+    path = toy.files[toy.cases[VICTIM], LABEL]
+    twin = path.with_name(path.name.removesuffix(".gz"))
+    twin.write_bytes(b"no image")
+    return Report("unreadable", toy.cases[VICTIM], (f"{twin.name}:",))
+
+
 def other_shape(toy: Toy) -> Report:
     _resave(toy, LABEL, lambda label: label[:, :, :-1])
     return _suffers(toy, "geometry", LABEL, "shape (20, 22, 11), expected (20, 22, 12)")
@@ -310,6 +317,7 @@ FAULTS = {
         missing_channel,
         duplicate_case,
         unpacked_twin_differs,
+        unpacked_twin_truncated,
         channel_elsewhere,
         same_image_in_train_and_test,
         constant_test_image,
