@@ -113,7 +113,8 @@ def plan_shape(data: MadeUp) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
 
     with tempfile.TemporaryDirectory(prefix="ser_benchmark_") as folder:
         name = _write_made_up(data, Path(folder))
-        paths = {"nnUNet_raw": folder, "nnUNet_preprocessed": str(Path(folder) / "pre")}
+        # The planner refuses nnUNet_n_proc_DA=0, which is right for training in one process.
+        paths = {"nnUNet_raw": folder, "nnUNet_preprocessed": str(Path(folder) / "pre"), "nnUNet_n_proc_DA": "1"}
         with environment(paths), contextlib.redirect_stdout(io.StringIO()):
             plans = ExperimentPlanner(name).plan_experiment()
             resenc = nnUNetPlannerResEncL(name).plan_experiment()
