@@ -5,17 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
 import SimpleITK as sitk
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.memory import available_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,47 +23,12 @@ Result = TypeVar("Result")
 BYTES_PER_PROCESS = 2**30
 """Measured: 0.7 GiB at the peak for a CT scan of 51 million voxels, 0.3 GiB for a brain of 7 million."""
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
-
 
 def default_processes() -> int:
     """All cores that this process may use, as far as free memory goes: the machine's, and the container's or job's."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    free = [*_free_on_machine(), *_free_in_cgroups()]
-    return max(1, min([cores, *(room // BYTES_PER_PROCESS for room in free)]))
-
-
-def _free_on_machine() -> Iterator[int]:
-    with suppress(AttributeError, ValueError, OSError):  # not known on this system
-        yield os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _free_in_cgroups() -> Iterator[int]:
-    """Bytes left below the limit of this process's control group (version 2) and of each one around it.
-
-    A limit that cannot be read, or is `max`, bounds nothing.
-    """
-    try:
-        lines = OWN_CGROUP.read_text().splitlines()
-    except OSError:
-        return
-    own = next((line[3:].lstrip("/") for line in lines if line.startswith("0::")), None)
-    if own is None:  # version 1
-        return
-    folder = CGROUPS / own
-    for group in (group for group in (folder, *folder.parents) if group.is_relative_to(CGROUPS)):
-        with suppress(ValueError, OSError):
-            limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-            yield max(0, limit - used + _cached(group))
-
-
-def _cached(group: Path) -> int:
-    """Bytes of files that were read once: they count as used, but make room at once."""
-    with suppress(ValueError, OSError):
-        numbers = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return int(numbers.get("inactive_file", 0))
-    return 0
+    free = available_memory()
+    return cores if free is None else max(1, min(cores, free // BYTES_PER_PROCESS))
 
 
 def for_each(task: Callable[[Item], Result], items: Sequence[Item], processes: int, label: str) -> list[Result]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.memory import available_memory
 
 from .case import CaseResult, check_labels, evaluate_case
 from .labels import Labels
-from .memory import available_memory
 from .pairing import Case
 from .settings import Settings
 

@@ -3,8 +3,8 @@
 import pytest
 
 from ser_nnunet.evaluation import workers
-from ser_nnunet.evaluation.memory import available_memory
 from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.memory import available_memory
 
 GIB = 2**30
 
