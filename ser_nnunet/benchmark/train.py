@@ -101,8 +101,14 @@ def seed_everything(seed: int) -> None:
 
 
 def use_device(device: str) -> None:
-    """Set what nnUNetv2_train sets: all cores on the CPU, one thread and cudnn's benchmark mode on a GPU."""
-    torch.set_num_threads((os.cpu_count() or 1) if device == "cpu" else 1)
+    """Set what nnUNetv2_train sets: all cores on the CPU, one thread and cudnn's benchmark mode on a GPU.
+
+    On the CPU `OMP_NUM_THREADS` wins (nnU-Net overrules it), so that several benchmarks can share a machine.
+    """
+    if device != "cpu":
+        torch.set_num_threads(1)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(os.cpu_count() or 1)
     if device == "cuda":
         torch.backends.cudnn.deterministic = False
         torch.backends.cudnn.benchmark = True
