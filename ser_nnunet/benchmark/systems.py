@@ -29,22 +29,7 @@ def sam_architecture(size: str, image_size: int = 1024) -> SamArchitecture:
     """Return the sizes of the published `ViT-B`, `ViT-L` or `ViT-H`, at another image size if need be."""
     embed_dim, depth, heads, global_blocks = SAM_SIZES[size]
     return SamArchitecture(
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=heads,
-        mlp_ratio=4.0,
-        patch_size=16,
-        image_size=image_size,
-        window_size=14,
-        global_blocks=global_blocks,
-        qkv_bias=True,
-        prompt_dim=256,
-        mask_in_chans=16,
-        decoder_depth=2,
-        decoder_mlp_dim=2048,
-        multimask_outputs=3,
-        iou_head_depth=3,
-        iou_head_hidden_dim=256,
+        embed_dim=embed_dim, depth=depth, num_heads=heads, global_blocks=global_blocks, image_size=image_size
     )
 
 

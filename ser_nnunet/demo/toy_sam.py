@@ -10,12 +10,6 @@ from ser_nnunet.errors import UserError
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-PROMPT_DIM = 256
-"""Width of SAM's prompts and image embedding: the same in ViT-B, -L, -H and here."""
-
-PATCH_SIZE = 16
-"""Pixels of the image under one token, as in SAM."""
-
 
 def build_toy_sam(
     seed: int = 0,
@@ -55,19 +49,9 @@ def build_toy_sam(
         embed_dim=embed_dim,
         depth=depth,
         num_heads=num_heads,
-        mlp_ratio=4.0,
-        patch_size=PATCH_SIZE,
+        global_blocks=global_attn_indexes,
         image_size=image_size,
         window_size=window_size,
-        global_blocks=global_attn_indexes,
-        qkv_bias=True,
-        prompt_dim=PROMPT_DIM,
-        mask_in_chans=16,
-        decoder_depth=2,
-        decoder_mlp_dim=2048,
-        multimask_outputs=3,
-        iou_head_depth=3,
-        iou_head_hidden_dim=256,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

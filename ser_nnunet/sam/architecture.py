@@ -23,26 +23,29 @@ PIXEL_MEAN = [123.675, 116.28, 103.53]
 PIXEL_STD = [58.395, 57.12, 57.375]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SamArchitecture:
-    """All sizes of a SAM, in `segment_anything`'s words; `window_size` is 0 where every block attends globally."""
+    """All sizes of a SAM, in `segment_anything`'s words; the defaults are what ViT-B, -L and -H have in common.
+
+    `window_size` is 0 where every block attends globally.
+    """
 
     embed_dim: int
     depth: int
     num_heads: int
-    mlp_ratio: float
-    patch_size: int
-    image_size: int
-    window_size: int
     global_blocks: tuple[int, ...]
-    qkv_bias: bool
-    prompt_dim: int
-    mask_in_chans: int
-    decoder_depth: int
-    decoder_mlp_dim: int
-    multimask_outputs: int
-    iou_head_depth: int
-    iou_head_hidden_dim: int
+    image_size: int = 1024
+    patch_size: int = 16
+    window_size: int = 14
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    prompt_dim: int = 256
+    mask_in_chans: int = 16
+    decoder_depth: int = 2
+    decoder_mlp_dim: int = 2048
+    multimask_outputs: int = 3
+    iou_head_depth: int = 3
+    iou_head_hidden_dim: int = 256
 
     @property
     def grid(self) -> int:
