@@ -1,4 +1,4 @@
-"""`ser-nnunet benchmark size|speed|accuracy`: side by side with nnU-Net, in one run."""
+"""`ser-nnunet benchmark size|speed|accuracy|stand-in`: side by side with nnU-Net, in one run."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from pathlib import Path
 
 from ser_nnunet.benchmark import accuracy, size, speed
 from ser_nnunet.benchmark.planning import add_plan_arguments
+from ser_nnunet.benchmark.stand_in import command as stand_in
 
 KINDS = {
     "size": (size, "parameters, multiply-accumulates, bytes, memory of a forward pass"),
     "speed": (speed, "a training step and the prediction of a volume, interleaved"),
     "accuracy": (accuracy, "train the same number of iterations, predict the fold's cases, evaluate"),
+    "stand-in": (stand_in, "train a small promptable segmenter to take SAM's place where its weights can't be had"),
 }
+OF_ONE_PLAN = ("size", "speed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the three benchmarks."""
-    kinds = parser.add_subparsers(dest="benchmark", metavar="size|speed|accuracy", required=True)
+    """Describe the benchmarks."""
+    kinds = parser.add_subparsers(dest="benchmark", metavar="|".join(KINDS), required=True)
     for name, (module, text) in KINDS.items():
         kind = kinds.add_parser(name, help=text, description=f"{text}.")
-        if name != "accuracy":
+        if name in OF_ONE_PLAN:
             add_plan_arguments(kind)
         module.add_arguments(kind)
         folder = {"type": Path, "default": Path("benchmark"), "metavar": "DIR"}

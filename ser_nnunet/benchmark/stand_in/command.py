@@ -1,0 +1,84 @@
+"""`ser-nnunet benchmark stand-in`: a promptable segmenter of toy size, for measuring what guidance does."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from ser_nnunet.benchmark.planning import PLANS, preprocessed_folder
+from ser_nnunet.errors import UserError
+
+NOT_SAM = (
+    "This is NOT SAM: a few million parameters that have seen the images of these training cases and regions drawn "
+    "without labels. It follows prompts; of the world it knows nothing."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fill the parser."""
+    number: dict[str, Any] = {"type": int, "metavar": "N"}
+    add = parser.add_argument
+    data = "planned and preprocessed data sets whose training cases' images are used (never their labels)"
+    add("-d", required=True, nargs="+", metavar="ID", help=data)
+    add("-f", default=0, help="fold whose validation cases are left out (default: 0)", **number)
+    add("-p", default=PLANS, metavar="PLANS", help=f"the plans' name (default: {PLANS})")
+    add("--steps", default=1500, help="training steps of 16 prompts each (default: 1500)", **number)
+    add("--image-size", default=256, help="pixels, a multiple of 16 (default: 256)", **number)
+    add("--seed", default=0, help="of weights, pictures and prompts (default: 0)", **number)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, write `stand_in.pth` (a state dict, as SAM's checkpoints are) and `stand_in.csv`."""
+    import torch
+    from tqdm import tqdm
+
+    from ser_nnunet.benchmark.stand_in.train import train
+
+    sources = _sources(args)
+    print(NOT_SAM)
+    args.o.mkdir(parents=True, exist_ok=True)
+    history = defaultdict(list)
+    with tqdm(total=args.steps, unit="step") as bar:
+        for trained, progress in train(sources, args.steps, args.image_size, args.seed):
+            sam = trained
+            history[progress.kind].append(progress)
+            bar.set_postfix_str(f"{progress.kind}: IoU {progress.overlap:.2f}", refresh=False)
+            bar.update()
+    torch.save(sam.state_dict(), args.o / "stand_in.pth")
+    _write_history(history, args.o / "stand_in.csv")
+    for kind, each in history.items():
+        last = [progress.overlap for progress in each[-len(each) // 10 :]]
+        print(f"{kind:>16}: mean IoU {sum(last) / len(last):.3f} over the last {len(last)} steps")
+    print(f"written to {args.o / 'stand_in.pth'}; use it with  export SER_SAM_CHECKPOINT={args.o / 'stand_in.pth'}")
+    return 0
+
+
+def _sources(args: argparse.Namespace) -> list[Any]:
+    from ser_nnunet.benchmark.stand_in.pictures import Pictures
+    from ser_nnunet.benchmark.workplace import Source
+
+    problems = [f"--steps must be at least 1, {args.steps} given"] if args.steps < 1 else []
+    if args.image_size < 64 or args.image_size % 16:
+        problems.append(f"--image-size must be a multiple of 16 from 64 on, {args.image_size} given")
+    sources = []
+    for name in args.d:
+        source = Source(preprocessed_folder(name), args.p, "2d", args.f)
+        found = source.problems()
+        problems += found
+        if not found:
+            patch = source.plans["configurations"]["2d"]["patch_size"]
+            sources.append(Pictures(source.data, tuple(source.splits[args.f]["train"]), tuple(patch)))
+    if problems:
+        raise UserError("the stand-in can't be trained:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return sources
+
+
+def _write_history(history: dict[str, list[Any]], file: Path) -> None:
+    rows = sorted((progress for each in history.values() for progress in each), key=lambda progress: progress.step)
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["step", "prompt", "loss", "iou"])
+        writer.writerows([row.step, row.kind, f"{row.loss:.4f}", f"{row.overlap:.4f}"] for row in rows)
