@@ -99,9 +99,13 @@ def _case(
     tree: Tree, description: Description, name: str, items: list[tuple[Found, Volume]]
 ) -> tuple[Case, list[Problem]]:
     first = items[0][0]
-    volumes = {found.role: volume for found, volume in items}
+    volumes: dict[str, Volume] = {}
+    spares = []
+    for found, volume in items:
+        if volumes.setdefault(found.role, volume) is not volume and found.role in (*description.channels, LABEL):
+            spares.append((found.role, volume))
     images = {role: volumes[role] for role in description.channels if role in volumes}
-    case = Case(name, first.patient or name, images, volumes.get(LABEL), first.split, first.site)
+    case = Case(name, first.patient or name, images, volumes.get(LABEL), first.split, first.site, tuple(spares))
     problems = list(_incomplete(tree, case, description, volumes))
     return case, problems
 

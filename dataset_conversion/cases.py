@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 LABEL = "label"
 """The role of a segmentation; every other role is the name of an image channel."""
 
-CaseCheck = Callable[["Case", sitk.Image, sitk.Image], Iterator[Problem]]
-"""A check of one data set: (case, first channel, label as it will be written, on the same grid) -> problems."""
+CaseCheck = Callable[["Case", "Volume", sitk.Image | None, sitk.Image], Iterator[Problem]]
+"""A check of one data set: (case, label's source, first channel, label as it will be written) -> problems.
+
+The channel lies on the label's grid; it is None where none can be read or the label lies elsewhere.
+"""
 
 CohortCheck = Callable[["Sequence[Examination]"], Iterator[Problem]]
 """A check of one data set across its cases."""
@@ -49,6 +52,8 @@ class Case:
     label: Volume | None
     split: str = "train"
     site: str = ""
+    spares: tuple[tuple[str, Volume], ...] = ()
+    """Role and volume of further copies, which are a problem of their own: examined, never written."""
 
     def volumes(self) -> dict[str, Volume]:
         """All volumes by role, the label last."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,58 +41,67 @@ class Examination:
 
 
 def examine(case: Case, description: Description) -> Examination:
-    """Read every volume of a case once, one or two at a time, and check it."""
+    """Read every volume of a case once, one or two at a time, and check it.
+
+    What cannot be read, is missing or is there twice keeps nothing else from being checked: labels are compared with
+    the first channel that can be read, and without one all is checked that needs no image.
+    """
     examination = Examination(case.name)
     grid: Grid | None = None
-    for role in case.images:
-        prepared = _channel(examination, case, role, grid)
+    for role, volume in [*case.images.items(), *(spare for spare in case.spares if spare[0] != LABEL)]:
+        prepared = _channel(examination, case, role, volume, grid)
         if grid is None and prepared is not None:
             grid = Grid.of(prepared.image)
-            if case.label is not None:
-                _label(examination, case, description, prepared.image, grid)
+            _labels(examination, case, description, prepared.image)
+    if grid is None:
+        _labels(examination, case, description, None)
     return examination
 
 
-def _channel(examination: Examination, case: Case, role: str, grid: Grid | None) -> Prepared | None:
-    volume = case.images[role]
+def _channel(examination: Examination, case: Case, role: str, volume: Volume, grid: Grid | None) -> Prepared | None:
     try:
-        prepared = prepare_image(case, role, grid)
+        prepared = prepare_image(case, volume, grid)
     except ReadingError as error:
         examination.problems.append(_unreadable(case, volume, error))
         return None
     array = sitk.GetArrayViewFromImage(prepared.image)
-    facts = _facts(role, volume, prepared, array)
-    examination.facts.append(facts)
+    examination.facts.append(_facts(role, volume, prepared, array))
     examination.problems += [
         *prepared.problems,
         *_image_problems(case, volume, array),
-        *_twin_problems(case, volume, facts),
+        *_twin_problems(case, volume),
     ]
     return prepared
 
 
-def _label(examination: Examination, case: Case, description: Description, image: sitk.Image, grid: Grid) -> None:
-    assert case.label is not None
+def _labels(examination: Examination, case: Case, description: Description, image: sitk.Image | None) -> None:
+    """Check the label, and every copy of it, against a channel (None: as far as that goes without one)."""
+    for volume in [case.label, *(volume for role, volume in case.spares if role == LABEL)]:
+        if volume is not None:
+            _label(examination, case, volume, description, image)
+
+
+def _label(
+    examination: Examination, case: Case, volume: Volume, description: Description, image: sitk.Image | None
+) -> None:
     try:
-        prepared = prepare_label(case, description, grid)
+        prepared = prepare_label(case, volume, description, None if image is None else Grid.of(image))
     except ReadingError as error:
-        examination.problems.append(_unreadable(case, case.label, error))
+        examination.problems.append(_unreadable(case, volume, error))
         return
     array = sitk.GetArrayViewFromImage(prepared.image)
-    facts = _facts(LABEL, case.label, prepared, array)
+    facts = _facts(LABEL, volume, prepared, array)
     examination.facts.append(facts)
-    examination.problems += prepared.problems
-    if any(problem.fatal for problem in prepared.problems):
-        return
+    examination.problems += [*prepared.problems, *_twin_problems(case, volume)]
+    faults = {problem.kind for problem in prepared.problems if problem.fatal}
     if not array.any():
         facts.fingerprint = ""
-        text = f"{case.label.path.name} has no foreground voxel"
+        text = f"{volume.path.name} has no foreground voxel"
         examination.problems.append(Problem("empty mask", case.name, text, fatal=not description.empty_masks))
-    else:
-        examination.problems += _absent_classes(case, description, array)
-    examination.problems += _twin_problems(case, case.label, facts)
-    for check in description.case_checks:
-        examination.problems += check(case, image, prepared.image)
+    if faults <= {"geometry"}:
+        examination.problems += _absent_classes(case, volume, description, array) if array.any() else []
+        for check in description.case_checks:
+            examination.problems += check(case, volume, None if faults else image, prepared.image)
 
 
 def _facts(role: str, volume: Volume, prepared: Prepared, array: np.ndarray) -> Facts:
@@ -114,29 +123,27 @@ def _image_problems(case: Case, volume: Volume, array: np.ndarray) -> Iterator[P
         yield Problem("constant image", case.name, f"{_name(volume)} is {low:g} everywhere")
 
 
-def _absent_classes(case: Case, description: Description, array: np.ndarray) -> Iterator[Problem]:
+def _absent_classes(case: Case, volume: Volume, description: Description, array: np.ndarray) -> Iterator[Problem]:
     """Classes of which this case has no voxel: worth knowing, no fault."""
-    assert case.label is not None
     present = set(count_values(array))
     for name, value in description.labels.items():
         values = {value} if isinstance(value, int) else set(value)
         if values != {0} and not values & present:
-            yield Problem("class absent", case.name, f"{case.label.path.name} has no voxel of {name}", fatal=False)
+            yield Problem("class absent", case.name, f"{volume.path.name} has no voxel of {name}", fatal=False)
 
 
-def _twin_problems(case: Case, volume: Volume, facts: Facts) -> Iterator[Problem]:
+def _twin_problems(case: Case, volume: Volume) -> Iterator[Problem]:
     """A `.nii` beside the `.nii.gz` of the same name must hold the same voxels, or nobody knows which one is meant."""
     if volume.twin is None:
         return
+    twin = replace(volume, path=volume.twin, twin=None)
     try:
-        mine, other = (
-            fingerprint(sitk.GetArrayViewFromImage(read(Volume(path)))) for path in (volume.path, volume.twin)
-        )
+        mine, other = (fingerprint(sitk.GetArrayViewFromImage(read(each))) for each in (volume, twin))
     except ReadingError as error:
-        yield _unreadable(case, Volume(volume.twin), error)
+        yield _unreadable(case, twin, error)
         return
     if mine != other:
-        text = f"{volume.twin.name} and {volume.path.name} lie side by side and differ"
+        text = f"{twin.path.name} and {volume.path.name} lie side by side and differ"
         yield Problem("duplicate case", case.name, text)
 
 

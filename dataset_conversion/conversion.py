@@ -119,8 +119,8 @@ def _check(tree: Tree, table: Table, exclude: Sequence[str], allow_partial: bool
     known = {case.name for case in table.cases} | {problem.case for problem in table.problems}
     problems += [Problem("exclude", name, "there is no such case") for name in exclude if name not in known]
     table.cases = [case for case in table.cases if case.name not in exclude]
-    broken = {problem.case for problem in problems if problem.kind == "duplicate case"}
-    examined = [case for case in table.cases if case.name not in broken]
+    examined = [case for case in (*table.cases, *table.without_images) if case.name not in exclude]
+    examined.sort(key=lambda case: case.name)
     results = for_each(partial(examine, description=table.description), examined, processes, "checking")
     problems += [_shortened(problem, tree) for result in results for problem in result.problems]
     problems += [problem for check in table.description.cohort_checks for problem in check(results)]

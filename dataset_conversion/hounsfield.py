@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .cases import Case
+from .cases import Case, Volume
 from .problems import Problem
 
 AIR_HU = -200
@@ -24,7 +24,7 @@ CLEARLY_HU = 3
 """By how much another position must improve the contrast: on the real case at hand each loses 3.5 HU or more of 13."""
 
 
-def hounsfield_check(case: Case, image: sitk.Image, label: sitk.Image) -> Iterator[Problem]:
+def hounsfield_check(case: Case, volume: Volume, image: sitk.Image | None, label: sitk.Image) -> Iterator[Problem]:
     """Refuse a mask with air inside, with little soft tissue, or one that would fit better flipped or turned.
 
     Flips along all axes are tried and, where slices are square, with x and y swapped (thus quarter turns). One fits
@@ -35,10 +35,11 @@ def hounsfield_check(case: Case, image: sitk.Image, label: sitk.Image) -> Iterat
     One real case backs all numbers here (NIH Pancreas-CT 0002): it has 0.01 % of air and 99.98 % of soft tissue, and is
     refused in each of its 15 other positions. A mask shifted by a few voxels within soft tissue is not noticed.
     """
-    assert case.label is not None
+    if image is None:
+        return
     values, mask = sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(label) > 0
     if mask.any() and (faults := [*_wrong_values(values[mask]), *_better_position(values, mask)]):
-        yield Problem("Hounsfield values", case.name, f"{case.label.path.name}: {'; '.join(faults)}")
+        yield Problem("Hounsfield values", case.name, f"{volume.path.name}: {'; '.join(faults)}")
 
 
 def _wrong_values(inside: np.ndarray) -> Iterator[str]:

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from ser_nnunet.errors import UserError
 
 from .assembling import Found, assemble, choose_channels, find_by_name
-from .cases import LABEL, Case, Description, Options, Table
+from .cases import LABEL, Case, Description, Options, Table, Volume
 from .problems import Problem
 from .tree import Tree, stem
 
@@ -100,7 +100,7 @@ class VolumeCheck:
     volumes: dict[str, float] | None
     """Case -> lesion volume; None where there is no table, which is said once."""
 
-    def __call__(self, case: Case, image: sitk.Image, label: sitk.Image) -> Iterator[Problem]:
+    def __call__(self, case: Case, volume: Volume, image: sitk.Image | None, label: sitk.Image) -> Iterator[Problem]:
         """Yield a problem unless voxels or mm3 of the mask equal the table's number; a note where it has none."""
         if self.volumes is None:
             return
@@ -111,8 +111,7 @@ class VolumeCheck:
             return
         voxels = int(np.count_nonzero(sitk.GetArrayViewFromImage(label)))
         if min(abs(voxels - expected), abs(voxels * float(np.prod(label.GetSpacing())) - expected)) > 0.5:
-            assert case.label is not None
-            text = f"{case.label.path.name} has {voxels} lesion voxels, clinical_data.csv says {expected:g}"
+            text = f"{volume.path.name} has {voxels} lesion voxels, clinical_data.csv says {expected:g}"
             yield Problem("mask volume", case.name, text)
 
 

@@ -28,9 +28,8 @@ class Prepared:
     """For a label: voxels of each value in the source."""
 
 
-def prepare_image(case: Case, role: str, grid: Grid | None) -> Prepared:
+def prepare_image(case: Case, volume: Volume, grid: Grid | None) -> Prepared:
     """Read one channel and bring it onto the first channel's grid (`None` for the first); raises `ReadingError`."""
-    volume = case.images[role]
     image = read(volume)
     prepared = Prepared(image, _repacked(volume))
     if grid is not None:
@@ -38,14 +37,17 @@ def prepare_image(case: Case, role: str, grid: Grid | None) -> Prepared:
     return prepared
 
 
-def prepare_label(case: Case, description: Description, grid: Grid) -> Prepared:
-    """Read the label and bring it onto the image's grid, as uint8 with the values to write; raises `ReadingError`."""
-    assert case.label is not None
-    prepared = Prepared(read(case.label), _repacked(case.label))
-    if case.label.borrows_header:
-        _borrow_header(prepared, grid, case, case.label)
-    _place(prepared, grid, case, case.label)
-    _map_values(prepared, case, description)
+def prepare_label(case: Case, volume: Volume, description: Description, grid: Grid | None) -> Prepared:
+    """Read a label and bring it onto the image's grid, as uint8 with the values to write; raises `ReadingError`.
+
+    Without a grid, where no image can be read, its values are looked at all the same.
+    """
+    prepared = Prepared(read(volume), _repacked(volume))
+    if grid is not None:
+        if volume.borrows_header:
+            _borrow_header(prepared, grid, case, volume)
+        _place(prepared, grid, case, volume)
+    _map_values(prepared, case, volume, description)
     return prepared
 
 
@@ -97,10 +99,9 @@ def _apart(image: sitk.Image, grid: Grid) -> str:
     return f"orientation {found.orientation()}, expected {grid.orientation()}; reordered: {difference(oriented, grid)}"
 
 
-def _map_values(prepared: Prepared, case: Case, description: Description) -> None:
+def _map_values(prepared: Prepared, case: Case, volume: Volume, description: Description) -> None:
     """Turn the label's numbers into the values to write; note every number that cannot be."""
-    assert case.label is not None
-    name, array = case.label.path.name, sitk.GetArrayViewFromImage(prepared.image)
+    name, array = volume.path.name, sitk.GetArrayViewFromImage(prepared.image)
     try:
         whole, rounding = whole_numbers(array)
     except NotWholeError as error:

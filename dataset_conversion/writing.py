@@ -76,11 +76,12 @@ def _write(image: sitk.Image, target: Path) -> None:
 
 
 def _first_grid(case: Case) -> Grid:
-    return Grid.of(prepare_image(case, next(iter(case.images)), None).image)
+    return Grid.of(prepare_image(case, next(iter(case.images.values())), None).image)
 
 
 def _prepared(job: Job, role: str, grid: Grid) -> sitk.Image:
+    volume = job.case.volumes()[role]
     if role == LABEL:
-        return prepare_label(job.case, job.description, grid).image
+        return prepare_label(job.case, volume, job.description, grid).image
     is_first = role == next(iter(job.case.images))
-    return prepare_image(job.case, role, None if is_first else grid).image
+    return prepare_image(job.case, volume, None if is_first else grid).image

@@ -13,10 +13,17 @@ from tests.dataset_conversion.faults import (
     FAULTS,
     VICTIM,
     constant_image,
+    duplicate_case,
     empty_mask,
+    half_label,
     label_without_image,
+    missing_channel,
     other_origin,
+    other_shape,
+    other_volume,
     same_image_twice,
+    same_label_twice,
+    unknown_value,
 )
 
 
@@ -58,6 +65,85 @@ def test_all_faults_are_reported_at_once(tmp_path: Path):
         ("geometry", expected.case),
         ("image without label", "Train_Case02"),
     ]
+
+
+def found_in(toy, raw: Path) -> set[tuple[str, str]]:
+    return {(problem.kind, problem.case) for problem in problems_of(toy, raw)}
+
+
+@pytest.mark.parametrize("name", ["mslesseg", "pancreas_dicom", "promise12", "msd_prostate"])
+def test_a_label_is_examined_even_if_no_image_of_its_case_can_be_read(name: str, tmp_path: Path):
+    toy = BUILDERS[name](tmp_path / "source")
+    case = toy.cases[VICTIM]
+    for role in toy.roles:
+        break_image(toy, case, role)
+    unknown_value(toy)
+    found = problems_of(toy, tmp_path / "raw")
+    assert {(problem.kind, problem.case) for problem in found} == {
+        ("series" if name == "pancreas_dicom" else "unreadable", case),
+        ("label value", case),
+    }
+    assert "-7 (3 voxels)" in str(found)
+
+
+def break_image(toy, case: str, role: str) -> None:
+    path = toy.files[case, role]
+    for file in path.iterdir() if path.is_dir() else [path]:
+        file.write_bytes(b"no image")
+
+
+@pytest.mark.parametrize(
+    ("plant", "kind"),
+    [(half_label, "non-integer label"), (empty_mask, "empty mask"), (other_volume, "mask volume")],
+)
+def test_a_label_whose_image_is_missing_is_examined(plant, kind: str, tmp_path: Path):
+    toy = BUILDERS["mslesseg"](tmp_path / "source")
+    case = plant(toy).case
+    for role in toy.roles:
+        toy.files[case, role].unlink()
+    expected = {("label without image", case), (kind, case)}
+    assert expected <= found_in(toy, tmp_path / "raw") <= expected | {("mask volume", case)}
+
+
+def test_a_label_without_image_is_found_again_under_another_name(tmp_path: Path):
+    toy = BUILDERS["promise12"](tmp_path / "source")
+    same = same_label_twice(toy)
+    toy.files[same.case, "T2"].unlink()
+    assert found_in(toy, tmp_path / "raw") == {("label without image", same.case), (same.kind, same.case)}
+
+
+def test_a_case_that_lacks_a_channel_is_examined(tmp_path: Path):
+    toy = BUILDERS["mslesseg"](tmp_path / "source")
+    case = missing_channel(toy).case
+    unknown_value(toy)
+    toy.change(case, "T2", lambda array: array * 0)
+    assert found_in(toy, tmp_path / "raw") == {
+        (kind, case) for kind in ("missing image", "label value", "constant image")
+    }
+
+
+def test_every_copy_of_a_case_that_is_there_twice_is_examined(tmp_path: Path):
+    """The image of one value is the first of two, the label with a foreign value has no second."""
+    toy = BUILDERS["mslesseg"](tmp_path / "source")
+    case = duplicate_case(toy).case
+    unknown_value(toy)
+    second = toy.source / "second" / toy.files[case, "FLAIR"].relative_to(toy.source)
+    second.write_bytes(b"no image")
+    toy.change(case, "FLAIR", lambda array: array * 0)
+    found = problems_of(toy, tmp_path / "raw")
+    assert {(problem.kind, problem.case) for problem in found} == {
+        (kind, case) for kind in ("duplicate case", "unreadable", "constant image", "label value")
+    }
+    assert next(problem.text for problem in found if problem.kind == "unreadable").startswith("second/")
+
+
+@pytest.mark.parametrize("plant", [other_origin, other_shape])
+def test_a_label_elsewhere_is_examined_further(plant, tmp_path: Path):
+    toy = BUILDERS["promise12"](tmp_path / "source")
+    case = toy.cases[VICTIM]
+    toy.truth[case, LABEL] = toy.truth[case, LABEL] * 0
+    plant(toy)
+    assert found_in(toy, tmp_path / "raw") == {("geometry", case), ("empty mask", case)}
 
 
 @pytest.mark.parametrize("plant", [label_without_image, empty_mask, constant_image, same_image_twice])

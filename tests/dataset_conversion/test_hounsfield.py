@@ -14,7 +14,8 @@ from ser_nnunet.dataset_conversion.dicom import read_series
 from ser_nnunet.dataset_conversion.geometry import Grid, onto
 from ser_nnunet.dataset_conversion.hounsfield import hounsfield_check
 
-CASE = Case("PANCREAS_0001", "1", {}, Volume(Path("label0001.nii.gz")))
+LABEL = Volume(Path("label0001.nii.gz"))
+CASE = Case("PANCREAS_0001", "1", {}, LABEL)
 FLIPS = [axes for count in range(4) for axes in combinations(range(3), count)]
 INSIDE = (slice(2, 4), slice(4, 7), slice(5, 10))
 
@@ -22,7 +23,7 @@ INSIDE = (slice(2, 4), slice(4, 7), slice(5, 10))
 def fault(values: np.ndarray, mask: np.ndarray) -> str:
     """What is said of a mask, or "" where nothing is."""
     image, label = sitk.GetImageFromArray(values), sitk.GetImageFromArray(mask.astype(np.uint8))
-    return "".join(problem.text for problem in hounsfield_check(CASE, image, label))
+    return "".join(problem.text for problem in hounsfield_check(CASE, LABEL, image, label))
 
 
 def positions(mask: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
