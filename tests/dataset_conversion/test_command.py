@@ -63,6 +63,12 @@ def test_a_shortfall_names_the_flag_that_accepts_it(tmp_path: Path, monkeypatch,
     assert main([*command, "--allow-partial"]) == 0
 
 
+def test_the_help_says_when_the_flag_is_needed(capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "mslesseg", "--help"])
+    assert "not needed for a sample (at most a tenth of the cases)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_case_that_does_not_exist_cannot_be_left_out(toy: Toy, capsys):
     assert call(toy, "--exclude", "P99_T1") == 2
     assert "P99_T1: there is no such case" in capsys.readouterr().err

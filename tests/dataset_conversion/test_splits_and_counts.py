@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from ser_nnunet.dataset_conversion import ConversionError, convert, promise12
 from ser_nnunet.dataset_conversion.cases import Case, Description
 from ser_nnunet.dataset_conversion.cohort_checks import counts
 from ser_nnunet.dataset_conversion.splits import grouped_splits
+
+from tests.dataset_conversion.builders import promise12 as promise12_toy
 
 
 def case(name: str, patient: str = "", site: str = "", split: str = "train") -> Case:
@@ -59,6 +65,20 @@ def test_what_counts_as_too_few(train: int, test: int, allow: bool, fatal: list[
     cases = [case(f"a{i}") for i in range(train)] + [case(f"b{i}", split="test") for i in range(test)]
     found = list(counts(cases, description, [], allow))
     assert [problem.fatal for problem in found] == fatal
+
+
+def test_a_download_that_broke_off_is_refused_and_a_sample_is_not(tmp_path: Path, monkeypatch):
+    toy = promise12_toy(tmp_path / "source")
+    options = {"dataset": "promise12", "raw": tmp_path / "raw", "processes": 1}
+    monkeypatch.setattr(promise12, "DESCRIPTION", replace(promise12.DESCRIPTION, counts={"train": 10}))
+    with pytest.raises(ConversionError, match="train: 5 of the official 10 cases(?s:.*)--allow-partial"):
+        convert(toy.source, 707, **options)
+    assert not (tmp_path / "raw").exists()
+    for dataset_id, official, partial in ((707, 10, True), (708, 50, False)):
+        monkeypatch.setattr(promise12, "DESCRIPTION", replace(promise12.DESCRIPTION, counts={"train": official}))
+        report = convert(toy.source, dataset_id, allow_partial=partial, **options)
+        assert [note.text for note in report.notes] == [f"train: 5 of the official {official} cases"]
+        assert len(list((report.folder / "labelsTr").iterdir())) == 5
 
 
 def test_cases_left_out_by_name_are_not_missing():
