@@ -71,7 +71,7 @@ def test_a_download_that_broke_off_is_refused_and_a_sample_is_not(tmp_path: Path
     toy = promise12_toy(tmp_path / "source")
     options = {"dataset": "promise12", "raw": tmp_path / "raw", "processes": 1}
     monkeypatch.setattr(promise12, "DESCRIPTION", replace(promise12.DESCRIPTION, counts={"train": 10}))
-    with pytest.raises(ConversionError, match="train: 5 of the official 10 cases(?s:.*)--allow-partial"):
+    with pytest.raises(ConversionError, match=r"train: 5 of the official 10 cases(?s:.*)--allow-partial"):
         convert(toy.source, 707, **options)
     assert not (tmp_path / "raw").exists()
     for dataset_id, official, partial in ((707, 10, True), (708, 50, False)):
