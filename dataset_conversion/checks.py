@@ -21,11 +21,14 @@ class Facts:
     """What the check of one volume found out; goes into `conversion.json`."""
 
     role: str
-    sha256: str
-    """Of the source file (of all slices of a series, one after the other)."""
-    files: list[str]
-    fingerprint: str = ""
-    """Of the decoded voxels; empty for a label without foreground."""
+    name: str
+    """What messages call it: its file, or the folder around a series."""
+    sources: dict[str, str]
+    """Source file -> SHA-256: one file, a `.mhd` and its `.raw`, or every slice of a series."""
+    fingerprint: str
+    """Of the decoded voxels as they will be written."""
+    is_empty: bool = False
+    """Whether this is a label without foreground, which is equal to many another and yet no copy."""
     changes: list[str] = field(default_factory=list)
     """Empty for a file that is copied as it is."""
     counts: dict[int, int] = field(default_factory=dict)
@@ -95,7 +98,7 @@ def _label(
     examination.problems += [*prepared.problems, *_twin_problems(case, volume)]
     faults = {problem.kind for problem in prepared.problems if problem.fatal}
     if not array.any():
-        facts.fingerprint = ""
+        facts.is_empty = True
         text = f"{volume.path.name} has no foreground voxel"
         examination.problems.append(Problem("empty mask", case.name, text, fatal=not description.empty_masks))
     if faults <= {"geometry"}:
@@ -105,9 +108,8 @@ def _label(
 
 
 def _facts(role: str, volume: Volume, prepared: Prepared, array: np.ndarray) -> Facts:
-    files = source_files(volume)
-    names = [str(path) for path in files] if not volume.path.is_dir() else [str(volume.path)]
-    return Facts(role, checksum(files), names, fingerprint(array), prepared.changes, prepared.counts)
+    sources = {str(path): checksum(path) for path in source_files(volume)}
+    return Facts(role, volume.path.name, sources, fingerprint(array), changes=prepared.changes, counts=prepared.counts)
 
 
 def _unreadable(case: Case, volume: Volume, error: ReadingError) -> Problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from .cases import LABEL, Case, Description
 from .checks import Examination
@@ -18,10 +17,10 @@ def duplicates(examinations: Iterable[Examination]) -> Iterator[Problem]:
     seen: dict[tuple[bool, str], tuple[str, str]] = {}
     for examination in examinations:
         for facts in examination.facts:
-            if not facts.fingerprint:
+            if facts.is_empty:
                 continue
             is_label = facts.role == LABEL
-            here = (examination.case, f"{Path(facts.files[0]).name}{'' if is_label else f' ({facts.role})'}")
+            here = (examination.case, f"{facts.name}{'' if is_label else f' ({facts.role})'}")
             case, file = seen.setdefault((is_label, facts.fingerprint), here)
             if (case, file) != here:
                 kind = f"same {'label' if is_label else 'image'} twice"

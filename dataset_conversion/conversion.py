@@ -179,7 +179,7 @@ def _demand_room(checked: _Checked, raw: Path) -> None:
         for each in checked.examinations.values()
         for facts in each.facts
         if not facts.changes
-        for file in facts.files
+        for file in facts.sources
     }
     needed = sum(Path(file).stat().st_size for file in copied)
     existing = next(folder for folder in (raw, *raw.resolve().parents) if folder.exists())

@@ -70,8 +70,7 @@ def _case_record(tree: Tree, case: Case, examination: Examination, checksums: Ma
             {
                 "file": target_of(case, facts.role),
                 "role": facts.role,
-                "source": [tree.short(Path(file)) for file in facts.files],
-                "source_sha256": facts.sha256,
+                "source": {tree.short(Path(file)): sha256 for file, sha256 in facts.sources.items()},
                 "sha256": checksums[target_of(case, facts.role)],
                 "changes": facts.changes or ["none: copied as it is"],
                 **(

@@ -51,13 +51,12 @@ def source_files(volume: Volume) -> list[Path]:
     return [volume.path, *_raw_beside(volume.path)]
 
 
-def checksum(files: list[Path]) -> str:
-    """SHA-256 of a file, or of several one after the other."""
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 

@@ -46,33 +46,43 @@ def write_case(job: Job) -> dict[str, str]:
         target.parent.mkdir(exist_ok=True)
         if facts.changes:
             grid = grid or _first_grid(job.case)
-            _write(_prepared(job, facts.role, grid), target)
+            written[name] = _write(_prepared(job, facts.role, grid), target, facts)
         else:
-            _copy(job.case.volumes()[facts.role].path, target, facts.sha256)
-        written[name] = checksum([target]) if facts.changes else facts.sha256
+            written[name] = _copy(job.case.volumes()[facts.role].path, target, facts)
     return written
 
 
-def _copy(source: Path, target: Path, checked: str) -> None:
-    """Copy a file; raises `OSError` if its bytes are not those that were checked (by their SHA-256)."""
+def _copy(source: Path, target: Path, facts: Facts) -> str:
+    """Copy a file and return its SHA-256; raises `OSError` if its bytes are not those that were checked."""
     digest = hashlib.sha256()
     with source.open("rb") as reading, target.open("wb") as writing:
         while block := reading.read(1 << 20):
             digest.update(block)
             writing.write(block)
-    if digest.hexdigest() != checked:
-        raise OSError(f"{source} has changed since it was checked; convert again once nothing writes to it")
+    if digest.hexdigest() != facts.sources[str(source)]:
+        raise _changed(source)
+    return digest.hexdigest()
 
 
-def _write(image: sitk.Image, target: Path) -> None:
-    """Write a file and read it back: ITK does not notice every disk that is full."""
+def _write(image: sitk.Image, target: Path, facts: Facts) -> str:
+    """Write a file and return its SHA-256; raises `OSError` if its voxels are not those that were checked.
+
+    It is read back, because ITK does not notice every disk that is full.
+    """
+    if fingerprint(sitk.GetArrayViewFromImage(image)) != facts.fingerprint:
+        raise _changed(Path(next(iter(facts.sources))))
     try:
         sitk.WriteImage(image, str(target), useCompression=True)
         written = sitk.ReadImage(str(target))
     except RuntimeError as error:
         raise OSError(f"{target.name}: {error}") from None
-    if fingerprint(sitk.GetArrayViewFromImage(written)) != fingerprint(sitk.GetArrayViewFromImage(image)):
+    if fingerprint(sitk.GetArrayViewFromImage(written)) != facts.fingerprint:
         raise OSError(f"{target.name} was not written completely; is the disk full?")
+    return checksum(target)
+
+
+def _changed(source: Path) -> OSError:
+    return OSError(f"{source} has changed since it was checked; convert again once nothing writes to it")
 
 
 def _first_grid(case: Case) -> Grid:

@@ -107,11 +107,12 @@ def test_the_record_leads_from_every_file_back_to_its_source(name: str, tmp_path
         for file in entry["files"]:
             target = folder / file["file"]
             assert file["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
-            sources = [toy.source / path for path in file["source"]]
-            assert all(path.exists() for path in sources), case
+            home = toy.files[case, file["role"]]
+            files = set(home.iterdir()) if home.is_dir() else {home, home.with_suffix(".raw")}
+            expected = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.exists()}
+            assert {toy.source / path: digest for path, digest in file["source"].items()} == expected
             if file["changes"] == ["none: copied as it is"]:
-                assert target.read_bytes() == sources[0].read_bytes()
-                assert file["source_sha256"] == file["sha256"]
+                assert target.read_bytes() == home.read_bytes() and {file["sha256"]} == set(expected.values())
 
 
 @pytest.mark.slow

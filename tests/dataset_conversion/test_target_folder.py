@@ -98,6 +98,19 @@ def test_a_file_that_changes_after_its_check_is_not_copied(tmp_path: Path, raw: 
     assert not raw.exists()
 
 
+def test_a_file_that_changes_after_its_check_is_not_rewritten_either(toy: Toy, raw: Path, monkeypatch):
+    write_case = conversion.write_case
+
+    def late_change(job):
+        toy.change("Train_Case02", "T2", lambda array: array + 1)
+        return write_case(job)
+
+    monkeypatch.setattr(conversion, "write_case", late_change)
+    with pytest.raises(UserError, match=r"Case02\.mhd has changed since it was checked"):
+        converted(toy, raw)
+    assert not raw.exists()
+
+
 def test_remains_of_a_killed_run_are_swept_away(toy: Toy, raw: Path):
     dead = subprocess.Popen(["true"])
     dead.wait()
