@@ -14,7 +14,7 @@ from .cases import Case, Description, Volume
 from .geometry import TOLERANCE_MM, Grid, difference, distance_mm, onto
 from .label_values import NotWholeError, count_values, replaced, targets, whole_numbers
 from .problems import Problem
-from .reading import read, stored_axes
+from .reading import read, storage, stored_axes
 
 
 @dataclass
@@ -34,6 +34,8 @@ def prepare_image(case: Case, volume: Volume, grid: Grid | None) -> Prepared:
     prepared = Prepared(image, _repacked(volume))
     if grid is not None:
         _place(prepared, grid, case, volume)
+    if prepared.changes:  # a file that is right is copied, however it stores its numbers
+        _as_float32(prepared, volume)
     return prepared
 
 
@@ -117,6 +119,17 @@ def _map_values(prepared: Prepared, case: Case, volume: Volume, description: Des
     merged = [f"{old} -> {new} ({prepared.counts[old]} voxels)" for old, new in target.items() if new != old]
     prepared.changes += [f"values merged, as declared for this data set: {', '.join(merged)}"] if merged else []
     _replace_voxels(prepared, replaced(whole, target), array.dtype)
+
+
+def _as_float32(prepared: Prepared, volume: Volume) -> None:
+    """Write float64 as float32 if no voxel changes by that; say so, and likewise of integers that a header scaled."""
+    if stored := storage(volume.path) if volume.path.is_file() else "":
+        prepared.changes.append(f"{stored} stored as float32")
+    array = sitk.GetArrayViewFromImage(prepared.image)
+    if array.dtype != np.float64 or not all(np.array_equal(part, part.astype(np.float32), True) for part in array):
+        return
+    prepared.image = sitk.Cast(prepared.image, sitk.sitkFloat32)
+    prepared.changes.append("float64 stored as float32 (no voxel changes)")
 
 
 def _replace_voxels(prepared: Prepared, array: np.ndarray, was: np.dtype) -> None:

@@ -11,6 +11,7 @@ from typing import cast
 import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 
@@ -42,6 +43,16 @@ def read(volume: Volume) -> sitk.Image:
 def stored_axes(path: Path) -> int:
     """How many axes a readable NIfTI file has on disk; reading drops those of size 1 after the third."""
     return len(cast(SpatialImage, nibabel.load(path)).shape)
+
+
+def storage(path: Path) -> str:
+    """How a readable NIfTI file stores integers that its header scales, or "" where it does not."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return ""
+    proxy = cast(ArrayProxy, cast(SpatialImage, nibabel.load(path)).dataobj)
+    if (proxy.slope, proxy.inter) == (1, 0) or proxy.dtype.kind == "f":
+        return ""
+    return f"{proxy.dtype.name} with slope {proxy.slope:g} and intercept {proxy.inter:g}"
 
 
 def source_files(volume: Volume) -> list[Path]:
@@ -82,12 +93,13 @@ def _decode_nifti(path: Path) -> sitk.Image:
     ITK's own NIfTI reader turns every NaN and Inf into 0 in silence, and takes the voxels of `a.nii` when it is asked
     for `a.nii.gz` and both are there.
     """
-    array = np.asanyarray(cast(SpatialImage, nibabel.load(path)).dataobj)
+    proxy = cast(ArrayProxy, cast(SpatialImage, nibabel.load(path)).dataobj)
+    array = np.asanyarray(proxy.get_unscaled())
     if array.dtype.fields:
         raise ReadingError("several values per voxel, expected 1", "components")
     while array.ndim > 3 and array.shape[-1] == 1:  # as SimpleITK does, whose geometry then has three axes
         array = array[..., 0]
-    array = np.ascontiguousarray(array.T, dtype=array.dtype.newbyteorder("="))
+    array = _scaled(array.T, float(proxy.slope), float(proxy.inter))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -96,6 +108,19 @@ def _decode_nifti(path: Path) -> sitk.Image:
     image.SetOrigin(reader.GetOrigin())
     image.SetDirection(reader.GetDirection())
     return image
+
+
+def _scaled(array: np.ndarray, slope: float, inter: float) -> np.ndarray:
+    """Voxels times slope plus intercept: integers become float32, as nibabel's float64 would double the memory.
+
+    The numbers are float64's, rounded to float32; the array is worked on slice by slice.
+    """
+    if (slope, inter) == (1, 0):
+        return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    scaled = np.empty(array.shape, array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.float32)
+    for index in np.ndindex(array.shape[:-2]):
+        scaled[index] = array[index] * np.float64(slope) + inter
+    return scaled
 
 
 def _read_file(path: Path) -> sitk.Image:
