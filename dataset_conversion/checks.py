@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .cases import LABEL, Case, Description, Volume
-from .geometry import Grid
+from .geometry import Grid, voxels_in_lps_order
 from .label_values import count_values
 from .preparing import Prepared, prepare_image, prepare_label
 from .problems import Problem
@@ -27,6 +27,8 @@ class Facts:
     """Source file -> SHA-256: one file, a `.mhd` and its `.raw`, or every slice of a series."""
     fingerprint: str
     """Of the decoded voxels as they will be written."""
+    in_lps_order: str
+    """The same with the axes in LPS order: one scan stored as LAS and as RAS has one of these."""
     is_empty: bool = False
     """Whether this is a label without foreground, which is equal to many another and yet no copy."""
     changes: list[str] = field(default_factory=list)
@@ -109,7 +111,8 @@ def _label(
 
 def _facts(role: str, volume: Volume, prepared: Prepared, array: np.ndarray) -> Facts:
     sources = {str(path): checksum(path) for path in source_files(volume)}
-    return Facts(role, volume.path.name, sources, fingerprint(array), changes=prepared.changes, counts=prepared.counts)
+    stored, ordered = fingerprint(array), fingerprint(voxels_in_lps_order(prepared.image))
+    return Facts(role, volume.path.name, sources, stored, ordered, changes=prepared.changes, counts=prepared.counts)
 
 
 def _unreadable(case: Case, volume: Volume, error: ReadingError) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .cases import LABEL, Case, Description
-from .checks import Examination
+from .checks import Examination, Facts
 from .problems import Problem
 
 SAMPLE = 0.1
@@ -13,18 +13,25 @@ SAMPLE = 0.1
 
 
 def duplicates(examinations: Iterable[Examination]) -> Iterator[Problem]:
-    """The same image, or the same label, under two names: within a case, between cases, between train and test."""
-    seen: dict[tuple[bool, str], tuple[str, str]] = {}
-    for examination in examinations:
-        for facts in examination.facts:
-            if facts.is_empty:
-                continue
-            is_label = facts.role == LABEL
-            here = (examination.case, f"{facts.name}{'' if is_label else f' ({facts.role})'}")
-            case, file = seen.setdefault((is_label, facts.fingerprint), here)
-            if (case, file) != here:
-                kind = f"same {'label' if is_label else 'image'} twice"
-                yield Problem(kind, examination.case, f"{here[1]} has the same voxels as {file} of {case}")
+    """The same image, or the same label, under two names: within a case, between cases, between train and test.
+
+    Equal are the same arrays whatever their headers say, and the same voxels in LPS order however they are stored.
+    Two copies of one file of a case are not told here: they are a "duplicate case".
+    """
+    seen: dict[tuple[bool, str], tuple[str, Facts]] = {}
+    for case, facts in ((each.case, facts) for each in examinations for facts in each.facts if not facts.is_empty):
+        is_label = facts.role == LABEL
+        keys = [(is_label, facts.fingerprint), (is_label, facts.in_lps_order)]
+        first, earlier = next((seen[key] for key in keys if key in seen), (case, facts))
+        for key in keys:
+            seen.setdefault(key, (case, facts))
+        if (first, earlier.role) != (case, facts.role):
+            kind = f"same {'label' if is_label else 'image'} twice"
+            yield Problem(kind, case, f"{_called(facts)} has the same voxels as {_called(earlier)} of {first}")
+
+
+def _called(facts: Facts) -> str:
+    return facts.name if facts.role == LABEL else f"{facts.name} ({facts.role})"
 
 
 def patients_on_both_sides(cases: Iterable[Case]) -> Iterator[Problem]:

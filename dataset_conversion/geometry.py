@@ -85,6 +85,21 @@ def onto(image: sitk.Image, grid: Grid) -> tuple[sitk.Image, str]:
     return moved, f"header moved by {distance_mm(found, grid):.1g} mm onto the first channel's" if is_change else ""
 
 
+def voxels_in_lps_order(image: sitk.Image) -> np.ndarray:
+    """A view of the voxels, `(z, y, x)`, with the axes in the order and direction that `DICOMOrient` to LPS gives them.
+
+    The same scan stored as LAS and as RAS gives the same array. Nothing is copied.
+    """
+    probe = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+    probe.SetDirection(image.GetDirection())
+    orient = sitk.DICOMOrientImageFilter()
+    orient.SetDesiredCoordinateOrientation("LPS")
+    orient.Execute(probe)
+    order, flips = orient.GetPermuteOrder(), orient.GetFlipAxes()
+    view = sitk.GetArrayViewFromImage(image).transpose([2 - axis for axis in reversed(order)])
+    return np.asarray(np.flip(view, tuple(2 - axis for axis in range(3) if flips[axis])))
+
+
 def difference(found: Grid, expected: Grid) -> str:
     """Say in which part two grids differ, with both values."""
     if found.size != expected.size:

@@ -72,8 +72,8 @@ def checksum(path: Path) -> str:
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """Hash of the decoded voxels (as float32) and the shape: independent of packing, header and number type."""
-    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    """SHA-256 of the decoded voxels (as float32) and the shape: independent of packing, header and number type."""
+    digest = hashlib.sha256(repr(array.shape).encode())
     for part in array:  # slice by slice: a whole CT scan as float32 would double the memory
         digest.update(np.ascontiguousarray(part, dtype=np.float32).data)
     return digest.hexdigest()

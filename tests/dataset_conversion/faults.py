@@ -208,6 +208,25 @@ def _copied(toy: Toy, other: str, role: str, kind: str) -> Report:
     return Report(kind, second, (f"{names[second]}", f"{names[first]}", f"of {first}"))
 
 
+def same_image_stored_otherwise(toy: Toy) -> Report:
+    """The victim's image under the other's name, its axes stored in another order and direction."""
+    return _stored_otherwise(toy, toy.roles[0], "same image twice")
+
+
+def same_label_stored_otherwise(toy: Toy) -> Report:
+    """The victim's label under the other's name, the other's images and label stored in another order and direction."""
+    return _stored_otherwise(toy, LABEL, "same label twice")
+
+
+def _stored_otherwise(toy: Toy, copied: str, kind: str) -> Report:
+    victim, other = toy.cases[VICTIM], toy.cases[OTHER]
+    for role in (*toy.roles, LABEL):
+        image = toy.truth[victim if role == copied else other, role]
+        save(sitk.DICOMOrient(image, "RIA"), toy.files[other, role])
+    first, second = sorted((victim, other))
+    return Report(kind, second, (_name(toy, second, copied), _name(toy, first, copied), f"of {first}"))
+
+
 def truncated_label(toy: Toy) -> Report:
     path = toy.files[toy.cases[VICTIM], LABEL]
     path = path.with_suffix(".raw") if path.suffix == ".mhd" else path
@@ -309,6 +328,7 @@ EVERYWHERE = (
     truncated_label,
 )
 FLOAT_IMAGES = (nan_voxel, inf_voxel)
+OTHERWISE = (same_image_stored_otherwise, same_label_stored_otherwise)
 CT = (mask_flipped, mask_in_air)
 FAULTS = {
     "mslesseg": (
@@ -319,6 +339,7 @@ FAULTS = {
         unpacked_twin_differs,
         unpacked_twin_truncated,
         channel_elsewhere,
+        *OTHERWISE,
         same_image_in_train_and_test,
         constant_test_image,
         other_volume,
@@ -340,12 +361,13 @@ FAULTS = {
     "promise12": (
         *EVERYWHERE,
         *FLOAT_IMAGES,
+        *OTHERWISE,
         duplicate_case,
         same_image_in_train_and_test,
         raw_file_lost,
         dangling_link,
     ),
-    "multisite_prostate": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case),
+    "multisite_prostate": (*EVERYWHERE, *FLOAT_IMAGES, *OTHERWISE, duplicate_case),
     "msd_pancreas": (*EVERYWHERE, *FLOAT_IMAGES, *CT, unpacked_twin_differs, same_image_in_train_and_test, case_lost),
     "msd_prostate": (*EVERYWHERE, *FLOAT_IMAGES, missing_component, extra_component, case_lost),
 }

@@ -12,10 +12,11 @@ import pytest
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import convert
 from ser_nnunet.dataset_conversion.cases import Volume
+from ser_nnunet.dataset_conversion.geometry import voxels_in_lps_order
 from ser_nnunet.dataset_conversion.reading import ReadingError, read
 
 from tests.dataset_conversion.builders import LABEL, mslesseg, pansegdata
-from tests.dataset_conversion.volumes import TILTED, image_of, scalar_image
+from tests.dataset_conversion.volumes import LAS, LPS, TILTED, UPSIDE_DOWN, image_of, scalar_image
 
 VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, 0, 2, -20], [0, 0.75, 0, 30], [0, 0, 0, 1.0]])
@@ -127,6 +128,14 @@ def test_float64_becomes_float32_where_nothing_is_lost(tmp_path: Path, factor: f
     written = nibabel.load(path)
     truth = sitk.GetArrayFromImage(mslesseg(tmp_path / "again").truth["P2_T1", "T2"]).astype(np.float64) * factor
     assert written.get_data_dtype() == dtype and np.array_equal(written.get_fdata(), truth.T)
+
+
+@pytest.mark.parametrize("direction", [LPS, LAS, TILTED, UPSIDE_DOWN])
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "SLA", "ILP", "ARI"])
+def test_voxels_in_lps_order_are_those_of_simpleitk(direction: tuple, orientation: str):
+    stored = sitk.DICOMOrient(image_of(scalar_image(1), direction=direction), orientation)
+    expected = sitk.GetArrayFromImage(sitk.DICOMOrient(stored, "LPS"))
+    assert np.array_equal(voxels_in_lps_order(stored), expected)
 
 
 def test_a_3d_volume_of_one_slice_keeps_its_axes(tmp_path: Path):
