@@ -53,6 +53,19 @@ def find_by_name(
     return known, unknown
 
 
+def table_by_name(
+    tree: Tree, description: Description, parse: Callable[[Tree, Path], Found | None], expected: str
+) -> Table:
+    """Return the table of a data set whose files each say by name and folder what they are.
+
+    Raises `UserError`, which names the files expected, where `parse` knows none.
+    """
+    found, extra = find_by_name(tree, parse)
+    if not found:
+        raise tree.nothing_found(expected)
+    return assemble(tree, description, found, extra)
+
+
 def assemble(
     tree: Tree, description: Description, found: Iterable[tuple[Found, Volume]], extra: Iterable[Path] = ()
 ) -> Table:

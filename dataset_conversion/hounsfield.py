@@ -33,9 +33,9 @@ def hounsfield_check(case: Case, volume: Volume, image: sitk.Image | None, label
     These positions serve the comparison alone; nothing that is written is ever flipped or turned.
 
     One real case backs all numbers here (NIH Pancreas-CT 0002): it has 0.01 % of air and 99.98 % of soft tissue, and is
-    refused in each of its 15 other positions. That is what this check is for: flips, quarter turns, and masks that lie in
-    air, lung or bone. It is no check of shifts: of 42 shifts of that mask by 5 to 80 voxels along one axis 14 pass,
-    because it lands in other soft tissue. Whether a mask lies where its header says is the geometry check's question.
+    refused in each of its 15 other positions. That is what this check is for: flips, quarter turns, and masks with air
+    or little soft tissue inside. It is no check of shifts: of 42 shifts of that mask by 5 to 80 voxels along one axis
+    14 pass, because it lands in other soft tissue.
     """
     if image is None:
         return

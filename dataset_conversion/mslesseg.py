@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 
-from .assembling import Found, assemble, choose_channels, find_by_name
+from .assembling import Found, choose_channels, table_by_name
 from .cases import LABEL, Case, Description, Options, Table, Volume
 from .problems import Problem
 from .tree import Tree, stem
@@ -46,12 +46,9 @@ COLUMNS = ("Patient", "Timepoint", "Lesion Volume")
 
 def find(tree: Tree, options: Options) -> Table:
     """Return the table of cases; raises `UserError` if there are none."""
-    description = choose_channels(DESCRIPTION, options)
-    found, extra = find_by_name(tree, _parse)
-    if not found:
-        raise tree.nothing_found(EXPECTED)
+    table = table_by_name(tree, choose_channels(DESCRIPTION, options), _parse, EXPECTED)
     volumes, problems = _clinical_volumes(tree)
-    table = assemble(tree, replace(description, case_checks=(VolumeCheck(volumes),)), found, extra)
+    table.description = replace(table.description, case_checks=(VolumeCheck(volumes),))
     table.problems += [*problems, *_other_side(tree, table.cases)]
     return table
 

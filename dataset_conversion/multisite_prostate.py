@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .assembling import Found, assemble, choose_channels, find_by_name
+from .assembling import Found, choose_channels, table_by_name
 from .cases import LABEL, Description, Options, Table
 from .checks import Examination
 from .problems import Problem
@@ -57,11 +57,7 @@ LETTER = re.compile(r"Site[-_ ]?(?P<letter>[A-F])", re.IGNORECASE)
 
 def find(tree: Tree, options: Options) -> Table:
     """Return the table of cases; raises `UserError` if there are none."""
-    description = choose_channels(DESCRIPTION, options)
-    found, extra = find_by_name(tree, _parse)
-    if not found:
-        raise tree.nothing_found(EXPECTED)
-    return assemble(tree, description, found, extra)
+    return table_by_name(tree, choose_channels(DESCRIPTION, options), _parse, EXPECTED)
 
 
 def _parse(tree: Tree, path: Path) -> Found | None:

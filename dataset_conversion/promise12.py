@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .assembling import Found, assemble, choose_channels, find_by_name
+from .assembling import Found, choose_channels, table_by_name
 from .cases import LABEL, Description, Options, Table
 from .tree import Tree, stem
 
@@ -37,11 +37,7 @@ WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 def find(tree: Tree, options: Options) -> Table:
     """Return the table of cases; raises `UserError` if there are none."""
-    description = choose_channels(DESCRIPTION, options)
-    found, extra = find_by_name(tree, _parse)
-    if not found:
-        raise tree.nothing_found(EXPECTED)
-    return assemble(tree, description, found, extra)
+    return table_by_name(tree, choose_channels(DESCRIPTION, options), _parse, EXPECTED)
 
 
 def _parse(tree: Tree, path: Path) -> Found | None:
