@@ -82,6 +82,8 @@ class SERNet(nn.Module):
         output in eval mode: logits `(B, K, *size)`; in training: `(logits, prompt)` with the prompt in (-1, 1) and of
         shape `(B, P, 256, *ceil(size / 4))`.
 
+    In 2D, weights and features lie in memory with the channels last: the same numbers, faster on CPUs and GPUs alike.
+
     `forward(patch, detach_prompt=True)` trains the aggregator without touching the prompt learner (the guided phase).
     It is an argument and no attribute, because torch.compile guards arguments.
     """
@@ -122,11 +124,15 @@ class SERNet(nn.Module):
             encoder.feature_info[0]["channels"],
             style,
         )
+        if len(patch_size) == 2:
+            self.to(memory_format=torch.channels_last)
 
     def forward(
         self, patch: torch.Tensor, detach_prompt: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
+        if patch.ndim == 4:
+            patch = patch.contiguous(memory_format=torch.channels_last)
         prompt, detail = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
         fed = (prompt.detach(), detail.detach()) if detach_prompt else (prompt, detail)
         logits = crop(self.aggregator(*fed), patch.shape[2:])

@@ -1,11 +1,13 @@
 """L_seg: SAM's masks against the same classes, regions and ignored pixels that nnU-Net's own loss sees.
 
-L_dist is nnU-Net's own loss for the task, unchanged.
+L_dist is nnU-Net's own loss for the task, unchanged. `imitation` (ours, not the paper's) draws the network's output
+towards SAM's masks.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -66,6 +68,27 @@ def build_seg_loss(labels: LabelManager, batch_dice: bool, ddp: bool) -> DC_and_
         use_ignore_label=labels.has_ignore_label,
         dice_class=MemoryEfficientSoftDiceLoss,
     )
+
+
+def one_against_rest(logits: torch.Tensor, labels: LabelManager) -> torch.Tensor:
+    """Return one binary logit per foreground class or region, `(B, K, H, W)` -> `(B, P, H, W)`.
+
+    The sigmoid of a class's binary logit is its softmax probability; regions are binary already.
+    """
+    if labels.has_regions:
+        return logits
+    rest = [logits[:, [k for k in range(logits.shape[1]) if k != c]].logsumexp(1) for c in range(1, logits.shape[1])]
+    return logits[:, 1:] - torch.stack(rest, 1)
+
+
+def imitation(logits: torch.Tensor, masks: torch.Tensor, labels: LabelManager) -> torch.Tensor:
+    """Return the cross-entropy of the network's output towards SAM's own masks: soft targets, no truth involved.
+
+    Args:
+        logits: the network's `(B, K, H, W)`.
+        masks: SAM's logits `(B, P, H, W)`; no gradient goes there.
+    """
+    return F.binary_cross_entropy_with_logits(one_against_rest(logits.float(), labels), masks.detach().sigmoid())
 
 
 def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelManager) -> torch.Tensor:

@@ -36,6 +36,8 @@ class SERTrainer(nnUNetTrainer):
         learning_rate, decay: of AdamW, with nnU-Net's polynomial schedule.
         guided_fraction: share of the epochs in the guided phase (200 of 300 in the paper).
         joint: train everything by L_dist in the guided phase too.
+        imitation_weight: of a loss that draws the network's output towards SAM's own masks in the guided phase (an
+            extension of ours; 0 in the paper and by default). Only with `joint` does it reach the prompt learner.
         sam_channels: image channels that SAM sees: one (shown three times over, as in the paper) or three as RGB.
         sam_image_size: pixels at which SAM sees a slice; None is the checkpoint's own (1024). Encoding it takes most of
             a guided step's time, and 512 means a quarter of the encoder's tokens, 256 a sixteenth.
@@ -51,6 +53,7 @@ class SERTrainer(nnUNetTrainer):
     decay = 3e-5
     guided_fraction = 2 / 3
     joint = False
+    imitation_weight = 0.0
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
     sam_slices_per_step = 4
@@ -161,9 +164,11 @@ class SERTrainer(nnUNetTrainer):
         with torch.autocast("cuda", enabled=True) if on_gpu else dummy_context():
             logits, prompt = self.network(data, detach_prompt=self.schedule.detached(self.current_epoch))
             dist_loss = self.loss(logits, target)
-            seg_loss, overlap = self._guided_loss(data, prompt, target)
+            seg_loss, imitation, overlap = self._guided_losses(data, logits, prompt, target)
             seg_weight, dist_weight = self.schedule.weights(self.current_epoch)
-            loss = dist_weight * dist_loss + (seg_weight * seg_loss if self.guide is not None else 0)
+            loss = dist_weight * dist_loss
+            if self.guide is not None:
+                loss = loss + seg_weight * (seg_loss + self.imitation_weight * imitation)
         self._descend(loss)
         return {
             "loss": loss.detach().cpu().numpy(),
@@ -172,18 +177,22 @@ class SERTrainer(nnUNetTrainer):
             "guided_overlap": overlap.cpu().numpy(),
         }
 
-    def _guided_loss(
-        self, data: torch.Tensor, prompt: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return L_seg and the masks' overlap counts `(3, P)`; NaN and zeros when SAM is off."""
+    def _guided_losses(
+        self, data: torch.Tensor, logits: torch.Tensor, prompt: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return L_seg, the imitation loss and the masks' overlap counts `(3, P)`; NaN and zeros when SAM is off."""
         if self.guide is None:
-            return torch.tensor(float("nan")), torch.zeros(3, prompt.shape[1], dtype=torch.long)
+            nothing = torch.tensor(float("nan"))
+            return nothing, nothing, torch.zeros(3, prompt.shape[1], dtype=torch.long)
         targets = losses.binary_targets(target, self.label_manager)
         chosen = losses.choose_slices(targets, self.label_manager, self.sam_slices_per_step)
         picture = pad_to_multiple(data[chosen], self.ser_net.prompt_learner.prompt_stride)  # what the prompt covers
         masks = crop(self.guide(picture, prompt[chosen], self.sam_channels), data.shape[2:])
         overlap = losses.count_overlap(masks.detach(), targets[chosen], self.label_manager)
-        return self.seg_loss(masks, targets[chosen]), overlap
+        imitation = (
+            losses.imitation(logits[chosen], masks, self.label_manager) if self.imitation_weight else 0 * masks.sum()
+        )
+        return self.seg_loss(masks, targets[chosen]), imitation, overlap
 
     def _descend(self, loss: torch.Tensor) -> None:
         """Backward, gradient clipping at nnU-Net's norm of 12, optimiser step; through the scaler on a GPU."""

@@ -12,6 +12,12 @@ class SERTrainerJoint(SERTrainer):
     joint = True
 
 
+class SERTrainerImitate(SERTrainerJoint):
+    """SERTrainerJoint plus a loss that draws the network's own output towards SAM's masks (ours, not the paper's)."""
+
+    imitation_weight = 1.0
+
+
 class SERTrainerNoSAM(SERTrainer):
     """The ablation: same network, same schedule, no SAM; needs no checkpoint."""
 

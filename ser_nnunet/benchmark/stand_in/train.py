@@ -1,4 +1,4 @@
-"""Train a small SAM of segment_anything's own modules to follow prompts (the losses are those of SAM's appendix A)."""
+"""Train a small SAM of segment_anything's own modules to follow prompts, much as SAM's appendix A describes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PICTURES, MASKS = 4, 4  # per step
 RATE, DECAY, WARM_UP = 5e-4, 0.05, 50
-FOCAL_WEIGHT = 20.0  # focal loss to Dice loss, as in SAM
 
 
 def architecture(image_size: int) -> SamArchitecture:
@@ -104,13 +103,15 @@ def decode(
 
 
 def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return focal plus Dice loss of each mask, `(N, M, h, w)` -> `(N, M)`; targets may be soft."""
+    """Return cross-entropy plus Dice loss of each mask, `(N, M, h, w)` -> `(N, M)`; targets may be soft.
+
+    SAM's focal loss suits its eleven million pictures; in a thousand steps it stays with empty masks where a box or a
+    point is the only prompt (tried).
+    """
     probability = logits.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    focal = ((probability - target).abs() ** 2 * entropy).mean((2, 3))
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((2, 3))
     overlap = 2 * (probability * target).sum((2, 3)) + 1
-    dice = 1 - overlap / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
-    return FOCAL_WEIGHT * focal + dice
+    return entropy + 1 - overlap / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
 
 
 def iou(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
