@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
+from ser_nnunet.dataset_conversion.splits import grouped_splits
 from tqdm import tqdm
 
 from tests.dataset_conversion import faults
@@ -30,9 +31,11 @@ from tests.dataset_conversion.builders import (
     msd_pancreas,
     msd_prostate,
     mslesseg,
+    multisite_letters,
     pancreas_dicom,
     promise12,
 )
+from tests.dataset_conversion.test_splits_and_counts import mslesseg_cases, torn_apart
 
 DATASET = 5
 FOUND, WARNED, MISSED, OTHER = "found", "warned", "**missed**", "-"
@@ -70,14 +73,22 @@ ROWS = (
     Row("the same image under two names", msd_pancreas, faults.same_image_twice),
     Row("the same label under two names", msd_pancreas, faults.same_label_twice),
     Row("the same image in train and test", msd_pancreas, faults.same_image_in_train_and_test),
+    Row("the same label in train and test", mslesseg, faults.same_label_in_train_and_test),
+    Row("the same image under two names, its axes stored otherwise", mslesseg, faults.same_image_stored_otherwise),
+    Row("label without image in the test part", promise12, faults.label_without_test_image),
+    Row("image without label in a test part that has labels", promise12, faults.unlabelled_test_image),
     Row("truncated file", msd_pancreas, faults.truncated_label),
     Row("patient in train and test", mslesseg, faults.patient_on_both_sides),
     Row("mask volume is not the published one", mslesseg, faults.other_volume),
     Row("CT: mask flipped", msd_pancreas, faults.mask_flipped),
     Row("CT: mask in air", msd_pancreas, faults.mask_in_air),
     Row("DICOM: a slice is missing", pancreas_dicom, faults.slice_lost),
+    Row("DICOM: a slice has no position", pancreas_dicom, faults.slice_without_position),
     Row("DICOM: a second series", pancreas_dicom, faults.second_series),
     Row("MetaImage: the `.raw` is missing", promise12, faults.raw_file_lost),
+    Row("MetaImage: the `.mhd` is a link that leads nowhere", promise12, faults.dangling_link),
+    Row("multi-site prostate, `Site-A` to `Site-F`: geometry of the label", multisite_letters, faults.other_origin),
+    Row("multi-site prostate, `Site-A` to `Site-F`: a mask twice", multisite_letters, faults.same_label_twice),
 )
 
 
@@ -90,7 +101,22 @@ def main(target: Path) -> None:
             verdicts = _try(row, Path(folder))
         lines.append(f"| {row.fault} | {' | '.join(verdicts)} |")
         tqdm.write(lines[-1], file=sys.stderr)
+    lines.append(_folds())
     target.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _folds() -> str:
+    """The row of the folds: nnU-Net's own random split, which training falls back on, against ours."""
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    cases = mslesseg_cases()
+    theirs = generate_crossval_split(sorted(case.name for case in cases), seed=12345, n_splits=5)
+    torn = [len(torn_apart(folds, cases)) for folds in (grouped_splits(cases), theirs)]
+    verdict = "prevented" if torn[0] == 0 else MISSED
+    return (
+        f"| folds tear patients apart (MSLesSeg's 93 training scans; 25 patients have several) | {verdict}: {torn[0]} "
+        f"of 25 torn apart | {OTHER} | **missed**: nnU-Net's own folds tear {torn[1]} of 25 apart |"
+    )
 
 
 def _try(row: Row, folder: Path) -> tuple[str, str, str]:
@@ -114,11 +140,11 @@ def _try(row: Row, folder: Path) -> tuple[str, str, str]:
 
 def _ours(toy: Toy, report: faults.Report, raw: Path) -> str:
     try:
-        convert(toy.source, DATASET, dataset=toy.dataset, raw=raw, processes=1, **toy.options)
+        done = convert(toy.source, DATASET, dataset=toy.dataset, raw=raw, processes=1, **toy.options)
     except ConversionError as error:
         return FOUND if report.kind in {problem.kind for problem in error.problems if problem.fatal} else MISSED
     shutil.rmtree(next(raw.glob("Dataset*")))
-    return MISSED
+    return WARNED if report.kind in {note.kind for note in done.notes} else MISSED
 
 
 def _convert_msd(toy: Toy) -> str:
@@ -223,6 +249,8 @@ into which one fault was planted (`tests/dataset_conversion/faults.py`).
   does not read this layout, or a script without checks already fails to read the file.
 * `--verify_dataset_integrity` sees what `nnUNetv2_convert_MSD_dataset` wrote, or, where that stopped or does not apply,
   the same files put into nnU-Net's folders by a script that checks nothing.
+* The last row compares folds, not checks: our `splits_final.json`, and what nnU-Net's `generate_crossval_split` makes of
+  the same names, which training uses where that file is absent.
 * NaN and Inf never reach nnU-Net's check: the reader behind it (ITK's, for NIfTI) turns them into 0.
 
 """

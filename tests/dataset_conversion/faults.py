@@ -199,6 +199,24 @@ def same_image_in_train_and_test(toy: Toy) -> Report:
     return _copied(toy, toy.cases[-1], toy.roles[0], "same image twice")
 
 
+def same_label_in_train_and_test(toy: Toy) -> Report:
+    return _copied(toy, toy.cases[-1], LABEL, "same label twice")
+
+
+def label_without_test_image(toy: Toy) -> Report:
+    case = toy.cases[-1]
+    for role in toy.roles:
+        toy.files[case, role].unlink()
+    return Report("label without image", case, (_name(toy, case, LABEL),))
+
+
+def unlabelled_test_image(toy: Toy) -> Report:
+    """No fault but worth a note: such a scan can be predicted."""
+    case = toy.cases[-1]
+    toy.files[case, LABEL].unlink()
+    return Report("image without label", case, ("it can be predicted, not evaluated",))
+
+
 def _copied(toy: Toy, other: str, role: str, kind: str) -> Report:
     """The victim's voxels under the other's name: stored as another type and packed anew, so that the files differ."""
     voxels = sitk.GetArrayFromImage(toy.truth[toy.cases[VICTIM], role])
@@ -310,65 +328,3 @@ def case_lost(toy: Toy) -> Report:
     toy.files[case, LABEL].unlink()
     toy.options["allow_partial"] = False
     return Report("too few cases", "", ("4 of the official 5",))
-
-
-EVERYWHERE = (
-    label_without_image,
-    image_without_label,
-    other_shape,
-    other_spacing,
-    other_origin,
-    other_direction,
-    half_label,
-    unknown_value,
-    empty_mask,
-    constant_image,
-    same_image_twice,
-    same_label_twice,
-    truncated_label,
-)
-FLOAT_IMAGES = (nan_voxel, inf_voxel)
-OTHERWISE = (same_image_stored_otherwise, same_label_stored_otherwise)
-CT = (mask_flipped, mask_in_air)
-FAULTS = {
-    "mslesseg": (
-        *EVERYWHERE,
-        *FLOAT_IMAGES,
-        missing_channel,
-        duplicate_case,
-        unpacked_twin_differs,
-        unpacked_twin_truncated,
-        channel_elsewhere,
-        *OTHERWISE,
-        same_image_in_train_and_test,
-        constant_test_image,
-        other_volume,
-        patient_on_both_sides,
-    ),
-    "mslesseg_2024": (missing_channel, label_without_image, image_without_label, other_volume, duplicate_case),
-    "pancreas_dicom": (
-        *EVERYWHERE,
-        *CT,
-        duplicate_case,
-        slice_lost,
-        slice_without_position,
-        slices_without_position,
-        second_series,
-    ),
-    "pancreas_nifti": (*EVERYWHERE, *FLOAT_IMAGES, *CT, duplicate_case, dangling_link),
-    "pansegdata": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case),
-    "pansegdata_t2": (*EVERYWHERE, *FLOAT_IMAGES, duplicate_case),
-    "promise12": (
-        *EVERYWHERE,
-        *FLOAT_IMAGES,
-        *OTHERWISE,
-        duplicate_case,
-        same_image_in_train_and_test,
-        raw_file_lost,
-        dangling_link,
-    ),
-    "multisite_prostate": (*EVERYWHERE, *FLOAT_IMAGES, *OTHERWISE, duplicate_case),
-    "msd_pancreas": (*EVERYWHERE, *FLOAT_IMAGES, *CT, unpacked_twin_differs, same_image_in_train_and_test, case_lost),
-    "msd_prostate": (*EVERYWHERE, *FLOAT_IMAGES, missing_component, extra_component, case_lost),
-}
-"""Builder -> faults that can befall its data set."""

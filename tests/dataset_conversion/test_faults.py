@@ -9,8 +9,8 @@ import pytest
 from ser_nnunet.dataset_conversion import ConversionError, convert, promise12
 
 from tests.dataset_conversion.builders import BUILDERS, LABEL
+from tests.dataset_conversion.every_fault import FAULTS
 from tests.dataset_conversion.faults import (
-    FAULTS,
     VICTIM,
     constant_image,
     duplicate_case,
@@ -24,6 +24,7 @@ from tests.dataset_conversion.faults import (
     same_image_twice,
     same_label_twice,
     unknown_value,
+    unlabelled_test_image,
 )
 
 
@@ -144,6 +145,17 @@ def test_a_label_elsewhere_is_examined_further(plant, tmp_path: Path):
     toy.truth[case, LABEL] = toy.truth[case, LABEL] * 0
     plant(toy)
     assert found_in(toy, tmp_path / "raw") == {("geometry", case), ("empty mask", case)}
+
+
+@pytest.mark.parametrize("name", ["mslesseg", "mslesseg_2024", "promise12"])
+def test_a_test_image_without_label_is_noted_and_converted(name: str, tmp_path: Path):
+    toy = BUILDERS[name](tmp_path / "source")
+    expected = unlabelled_test_image(toy)
+    report = convert(toy.source, 702, dataset=toy.dataset, raw=tmp_path / "raw", processes=1, **toy.options)
+    notes = [note.text for note in report.notes if (note.kind, note.case) == (expected.kind, expected.case)]
+    assert len(notes) == 1 and expected.words[0] in notes[0]
+    assert (report.folder / "imagesTs" / f"{expected.case}_0000.nii.gz").exists()
+    assert not (report.folder / "labelsTs" / f"{expected.case}.nii.gz").exists()
 
 
 @pytest.mark.parametrize("plant", [label_without_image, empty_mask, constant_image, same_image_twice])

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from tests.dataset_conversion.test_splits_and_counts import mslesseg_cases
 from tests.dataset_conversion.volumes import image_of, save
 
 pytestmark = pytest.mark.data
@@ -29,6 +30,12 @@ def test_real_mslesseg_headers(real_data: Path, tmp_path: Path):
     assert (report.folder / "imagesTr/P18_T1_0000.nii.gz").read_bytes() == (source / "train" / image).read_bytes()
     label = sitk.ReadImage(str(report.folder / "labelsTr/P18_T1.nii.gz"))
     assert label.GetPixelID() == sitk.sitkUInt8 and int(sitk.GetArrayViewFromImage(label).sum()) == 770
+
+
+def test_the_time_points_assumed_for_the_folds_are_the_real_ones(real_data: Path):
+    rows = (real_data / "mslesseg/info_dataset/clinical_data.csv").read_text(encoding="utf-8-sig").splitlines()
+    scans = ["_".join(row.split(";")[:2]) for row in rows if row.startswith("P") and row[1].isdigit()]
+    assert {name for name in scans if int(name.split("_")[0][1:]) < 54} == {case.name for case in mslesseg_cases()}
 
 
 def test_real_hippocampus_is_complete(real_data: Path, tmp_path: Path):

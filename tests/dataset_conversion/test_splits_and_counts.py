@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nnunetv2.utilities.crossval_split import generate_crossval_split
 from ser_nnunet.dataset_conversion import ConversionError, convert, promise12
 from ser_nnunet.dataset_conversion.cases import Case, Description
 from ser_nnunet.dataset_conversion.cohort_checks import counts
@@ -18,15 +20,39 @@ def case(name: str, patient: str = "", site: str = "", split: str = "train") -> 
     return Case(name, patient or name, {}, None, split, site)
 
 
+TIME_POINTS = "34432322322424111143121111121121211111111111111122222"
+"""Scans of each of MSLesSeg's training patients, P1 to P53 (clinical_data.csv of the release)."""
+
+
+def mslesseg_cases() -> list[Case]:
+    """MSLesSeg's 93 training scans: 53 patients, 25 of them with two to four time points."""
+    numbers = enumerate(map(int, TIME_POINTS), 1)
+    return [case(f"P{p}_T{t + 1}", f"P{p}") for p, number in numbers for t in range(number)]
+
+
+def torn_apart(folds: Sequence[Mapping[str, Iterable[str]]], cases: Sequence[Case]) -> set[str]:
+    """Patients with scans on both sides of a fold."""
+    patient = {case.name: case.patient for case in cases}
+    return {
+        name
+        for fold in folds
+        for name in {patient[each] for each in fold["train"]} & {patient[each] for each in fold["val"]}
+    }
+
+
 def test_folds_of_mslesseg_sizes_are_even_and_tear_no_patient_apart():
-    scans = [1] * 28 + [2] * 15 + [3] * 5 + [4] * 5
-    cases = [case(f"P{p}_T{t}", f"P{p}") for p, number in enumerate(scans) for t in range(number)]
+    cases = mslesseg_cases()
     folds = grouped_splits(cases)
     assert sorted(len(fold["val"]) for fold in folds) == [18, 18, 19, 19, 19]
-    for fold in folds:
-        patients = [{name.split("_")[0] for name in fold[side]} for side in ("train", "val")]
-        assert not patients[0] & patients[1] and len(fold["train"]) + len(fold["val"]) == 93
+    assert all(len(fold["train"]) + len(fold["val"]) == 93 for fold in folds) and not torn_apart(folds, cases)
     assert grouped_splits(cases[::-1]) == folds
+
+
+def test_nnunets_own_split_would_tear_every_patient_with_several_scans_apart():
+    cases = mslesseg_cases()
+    theirs = generate_crossval_split(sorted(case.name for case in cases), seed=12345, n_splits=5)
+    assert len(torn_apart(theirs, cases)) == 25
+    assert not torn_apart(grouped_splits(cases), cases)
 
 
 def test_every_fold_has_its_share_of_every_site():
