@@ -249,8 +249,8 @@ into which one fault was planted (`tests/dataset_conversion/faults.py`).
   does not read this layout, or a script without checks already fails to read the file.
 * `--verify_dataset_integrity` sees what `nnUNetv2_convert_MSD_dataset` wrote, or, where that stopped or does not apply,
   the same files put into nnU-Net's folders by a script that checks nothing.
-* The last row compares folds, not checks: our `splits_final.json`, and what nnU-Net's `generate_crossval_split` makes of
-  the same names, which training uses where that file is absent.
+* The last row compares folds, not checks: our `splits_final.json`, and what nnU-Net's `generate_crossval_split` makes
+  of the same names, which training uses where that file is absent.
 * NaN and Inf never reach nnU-Net's check: the reader behind it (ITK's, for NIfTI) turns them into 0.
 
 """

@@ -16,7 +16,17 @@ from ser_nnunet.dataset_conversion import convert
 
 from tests.dataset_conversion.builders import BUILDERS, LABEL, Toy
 
-ONE_PER_DATA_SET = ("mslesseg", "pancreas_dicom", "pansegdata", "promise12", "multisite_prostate", "msd_prostate")
+PLANNED = (
+    "mslesseg",
+    "mslesseg_2024",
+    "pancreas_dicom",
+    "pancreas_nifti",
+    "pansegdata",
+    "promise12",
+    "multisite_prostate",
+    "msd_pancreas",
+    "msd_prostate",
+)
 
 
 def tree_hash(folder: Path) -> dict[str, str]:
@@ -118,7 +128,7 @@ def test_the_record_leads_from_every_file_back_to_its_source(name: str, tmp_path
 @pytest.mark.slow
 def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
     ids = []
-    for number, name in enumerate(ONE_PER_DATA_SET, start=701):
+    for number, name in enumerate(PLANNED, start=701):
         toy = BUILDERS[name](tmp_path / name)
         convert(toy.source, number, dataset=toy.dataset, raw=tmp_path / "raw", processes=1, **toy.options)
         ids.append(str(number))
