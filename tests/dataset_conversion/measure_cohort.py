@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,8 +25,17 @@ from scipy import ndimage
 from tqdm import tqdm
 
 SIZE = (182, 218, 182)
+COPY = "import shutil, sys; shutil.copytree(*sys.argv[1:])"
 TIME_POINTS = [1] * 28 + [2] * 15 + [3] * 5 + [4] * 5
 TEST_PATIENTS = range(54, 76)
+
+
+class Cost(NamedTuple):
+    """What a command took: wall time and processor time in seconds, greatest memory of all its processes in bytes."""
+
+    wall: float
+    processor: float
+    memory: int
 
 
 def main(folder: Path) -> None:
@@ -33,17 +44,16 @@ def main(folder: Path) -> None:
     try:
         generate(source)
         size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
-        start, busy = time.perf_counter(), time.process_time()
-        shutil.copytree(source, folder / "copy")
-        copied, copy_busy = time.perf_counter() - start, time.process_time() - busy
-        shutil.rmtree(folder / "copy")
-        before = _children_cpu()
-        seconds, memory = convert(source, folder / "raw")
-        cpu = _children_cpu() - before
         print(f"{size / 2**30:.2f} GiB in {sum(1 for _ in source.rglob('*.nii.gz'))} files, {os.cpu_count()} cores")
-        print(f"plain copy {copied:.1f} s, conversion {seconds:.1f} s, ratio {seconds / copied:.1f}")
-        print(f"processor time: plain copy {copy_busy:.1f} s, conversion {cpu:.1f} s")
-        print(f"peak memory of all processes together {memory / 2**20:.0f} MiB")
+        copy = measure([sys.executable, "-c", COPY, source, folder / "copy"])
+        shutil.rmtree(folder / "copy")
+        command = [Path(sys.executable).with_name("ser-nnunet"), "convert", "mslesseg", source, "-d", "901"]
+        conversion = measure(command, nnUNet_raw=str(folder / "raw"))
+        print("| | wall time | processor time | peak memory of all processes together |\n|---|---|---|---|")
+        for name, cost in (("plain copy, from the file cache", copy), ("`ser-nnunet convert mslesseg`", conversion)):
+            print(f"| {name} | {cost.wall:.1f} s | {cost.processor:.1f} s | {cost.memory / 2**20:.0f} MiB |")
+        ratios = [mine / plain for mine, plain in zip(conversion, copy, strict=True)]
+        print(f"| ratio | {ratios[0]:.0f} | {ratios[1]:.0f} | {ratios[2]:.0f} |")
     finally:
         for name in ("copy", "raw", "MSLesSeg Dataset"):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -85,18 +95,17 @@ def _save(array: np.ndarray, path: Path) -> None:
     sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
 
 
-def convert(source: Path, raw: Path) -> tuple[float, int]:
-    """Run the command; return seconds and the greatest memory (PSS, bytes) of all its processes together."""
-    command = [Path(sys.executable).with_name("ser-nnunet"), "convert", "mslesseg", source, "-d", "901"]
-    start, peak = time.perf_counter(), 0
-    process = subprocess.Popen(command, env={**os.environ, "nnUNet_raw": str(raw)})
+def measure(command: Sequence[str | Path], **environment: str) -> Cost:
+    """Run a command to its end; memory is the proportional set size (PSS), looked at 20 times a second."""
+    start, before, peak = time.perf_counter(), _children_cpu(), 0
+    process = subprocess.Popen(command, env={**os.environ, **environment})
     while process.poll() is None:
         peak = max(peak, sum(_memory(number) for number in _family(process.pid)))
-        time.sleep(0.2)
+        time.sleep(0.05)
     seconds = time.perf_counter() - start
     if process.returncode:
-        sys.exit("the conversion failed")
-    return seconds, peak
+        sys.exit(f"{command[0]} failed")
+    return Cost(seconds, _children_cpu() - before, peak)
 
 
 def _children_cpu() -> float:
