@@ -25,6 +25,8 @@ class Facts:
     """What messages call it: its file, or the folder around a series."""
     sources: dict[str, str]
     """Source file -> SHA-256: one file, a `.mhd` and its `.raw`, or every slice of a series."""
+    grid: Grid
+    """Where it will lie in the world."""
     fingerprint: str
     """Of the decoded voxels as they will be written."""
     in_lps_order: str
@@ -112,7 +114,10 @@ def _label(
 def _facts(role: str, volume: Volume, prepared: Prepared, array: np.ndarray) -> Facts:
     sources = {str(path): checksum(path) for path in source_files(volume)}
     stored, ordered = fingerprint(array), fingerprint(voxels_in_lps_order(prepared.image))
-    return Facts(role, volume.path.name, sources, stored, ordered, changes=prepared.changes, counts=prepared.counts)
+    where = Grid.of(prepared.image)
+    return Facts(
+        role, volume.path.name, sources, where, stored, ordered, changes=prepared.changes, counts=prepared.counts
+    )
 
 
 def _unreadable(case: Case, volume: Volume, error: ReadingError) -> Problem:

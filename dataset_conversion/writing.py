@@ -39,14 +39,15 @@ def target_of(case: Case, role: str) -> str:
 def write_case(job: Job) -> dict[str, str]:
     """Write all volumes of a case; return the SHA-256 of every file written, by its path below the folder."""
     written = {}
-    grid: Grid | None = None
+    first = next(iter(job.case.images))
+    grid = next(facts.grid for facts in job.facts if facts.role == first)
     for facts in sorted(job.facts, key=lambda facts: list(job.case.volumes()).index(facts.role)):
         name = target_of(job.case, facts.role)
         target = job.folder / name
         target.parent.mkdir(exist_ok=True)
         if facts.changes:
-            grid = grid or _first_grid(job.case)
-            written[name] = _write(_prepared(job, facts.role, grid), target, facts)
+            image = _prepared(job, facts.role, None if facts.role == first else grid)
+            written[name] = _write(image, target, facts)
         else:
             written[name] = _copy(job.case.volumes()[facts.role].path, target, facts)
     return written
@@ -85,13 +86,8 @@ def _changed(source: Path) -> OSError:
     return OSError(f"{source} has changed since it was checked; convert again once nothing writes to it")
 
 
-def _first_grid(case: Case) -> Grid:
-    return Grid.of(prepare_image(case, next(iter(case.images.values())), None).image)
-
-
-def _prepared(job: Job, role: str, grid: Grid) -> sitk.Image:
+def _prepared(job: Job, role: str, grid: Grid | None) -> sitk.Image:
     volume = job.case.volumes()[role]
     if role == LABEL:
         return prepare_label(job.case, volume, job.description, grid).image
-    is_first = role == next(iter(job.case.images))
-    return prepare_image(job.case, volume, None if is_first else grid).image
+    return prepare_image(job.case, volume, grid).image
