@@ -17,7 +17,7 @@ from ser_nnunet.benchmark.planned import Planned
 from ser_nnunet.benchmark.systems import System
 from ser_nnunet.errors import UserError
 
-SMALL = 32  # pixels: two at SERNet's deepest stride, because instance normalisation needs more than one
+SMALL = 32  # pixels: two at SERNet's deepest stride, because a normalisation needs more than one
 STATUS = Path("/proc/self/status")
 
 

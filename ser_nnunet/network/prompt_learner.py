@@ -38,7 +38,7 @@ class Fusion(nn.Module):
 
 
 class PromptLearner(nn.Module):
-    """`(B, C, *patch)` -> prompts in (-1, 1) of shape `(B, P * 256, *patch / prompt_stride)`, and the finest features.
+    """`(B, C, *patch)` -> prompts in (-1, 1) of shape `(B, P * 256, *patch / prompt_stride)`, and the finer features.
 
     Args:
         encoder: feature maps from fine to coarse; those from `prompt_level` on are decoded.
@@ -67,10 +67,10 @@ class PromptLearner(nn.Module):
         entry = ConvNormAct(width, PROMPT_CHANNELS, dimension=style.dimension, norm=style.norm, act="relu")
         return nn.Sequential(entry, convolution(PROMPT_CHANNELS, out, 3, padding=1, bias=False), nn.Tanh())
 
-    def forward(self, patch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `(prompts, finest features)`."""
+    def forward(self, patch: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return `(prompts, features on the grids finer than the prompts', from fine to coarse)`."""
         features = self.encoder(patch)
         decoded = features[-1]
         for fusion, fine in zip(self.fusions, features[-2 : self.prompt_level - 1 : -1], strict=False):
             decoded = fusion(decoded, fine)
-        return self.head(decoded), features[0]
+        return self.head(decoded), features[: self.prompt_level]

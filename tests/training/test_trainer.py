@@ -12,7 +12,7 @@ from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.sam.checkpoint import CheckpointError
 from ser_nnunet.training.paper import SERTrainerPaper
 from ser_nnunet.training.trainer import LOGGED, SERTrainer
-from ser_nnunet.training.variants import TRAINERS, SERTrainerJoint, SERTrainerNoSAM
+from ser_nnunet.training.variants import TRAINERS, SERTrainerImitate, SERTrainerJoint, SERTrainerNoSAM
 from tests.training.conftest import DATASETS, make_plans
 
 GUIDED, ALONE = 0, 999
@@ -80,6 +80,20 @@ class TestPhases:
     def test_joint_drives_the_prompt_learner_by_both(self, make_trainer, make_batch, silenced):
         gradients = self.gradients(make_trainer, make_batch, GUIDED, silenced, SERTrainerJoint)
         assert not is_zero(gradients["prompt_learner"])
+
+    def test_imitation_adds_to_the_loss_and_reaches_the_whole_network(self, make_trainer, make_batch):
+        torch.manual_seed(0)
+        plain, imitating, batch = make_trainer(SERTrainerJoint), make_trainer(SERTrainerImitate), make_batch()
+        imitating.ser_net.load_state_dict(plain.ser_net.state_dict())
+        losses, gradients = [], []
+        for trainer in (plain, imitating):
+            start_epoch(trainer, GUIDED)
+            gradients_of, output = step_and_collect(trainer, batch)
+            losses.append(float(output["loss"]))
+            gradients.append(gradients_of)
+        assert losses[1] > losses[0] + 0.1, "cross-entropy towards SAM's masks is positive"
+        for part in ("prompt_learner", "aggregator"):
+            assert any(not torch.equal(a, b) for a, b in zip(gradients[0][part], gradients[1][part], strict=True))
 
     def test_sam_leaves_memory_when_the_guided_phase_ends(self, make_trainer):
         trainer = make_trainer()
