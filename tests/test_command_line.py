@@ -59,6 +59,7 @@ def test_nnunet_finds_every_trainer(monkeypatch):
     monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
     expected = {
         "SERTrainer": trainer.SERTrainer,
+        "SERTrainerImitate": variants.SERTrainerImitate,
         "SERTrainerJoint": variants.SERTrainerJoint,
         "SERTrainerNoSAM": variants.SERTrainerNoSAM,
         "SERTrainerPaper": paper.SERTrainerPaper,
