@@ -197,7 +197,7 @@ def lay_out(toy: Toy, raw: Path) -> Path:
     train = [case for case in train if not (toy.dataset == "msd" and (case, LABEL) not in toy.files)]
     for (case, role), path in toy.files.items():
         side = "Tr" if case in train else "Ts"
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             continue
         if role == LABEL:
             _copy(path, raw / f"labels{side}" / f"{case}.nii.gz")
@@ -205,7 +205,8 @@ def lay_out(toy: Toy, raw: Path) -> Path:
             _copy(path, raw / f"images{side}" / f"{case}_{toy.roles.index(role):04d}.nii.gz")
     count = len({path.name[:-12] for path in (raw / "imagesTr").iterdir()})
     names = {"mslesseg": ["FLAIR", "T1", "T2"], "msd": ["T2", "ADC"] if "Task05" in toy.source.name else ["CT"]}
-    classes = {"msd": ["background", "one", "two"]}.get(toy.dataset, ["background", "one"])
+    several = toy.dataset in ("msd", "multisite-prostate")
+    classes = ["background", "one", "two"] if several else ["background", "one"]
     content = {
         "channel_names": {str(index): name for index, name in enumerate(names.get(toy.dataset, ["MRI"]))},
         "labels": {name: index for index, name in enumerate(classes)},
