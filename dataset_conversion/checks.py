@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -69,7 +70,7 @@ def _channel(examination: Examination, case: Case, role: str, volume: Volume, gr
     try:
         prepared = prepare_image(case, volume, grid)
     except ReadingError as error:
-        examination.problems.append(_unreadable(case, volume, error))
+        examination.problems += [_unreadable(case, volume, error), *_twin_problems(case, volume)]
         return None
     array = sitk.GetArrayViewFromImage(prepared.image)
     examination.facts.append(_facts(role, volume, prepared, array))
@@ -94,7 +95,7 @@ def _label(
     try:
         prepared = prepare_label(case, volume, description, None if image is None else Grid.of(image))
     except ReadingError as error:
-        examination.problems.append(_unreadable(case, volume, error))
+        examination.problems += [_unreadable(case, volume, error), *_twin_problems(case, volume)]
         return
     array = sitk.GetArrayViewFromImage(prepared.image)
     facts = _facts(LABEL, volume, prepared, array)
@@ -147,12 +148,15 @@ def _twin_problems(case: Case, volume: Volume) -> Iterator[Problem]:
     if volume.twin is None:
         return
     twin = replace(volume, path=volume.twin, twin=None)
+    mine = None
+    with suppress(ReadingError):  # reported by the caller
+        mine = fingerprint(sitk.GetArrayViewFromImage(read(volume)))
     try:
-        mine, other = (fingerprint(sitk.GetArrayViewFromImage(read(each))) for each in (volume, twin))
+        other = fingerprint(sitk.GetArrayViewFromImage(read(twin)))
     except ReadingError as error:
         yield _unreadable(case, twin, error)
         return
-    if mine != other:
+    if mine not in (None, other):
         text = f"{twin.path.name} and {volume.path.name} lie side by side and differ"
         yield Problem("duplicate case", case.name, text)
 

@@ -138,6 +138,17 @@ def test_every_copy_of_a_case_that_is_there_twice_is_examined(tmp_path: Path):
     assert next(problem.text for problem in found if problem.kind == "unreadable").startswith("second/")
 
 
+@pytest.mark.parametrize("role", ["FLAIR", LABEL])
+def test_an_unpacked_twin_is_read_even_if_its_packed_file_cannot_be(role: str, tmp_path: Path):
+    toy = BUILDERS["mslesseg"](tmp_path / "source")
+    path = toy.files[toy.cases[VICTIM], role]
+    twin = path.with_name(path.name.removesuffix(".gz"))
+    for file in (path, twin):
+        file.write_bytes(b"no image")
+    texts = [problem.text for problem in problems_of(toy, tmp_path / "raw")]
+    assert sorted(text.split(": ")[0].split("/")[-1] for text in texts) == [twin.name, path.name]
+
+
 @pytest.mark.parametrize("plant", [other_origin, other_shape])
 def test_a_label_elsewhere_is_examined_further(plant, tmp_path: Path):
     toy = BUILDERS["promise12"](tmp_path / "source")
