@@ -59,10 +59,10 @@ def examine(case: Case, description: Description) -> Examination:
     for role, volume in [*case.images.items(), *(spare for spare in case.spares if spare[0] != LABEL)]:
         prepared = _channel(examination, case, role, volume, grid)
         if grid is None and prepared is not None:
-            grid = Grid.of(prepared.image)
-            _labels(examination, case, description, prepared.image)
+            grid = Grid.of(prepared.image, volume.path.name)
+            _labels(examination, case, description, prepared.image, grid)
     if grid is None:
-        _labels(examination, case, description, None)
+        _labels(examination, case, description, None, None)
     return examination
 
 
@@ -82,18 +82,25 @@ def _channel(examination: Examination, case: Case, role: str, volume: Volume, gr
     return prepared
 
 
-def _labels(examination: Examination, case: Case, description: Description, image: sitk.Image | None) -> None:
+def _labels(
+    examination: Examination, case: Case, description: Description, image: sitk.Image | None, grid: Grid | None
+) -> None:
     """Check the label, and every copy of it, against a channel (None: as far as that goes without one)."""
     for volume in [case.label, *(volume for role, volume in case.spares if role == LABEL)]:
         if volume is not None:
-            _label(examination, case, volume, description, image)
+            _label(examination, case, volume, description, image, grid)
 
 
 def _label(
-    examination: Examination, case: Case, volume: Volume, description: Description, image: sitk.Image | None
+    examination: Examination,
+    case: Case,
+    volume: Volume,
+    description: Description,
+    image: sitk.Image | None,
+    grid: Grid | None,
 ) -> None:
     try:
-        prepared = prepare_label(case, volume, description, None if image is None else Grid.of(image))
+        prepared = prepare_label(case, volume, description, grid)
     except ReadingError as error:
         examination.problems += [_unreadable(case, volume, error), *_twin_problems(case, volume)]
         return

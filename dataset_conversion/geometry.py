@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -24,11 +24,13 @@ class Grid:
     spacing: tuple[float, ...]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
+    file: str = field(default="", compare=False)
+    """Name of the file that it was read from, for messages."""
 
     @classmethod
-    def of(cls, image: sitk.Image) -> Grid:
+    def of(cls, image: sitk.Image, file: str = "") -> Grid:
         """Return the grid of a 3D image."""
-        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection(), file)
 
     def impose(self, image: sitk.Image) -> None:
         """Give an image of this size this grid's spacing, origin and direction."""

@@ -86,9 +86,7 @@ def _place(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
     prepared.changes += [change] if change else []
     found = Grid.of(prepared.image)
     if distance_mm(found, grid) > TOLERANCE_MM:
-        text = (
-            f"{volume.path.name} against {next(iter(case.images.values())).path.name}: {_apart(prepared.image, grid)}"
-        )
+        text = f"{volume.path.name} against {grid.file}: {_apart(prepared.image, grid)}"
         prepared.problems.append(Problem("geometry", case.name, text))
 
 

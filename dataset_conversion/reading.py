@@ -13,10 +13,22 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 
 from . import dicom
 from .cases import Volume
+
+UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+)
+"""What SimpleITK, nibabel and zlib raise for a file that is broken."""
 
 
 class ReadingError(Exception):
@@ -131,7 +143,7 @@ def _read_file(path: Path) -> sitk.Image:
         raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")
     try:
         return _decode(path, path.stat().st_mtime_ns)
-    except (RuntimeError, OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+    except UNREADABLE as error:
         raise ReadingError(_last_line(error)) from None
 
 

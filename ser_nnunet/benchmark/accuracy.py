@@ -86,6 +86,7 @@ def carry_out(runs: list[Run], args: argparse.Namespace, source: Source, sam: di
         "val_iterations": _val_iterations(args),
         "save_every": args.save_every,
         "device": args.device,
+        "threads": _threads(args),
         "software": software(),
     }
     failed = []
@@ -106,6 +107,12 @@ def carry_out(runs: list[Run], args: argparse.Namespace, source: Source, sam: di
 
 def _val_iterations(args: argparse.Namespace) -> int:
     return args.val_iterations or max(1, args.iterations // 5)
+
+
+def _threads(args: argparse.Namespace) -> int:
+    """Return the threads of a training: one beside a GPU, as in nnU-Net; on the CPU all cores or OMP_NUM_THREADS."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return 1 if args.device != "cpu" else int(given) if given.isdigit() else os.cpu_count() or 1
 
 
 def _check(args: argparse.Namespace) -> Source:
@@ -171,6 +178,7 @@ def _settings(args: argparse.Namespace, source: Source) -> dict[str, Any]:
         "val_iterations": _val_iterations(args),
         "train_cases": args.train_cases,
         "device": args.device,
+        "threads": _threads(args),
     }
 
 

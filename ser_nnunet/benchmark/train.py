@@ -100,15 +100,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def use_device(device: str) -> None:
-    """Set what nnUNetv2_train sets: all cores on the CPU, one thread and cudnn's benchmark mode on a GPU.
-
-    On the CPU `OMP_NUM_THREADS` wins (nnU-Net overrules it), so that several benchmarks can share a machine.
-    """
-    if device != "cpu":
-        torch.set_num_threads(1)
-    elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(os.cpu_count() or 1)
+def use_device(device: str, threads: int) -> None:
+    """Set what nnUNetv2_train sets: the threads, and cudnn's benchmark mode on a GPU."""
+    torch.set_num_threads(threads)
     if device == "cuda":
         torch.backends.cudnn.deterministic = False
         torch.backends.cudnn.benchmark = True
@@ -130,7 +124,7 @@ def main(folder: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # an exit ends the workers, a kill doesn't
     spec = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     end_with(spec["parent"])
-    use_device(spec["device"])
+    use_device(spec["device"], spec["threads"])
     seed_everything(spec["seed"])
     trainer = build_trainer(spec)
     checkpoint = last_checkpoint(Path(trainer.output_folder))

@@ -189,9 +189,9 @@ class SERTrainer(nnUNetTrainer):
         picture = pad_to_multiple(data[chosen], self.ser_net.prompt_learner.prompt_stride)  # what the prompt covers
         masks = crop(self.guide(picture, prompt[chosen], self.sam_channels), data.shape[2:])
         overlap = losses.count_overlap(masks.detach(), targets[chosen], self.label_manager)
-        imitation = (
-            losses.imitation(logits[chosen], masks, self.label_manager) if self.imitation_weight else 0 * masks.sum()
-        )
+        imitation = masks.new_zeros(())
+        if self.imitation_weight:
+            imitation = losses.imitation(logits[chosen], masks, self.label_manager)
         return self.seg_loss(masks, targets[chosen]), imitation, overlap
 
     def _descend(self, loss: torch.Tensor) -> None:

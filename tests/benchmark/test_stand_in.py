@@ -43,6 +43,16 @@ def test_a_blob_shows_in_the_picture_that_it_is_painted_into():
     assert painted.min() >= 0 and painted.max() <= 1
 
 
+@pytest.mark.parametrize("grey", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_blob_shows_on_every_ground(grey, seed):
+    """Black gets brighter and white darker: a region that nobody can see would teach noise."""
+    rng = np.random.default_rng(seed)
+    ground = np.full((24, 32), grey)
+    mask = drawing.blob(ground, rng)
+    assert np.abs(drawing.paint(ground, mask, rng) - ground)[mask].max() > 0.05
+
+
 @pytest.mark.parametrize("picture", [two_halves(), np.zeros((24, 32))], ids=["halves", "air"])
 def test_every_picture_yields_as_many_masks_as_asked_for(picture):
     _, masks = drawing.draw_masks(picture, 4, np.random.default_rng(1))
@@ -57,20 +67,29 @@ def square():
     return mask
 
 
-def test_points_lie_where_their_labels_say():
+def inside():
+    """The picture fills the left 50 of 64 columns; the rest is padding."""
+    area = torch.zeros(1, 64, 64, dtype=torch.bool)
+    area[..., :50] = True
+    return area
+
+
+def test_points_lie_where_their_labels_say_and_never_in_the_padding():
     generator = torch.Generator().manual_seed(0)
     mask = square().expand(50, -1, -1)
-    points, labels = prompts.draw_points(mask, 3, generator)
+    points, labels = prompts.draw_points(mask, inside().expand(50, -1, -1), 3, generator)
     for sample in range(50):
         for (x, y), label in zip(points[sample].long().tolist(), labels[sample].tolist(), strict=True):
-            assert bool(mask[sample, y, x]) == bool(label)
+            assert bool(mask[sample, y, x]) == bool(label) and x < 50
     assert labels[:, 0].all() and not labels.all()
 
 
-def test_boxes_are_x_y_x_y_and_jitter_by_a_tenth():
-    boxes = prompts.draw_boxes(square().expand(50, -1, -1), torch.Generator().manual_seed(0))
-    assert (boxes - torch.tensor([30.0, 10.0, 49.0, 19.0])).abs().max(0).values.tolist() <= [2.0, 1.0, 2.0, 1.0]
-    assert boxes.std(0).min() > 0
+def test_boxes_are_x_y_x_y_jitter_by_a_tenth_and_end_where_the_picture_ends():
+    many = [part.expand(50, -1, -1) for part in (square(), inside())]
+    boxes = prompts.draw_boxes(*many, torch.Generator().manual_seed(0))
+    off = (boxes - torch.tensor([30.0, 10.0, 49.0, 19.0])).abs().amax(0)
+    assert (off <= torch.tensor([2.0, 1.0, 2.0, 1.0])).all()
+    assert boxes.std(0)[[0, 1, 3]].min() > 0 and boxes[:, 2].max() == 49
 
 
 def test_mask_prompts_are_poor_copies_of_the_mask():
@@ -92,9 +111,9 @@ def test_decoding_a_batch_equals_segment_anythings_forward(small_sam, kind):
     pictures = torch.rand(2, 3, 64, 64) * 255
     masks = square().expand(4, -1, -1)
     generator = torch.Generator().manual_seed(0)
-    sparse, dense = prompts.embed_prompts(small_sam, masks, kind, generator)
+    sparse, dense = prompts.embed_prompts(small_sam, masks, inside().expand(4, -1, -1), kind, generator)
     with torch.no_grad():
-        logits, quality = train.decode(small_sam, pictures, 2, torch.ones(4, dtype=torch.bool), sparse, dense)
+        logits, quality = train.decode(small_sam, pictures, 2, sparse, dense)
         for index, picture in enumerate(pictures):
             mine = slice(2 * index, 2 * index + 2)
             expected, iou = small_sam.mask_decoder.predict_masks(
@@ -124,11 +143,23 @@ class Gradient(Pictures):
         return np.where(disc, 0.8, 0.2) + rng.normal(0, 0.02, (32, 24)).clip(-0.1, 0.1)
 
 
-def test_pictures_lie_at_the_top_left_as_sam_pads_them():
-    pictures, masks = draw_batch([Gradient(None, (), (32, 24))], 2, 3, 64, np.random.default_rng(0))
-    assert pictures.shape == (2, 3, 64, 64) and masks.shape == (2, 3, 64, 64)
-    assert pictures[..., 48:].max() == 0 and not masks[..., 48:].any()
-    assert 100 < pictures.max() <= 255
+def test_pictures_are_padded_as_sam_pads_them(small_sam):
+    """Training must see what guidance shows: `Sam.preprocess` pads with zeros after its normalisation."""
+    batch = draw_batch([Gradient(None, (), (32, 24))], 2, 3, 64, np.random.default_rng(0))
+    assert batch.pictures.shape == (2, 3, 64, 64) and batch.masks.shape == (2, 3, 64, 64)
+    assert torch.equal(batch.inside, torch.arange(64).expand(2, 64, 64) < 48)
+    assert not (batch.masks & ~batch.inside[:, None]).any() and batch.masks.flatten(2).any(2).all()
+    shown = small_sam.preprocess(batch.pictures[..., :48])
+    assert torch.allclose(small_sam.preprocess(batch.pictures), shown, atol=1e-5)
+
+
+def test_regions_survive_where_pictures_shrink():
+    class Large(Gradient):
+        def draw(self, rng):
+            return np.kron(super().draw(rng), np.ones((8, 8)))
+
+    batch = draw_batch([Large(None, (), (256, 192))], 3, 4, 64, np.random.default_rng(0))
+    assert batch.masks.flatten(2).any(2).all()
 
 
 @pytest.mark.slow

@@ -149,6 +149,15 @@ def test_an_unpacked_twin_is_read_even_if_its_packed_file_cannot_be(role: str, t
     assert sorted(text.split(": ")[0].split("/")[-1] for text in texts) == [twin.name, path.name]
 
 
+def test_a_geometry_problem_names_the_file_that_was_compared_with(tmp_path: Path):
+    toy = BUILDERS["mslesseg"](tmp_path / "source")
+    expected = other_origin(toy)
+    first, second = toy.roles[:2]
+    break_image(toy, expected.case, first)
+    (text,) = [problem.text for problem in problems_of(toy, tmp_path / "raw") if problem.kind == "geometry"]
+    assert f"against {toy.files[expected.case, second].name}" in text
+
+
 @pytest.mark.parametrize("plant", [other_origin, other_shape])
 def test_a_label_elsewhere_is_examined_further(plant, tmp_path: Path):
     toy = BUILDERS["promise12"](tmp_path / "source")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,16 @@ def test_a_3d_volume_of_one_slice_keeps_its_axes(tmp_path: Path):
 def test_more_than_one_volume_is_refused(tmp_path: Path, shape: tuple[int, ...]):
     with pytest.raises(ReadingError):
         read(stored(tmp_path / "series.nii", shape))
+
+
+@pytest.mark.parametrize(("offset", "code", "value"), [(70, "<h", 9999), (112, "<f", 2.0)], ids=["type", "scale"])
+def test_a_header_that_makes_no_sense_is_unreadable(tmp_path: Path, offset: int, code: str, value: float):
+    """An unknown number type; a slope without an intercept. nibabel has errors of its own for these."""
+    volume = stored(tmp_path / "image.nii", VOXELS.shape)
+    content = bytearray(volume.path.read_bytes())
+    struct.pack_into(code, content, offset, value)
+    if offset == 112:
+        struct.pack_into("<f", content, 116, float("nan"))
+    volume.path.write_bytes(content)
+    with pytest.raises(ReadingError):
+        read(volume)

@@ -81,6 +81,15 @@ class TestPreset:
             logits = output[0] if network.training else output
             assert torch.isfinite(logits).all() and logits.abs().max() < 1000
 
+    def test_outliers_far_from_what_it_was_trained_on_fit_into_float16(self, preset):
+        """Batch normalisation keeps its statistics: voxels of a thousand standard deviations go through unscaled."""
+        network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset)
+        with torch.no_grad():
+            for _ in range(20):
+                network(torch.randn(4, 1, 32, 32))
+            logits = network.eval()(torch.randn(2, 1, 32, 32) * 1000)
+        assert logits.abs().max() < torch.finfo(torch.float16).max / 4
+
     def test_a_constant_patch_gives_finite_logits(self, preset):
         network = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset).eval()
         assert torch.isfinite(network(torch.zeros(1, 1, 32, 32))).all()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ser_nnunet.benchmark.planning import PLANS, preprocessed_folder
 from ser_nnunet.errors import UserError
 
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+    from ser_nnunet.benchmark.stand_in.pictures import Pictures
+    from ser_nnunet.benchmark.stand_in.train import Progress
+
+SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
 NOT_SAM = (
     "This is NOT SAM: a few million parameters that have seen the images of these training cases and regions drawn "
     "without labels. It follows prompts; of the world it knows nothing."
@@ -31,33 +39,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, write `stand_in.pth` (a state dict, as SAM's checkpoints are) and `stand_in.csv`."""
-    import torch
+    """Train, then write `stand_in.pth` (a state dict, as SAM's checkpoints are), `stand_in.csv` and `stand_in.json`."""
+    sources = _sources(args)
+    print(NOT_SAM)
+    history: dict[str, list[Progress]] = defaultdict(list)
+    sam = _train(args, sources, history)
+    args.o.mkdir(parents=True, exist_ok=True)
+    for kind, each in history.items():
+        last = [progress.overlap for progress in each[-(len(each) // 10 or 1) :]]
+        print(f"{kind:>16}: mean IoU {sum(last) / len(last):.3f} over the last {len(last)} steps")
+    _write(args, sources, sam, history)
+    file = args.o / "stand_in.pth"
+    print(f"written to {file}; use it with  export {SAM_CHECKPOINT}={file.resolve()}")
+    return 0
+
+
+def _train(args: argparse.Namespace, sources: list[Pictures], history: dict[str, list[Progress]]) -> Sam:
     from tqdm import tqdm
 
     from ser_nnunet.benchmark.stand_in.train import train
 
-    sources = _sources(args)
-    print(NOT_SAM)
-    args.o.mkdir(parents=True, exist_ok=True)
-    history = defaultdict(list)
     with tqdm(total=args.steps, unit="step") as bar:
-        for trained, progress in train(sources, args.steps, args.image_size, args.seed):
+        for trained, progress in train(sources, args.steps, args.image_size, args.seed, args.device):
             sam = trained
             history[progress.kind].append(progress)
             bar.set_postfix_str(f"{progress.kind}: IoU {progress.overlap:.2f}", refresh=False)
             bar.update()
-    torch.save(sam.state_dict(), args.o / "stand_in.pth")
-    _write_history(history, args.o / "stand_in.csv")
-    for kind, each in history.items():
-        last = [progress.overlap for progress in each[-len(each) // 10 :]]
-        print(f"{kind:>16}: mean IoU {sum(last) / len(last):.3f} over the last {len(last)} steps")
-    print(f"written to {args.o / 'stand_in.pth'}; use it with  export SER_SAM_CHECKPOINT={args.o / 'stand_in.pth'}")
-    return 0
+    return sam
 
 
-def _sources(args: argparse.Namespace) -> list[Any]:
-    from ser_nnunet.benchmark.stand_in.pictures import Pictures
+def _sources(args: argparse.Namespace) -> list[Pictures]:
+    """Return where pictures come from. Raises `UserError` with everything that would stop the training."""
+    try:
+        from ser_nnunet.benchmark.stand_in.pictures import Pictures
+    except ImportError as error:
+        raise UserError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
     from ser_nnunet.benchmark.workplace import Source
 
     problems = [f"--steps must be at least 1, {args.steps} given"] if args.steps < 1 else []
@@ -76,7 +92,23 @@ def _sources(args: argparse.Namespace) -> list[Any]:
     return sources
 
 
-def _write_history(history: dict[str, list[Any]], file: Path) -> None:
+def _write(args: argparse.Namespace, sources: list[Pictures], sam: Sam, history: dict[str, list[Progress]]) -> None:
+    import torch
+
+    from ser_nnunet.benchmark.provenance import provenance
+
+    unfinished = args.o / "stand_in.unfinished"
+    torch.save({name: weight.cpu() for name, weight in sam.state_dict().items()}, unfinished)
+    unfinished.replace(args.o / "stand_in.pth")
+    _write_history(history, args.o / "stand_in.csv")
+    record: dict[str, Any] = dict(
+        provenance(args.device, fold=args.f, steps=args.steps, image_size=args.image_size, seed=args.seed)
+    )
+    record["images"] = {source.folder.parent.name: list(source.cases) for source in sources}
+    (args.o / "stand_in.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_history(history: dict[str, list[Progress]], file: Path) -> None:
     rows = sorted((progress for each in history.values() for progress in each), key=lambda progress: progress.step)
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

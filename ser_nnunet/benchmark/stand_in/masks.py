@@ -43,15 +43,17 @@ def superpixels(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def blob(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a random smooth region of the picture's shape, from a few pixels to a third of it."""
     noise = rng.standard_normal(picture.shape)
-    noise = ndimage.gaussian_filter(noise, rng.uniform(1, min(picture.shape) / 6), mode="wrap")
+    noise = ndimage.gaussian_filter(noise, rng.uniform(1, 1 + min(picture.shape) / 6), mode="wrap")
     high = noise > np.quantile(noise, rng.uniform(0.7, 0.99))
     return _around(high, _pixel(high, rng))
 
 
 def paint(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the picture (0 to 1) with the region brighter or darker, its edge blurred."""
+    """Return the picture (0 to 1) with the region brighter or darker, its edge blurred; what is dark gets brighter."""
     soft = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.3, 1.0))
-    return np.clip(picture + soft * rng.choice([-1, 1]) * rng.uniform(0.15, 0.6), 0, 1)
+    grey = picture[mask].mean()
+    sign = rng.choice([-1, 1]) if 0.3 < grey < 0.7 else np.sign(0.5 - grey)
+    return np.clip(picture + soft * sign * rng.uniform(0.15, 0.6), 0, 1)
 
 
 KINDS: tuple[Draw, ...] = (intensity_band, tissue, superpixels)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from ser_nnunet.benchmark.stand_in.masks import draw_masks
+from ser_nnunet.sam.architecture import PIXEL_MEAN
 from ser_nnunet.sam.guide import to_rgb
 
 
@@ -33,7 +34,7 @@ class Pictures:
         """Return a random slice as `(rows, columns)`, 0 to 1: a random channel, mirrored, turned, inverted at times."""
         volume = self._open(self.cases[rng.integers(len(self.cases))])
         section = np.asarray(volume[int(rng.integers(volume.shape[0])), int(rng.integers(volume.shape[1]))])
-        tensor = torch.from_numpy(_fit(section.astype(np.float32), self.patch, rng))[None, None]
+        tensor = torch.from_numpy(_cut(section.astype(np.float32), self.patch, rng))[None, None]
         picture = to_rgb(tensor, (0,))[0, 0].numpy() / 255
         picture = picture ** rng.uniform(0.6, 1.6)
         picture = 1 - picture if rng.random() < 0.2 else picture
@@ -47,11 +48,10 @@ class Pictures:
         return infer_dataset_class(str(self.folder))(str(self.folder), [case]).load_case(case)[0]
 
 
-def _fit(section: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Cut a slice down to, or pad it up to, the patch; a second time at random to zoom in."""
+def _cut(section: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Cut a random window of 0.6 to 1 times the patch's edges; a slice that is smaller stays whole."""
     zoom = rng.uniform(0.6, 1.0)
-    wanted = [max(8, round(edge * zoom)) for edge in patch]
-    for axis, edge in enumerate(wanted):
+    for axis, edge in enumerate(max(8, round(edge * zoom)) for edge in patch):
         spare = section.shape[axis] - edge
         if spare > 0:
             start = int(rng.integers(spare + 1))
@@ -59,20 +59,41 @@ def _fit(section: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) 
     return section
 
 
-def draw_batch(
-    sources: list[Pictures], count: int, masks: int, image_size: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return pictures `(count, 3, size, size)`, 0 to 255, zero right and below, and masks `(count, masks, size, size)`.
+@dataclass(frozen=True)
+class Batch:
+    """Pictures as SAM is shown them, and regions to segment.
 
-    The longest side of every picture fills SAM's image size, as `SAMGuide` shows it.
+    Attributes:
+        pictures: `(B, 3, size, size)`, 0 to 255; right and below SAM's mean colour, which its normalisation turns into
+            the zeros that it pads with.
+        masks: booleans `(B, M, size, size)`, none of them empty.
+        inside: booleans `(B, size, size)`, where the picture is.
     """
-    pictures, targets = torch.zeros(count, 3, image_size, image_size), torch.zeros(count, masks, image_size, image_size)
+
+    pictures: torch.Tensor
+    masks: torch.Tensor
+    inside: torch.Tensor
+
+
+def draw_batch(sources: list[Pictures], count: int, masks: int, image_size: int, rng: np.random.Generator) -> Batch:
+    """Draw pictures and masks; the longest side of every picture fills SAM's image size, as `SAMGuide` shows it."""
+    shape = (image_size, image_size)
+    pictures = torch.tensor(PIXEL_MEAN)[None, :, None, None].repeat(count, 1, *shape)
+    targets, inside = torch.zeros(count, masks, *shape, dtype=torch.bool), torch.zeros(count, *shape, dtype=torch.bool)
     for index in range(count):
         picture, drawn = draw_masks(sources[rng.integers(len(sources))].draw(rng), masks, rng)
-        size = ResizeLongestSide.get_preprocess_shape(*picture.shape, image_size)
+        height, width = ResizeLongestSide.get_preprocess_shape(*picture.shape, image_size)
         shown = torch.from_numpy(picture).float()[None, None] * 255
-        pictures[index, :, : size[0], : size[1]] = F.interpolate(
-            shown, size=size, mode="bilinear", align_corners=False, antialias=True
+        pictures[index, :, :height, :width] = F.interpolate(
+            shown, size=(height, width), mode="bilinear", align_corners=False, antialias=True
         )[0]
-        targets[index, :, : size[0], : size[1]] = F.interpolate(torch.from_numpy(drawn).float()[None], size=size)[0]
-    return pictures, targets.bool()
+        targets[index, :, :height, :width] = _resized(torch.from_numpy(drawn), (height, width))
+        inside[index, :height, :width] = True
+    return Batch(pictures, targets, inside)
+
+
+def _resized(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize booleans `(M, H, W)`; where they shrink, no region gets lost."""
+    shrinks = size[0] < masks.shape[1]
+    values = masks.float()[None]
+    return (F.adaptive_max_pool2d(values, size) if shrinks else F.interpolate(values, size=size))[0].bool()

@@ -12,45 +12,51 @@ if TYPE_CHECKING:
 
 KINDS = ("point", "points", "box", "mask", "mask and point")
 FOREGROUND, BACKGROUND = 1, 0  # SAM's labels of points
-JITTER = 0.1  # of a box's edges, relative to its size (SAM, appendix A)
+JITTER = 0.1  # of a box's edges, relative to its size (as SAM's, appendix A, but uniform)
 CERTAINTY = 10.0  # logits of a mask prompt lie between -10 and 10
 
 
 def embed_prompts(
-    sam: Sam, masks: torch.Tensor, kind: str, generator: torch.Generator
+    sam: Sam, masks: torch.Tensor, inside: torch.Tensor, kind: str, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return SAM's sparse `(N, T, 256)` and dense `(N, 256, grid, grid)` embeddings of one prompt per mask.
 
     Args:
         masks: booleans `(N, size, size)` at SAM's image size, none of them empty.
+        inside: booleans of the same shape, where the picture lies and not its padding.
         kind: one of `KINDS`; `points` are three, about one of them on the background.
     """
     count = {"point": 1, "points": 3, "mask and point": 1}.get(kind, 0)
-    points = draw_points(masks, count, generator) if count else None
-    boxes = draw_boxes(masks, generator) if kind == "box" else None
+    points = draw_points(masks, inside, count, generator) if count else None
+    boxes = draw_boxes(masks, inside, generator) if kind == "box" else None
     grid = 4 * sam.prompt_encoder.image_embedding_size[0]
-    mask_prompt = draw_mask_prompts(masks, grid, generator) if kind.startswith("mask") else None
-    return sam.prompt_encoder(points, boxes, mask_prompt)
+    mask_prompts = draw_mask_prompts(masks, grid, generator) if kind.startswith("mask") else None
+    return sam.prompt_encoder(
+        None if points is None else (points[0].to(sam.device), points[1].to(sam.device)),
+        None if boxes is None else boxes.to(sam.device),
+        None if mask_prompts is None else mask_prompts.to(sam.device),
+    )
 
 
-def draw_points(masks: torch.Tensor, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_points(
+    masks: torch.Tensor, inside: torch.Tensor, count: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return `count` points `(N, count, 2)` as x, y in pixels, and their labels; the first one lies in the mask."""
     labels = (torch.rand(len(masks), count, generator=generator) < 0.67).long()
     labels[:, 0] = FOREGROUND
     chance = torch.rand(len(masks), count, *masks.shape[1:], generator=generator)
-    wanted = masks[:, None] == (labels == FOREGROUND)[..., None, None]
+    wanted = (masks[:, None] == (labels == FOREGROUND)[..., None, None]) & inside[:, None]
     place = (chance * wanted).flatten(2).argmax(2)
     width = masks.shape[2]
     return torch.stack([place % width, place // width], -1).float(), labels
 
 
-def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def draw_boxes(masks: torch.Tensor, inside: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return the bounding boxes `(N, 4)` as x, y, x, y in pixels, each edge moved by up to a tenth of the box."""
-    rows, columns = masks.any(2), masks.any(1)
-    boxes = torch.stack([_first(columns), _first(rows), _last(columns), _last(rows)], 1).float()
+    boxes, frame = _bounds(masks), _bounds(inside)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2) + 1
     moved = boxes + (torch.rand(boxes.shape, generator=generator) * 2 - 1) * JITTER * size
-    return moved.clamp(0, masks.shape[1] - 1)
+    return torch.minimum(moved.clamp_min(0), frame[:, 2:].repeat(1, 2))
 
 
 def draw_mask_prompts(masks: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -60,6 +66,11 @@ def draw_mask_prompts(masks: torch.Tensor, size: int, generator: torch.Generator
     blurred = F.avg_pool2d(coarse.roll(shift, (2, 3)), 3, 1, 1)
     noise = F.avg_pool2d(torch.randn(blurred.shape, generator=generator), 5, 1, 2)
     return ((blurred - 0.4) * 4 + noise).clamp(-1, 1) * CERTAINTY
+
+
+def _bounds(masks: torch.Tensor) -> torch.Tensor:
+    rows, columns = masks.any(2), masks.any(1)
+    return torch.stack([_first(columns), _first(rows), _last(columns), _last(rows)], 1).float()
 
 
 def _first(line: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ser_nnunet.benchmark.stand_in.pictures import Pictures, draw_batch
+from ser_nnunet.benchmark.stand_in.pictures import Batch, Pictures, draw_batch
 from ser_nnunet.benchmark.stand_in.prompts import KINDS, embed_prompts
 from ser_nnunet.sam.architecture import SamArchitecture, build
 
@@ -40,18 +40,19 @@ class Progress:
     """Mean IoU of the masks with the truth."""
 
 
-def train(sources: list[Pictures], steps: int, image_size: int, seed: int) -> Iterator[tuple[Sam, Progress]]:
+def train(
+    sources: list[Pictures], steps: int, image_size: int, seed: int, device: str = "cpu"
+) -> Iterator[tuple[Sam, Progress]]:
     """Yield the model after every step; the last one is trained."""
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    sam = build(architecture(image_size)).train()
+    sam = build(architecture(image_size)).to(device).train()
     optimizer = torch.optim.AdamW(sam.parameters(), RATE, weight_decay=DECAY)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = RATE * rate(step, steps)
         kind = KINDS[step % len(KINDS)]
-        pictures, masks = draw_batch(sources, PICTURES, MASKS, image_size, rng)
-        loss, overlap = step_loss(sam, pictures, masks, kind, generator)
+        loss, overlap = step_loss(sam, draw_batch(sources, PICTURES, MASKS, image_size, rng), kind, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
@@ -65,19 +66,16 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / warm_up) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def step_loss(
-    sam: Sam, pictures: torch.Tensor, masks: torch.Tensor, kind: str, generator: torch.Generator
-) -> tuple[torch.Tensor, float]:
+def step_loss(sam: Sam, batch: Batch, kind: str, generator: torch.Generator) -> tuple[torch.Tensor, float]:
     """Return the loss of one batch and the mean IoU of the chosen masks.
 
     Several prompts ask for the one mask token that SAM uses without ambiguity; a single point leaves open what is meant
     and is judged by the best of the three others (SAM, section 3).
     """
-    truth = masks.flatten(0, 1)
-    used = truth.flatten(1).any(1)
-    sparse, dense = embed_prompts(sam, truth[used], kind, generator)
-    logits, quality = decode(sam, pictures, masks.shape[1], used, sparse, dense)
-    target = F.interpolate(truth[used][:, None].float(), size=logits.shape[2:], mode="area")
+    truth, count = batch.masks.flatten(0, 1), batch.masks.shape[1]
+    sparse, dense = embed_prompts(sam, truth, batch.inside.repeat_interleave(count, 0), kind, generator)
+    logits, quality = decode(sam, batch.pictures.to(sam.device), count, sparse, dense)
+    target = F.interpolate(truth[:, None].to(logits), size=logits.shape[2:], mode="area")
     losses = mask_losses(logits, target.expand_as(logits))
     overlaps = iou(logits.detach() > 0, target > 0.5)
     own, others = losses[:, 0], losses[:, 1:].min(1).values
@@ -87,13 +85,13 @@ def step_loss(
 
 
 def decode(
-    sam: Sam, pictures: torch.Tensor, masks: int, used: torch.Tensor, sparse: torch.Tensor, dense: torch.Tensor
+    sam: Sam, pictures: torch.Tensor, masks: int, sparse: torch.Tensor, dense: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mask logits `(N, 4, 4 grid, 4 grid)` and predicted IoUs `(N, 4)` of all pictures' prompts at once.
 
     As in `SAMGuide`: SAM's decoder takes one image, so each picture's embedding is added to its dense prompts outside.
     """
-    embedding = sam.image_encoder(sam.preprocess(pictures)).repeat_interleave(masks, 0)[used]
+    embedding = sam.image_encoder(sam.preprocess(pictures)).repeat_interleave(masks, 0)
     return sam.mask_decoder.predict_masks(
         image_embeddings=torch.zeros_like(embedding[:1]),
         image_pe=sam.prompt_encoder.get_dense_pe(),
