@@ -157,6 +157,7 @@ def test_an_old_data_set_set_aside_by_a_killed_run_goes_once_another_stands_in_i
 def test_a_closed_terminal_is_an_interrupt_unless_nohup_says_otherwise():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         assert command._catch_signals().keys() == before.keys()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGHUP)
