@@ -41,7 +41,7 @@ PRESETS = {
     # The paper's network. HarDNet-85's last stage (stride 32) feeds nothing in the reference and is left out.
     "paper": Preset(CONFIGS["85"], 1, 4, "batch", "relu6", separable=False, aggregator="linear"),
     # Ours: 0.55 M parameters for one class and about 0.06 M for every further one (nnU-Net's 2D U-Net: 33 M). Batch
-    # normalisation: with the channels last nearly twice as fast as instance normalisation, as accurate (docs/results.md).
+    # normalisation: with the channels last nearly twice as fast as instance normalisation (docs/results.md).
     "light": Preset(
         HarDNetConfig(
             stem=(24, 48),
