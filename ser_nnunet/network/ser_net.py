@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Preset:
         norm, act: normalisation and activation of the encoder.
         separable: depthwise separable decoder.
         aggregator: `linear` (the paper's) or `detail`.
+        foreground: the probability of foreground that an untrained network answers with; None leaves it to chance.
     """
 
     hardnet: HarDNetConfig
@@ -35,6 +37,7 @@ class Preset:
     act: str
     separable: bool
     aggregator: str
+    foreground: float | None = None
 
 
 PRESETS = {
@@ -59,6 +62,7 @@ PRESETS = {
         act="leaky_relu",
         separable=True,
         aggregator="detail",
+        foreground=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/results.md
     ),
 }
 SMALLEST_GRID = 2  # voxels along each axis at the coarsest stride: a normalisation needs more than one voxel
@@ -123,6 +127,9 @@ class SERNet(nn.Module):
             encoder.feature_info[: chosen.prompt_level + 1],
             style,
         )
+        if chosen.foreground is not None:
+            bias = self.aggregator.get_parameter("last.bias")
+            expect_foreground(bias, chosen.foreground, exclusive=num_classes > self.num_prompts)
         if len(patch_size) == 2:
             self.to(memory_format=torch.channels_last)
 
@@ -139,6 +146,26 @@ class SERNet(nn.Module):
             logits = self.aggregator(prompt, fine)
         logits = crop(logits, patch.shape[2:]).contiguous()
         return (logits, prompt.unflatten(1, (self.num_prompts, PROMPT_CHANNELS))) if self.training else logits
+
+
+def expect_foreground(bias: torch.Tensor, probability: float, exclusive: bool) -> None:
+    """Set the last convolution's biases so that foreground is as rare at the start as it is in medical images.
+
+    Otherwise chance decides what an untrained network answers, and the first hundred steps go into learning that most
+    of an image is background.
+
+    Args:
+        bias: one per class or region.
+        probability: of all foreground together (exclusive classes), or of each region.
+        exclusive: classes of a softmax, background first; otherwise regions, each with a sigmoid of its own.
+    """
+    odds = (1 - probability) / probability
+    with torch.no_grad():
+        if exclusive:
+            bias.zero_()
+            bias[0] = math.log(odds * (len(bias) - 1))
+        else:
+            bias.fill_(-math.log(odds))
 
 
 def _resolutions(preset: Preset, patch_size: Sequence[int], halvings: list[tuple[int, ...]]) -> int:

@@ -14,7 +14,6 @@ from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.rot90 import Rot90Transform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from ser_nnunet.network.pretrained import load_imagenet_weights
 from ser_nnunet.training.trainer import SERTrainer
@@ -33,7 +32,7 @@ class SERTrainerPaper(SERTrainer):
         * the aggregator warms up on detached prompts in the guided phase; the reference trains it afterwards alone;
         * SAM's picture is clipped at its 0.5 % and 99.5 % quantiles, and the prompt lies on the part of SAM's grid that
           the image fills;
-        * gradients are clipped at nnU-Net's norm of 12, and one decay of the rate runs over both phases;
+        * gradients are clipped at nnU-Net's norm of 12;
         * patches, resampling and normalisation are nnU-Net's; the reference shows 512-pixel axial slices to the
           prompt learner (SAM sees 1024 pixels in both);
         * all channels of the data set enter the prompt learner; the reference has FLAIR alone (convert the data set
@@ -41,7 +40,7 @@ class SERTrainerPaper(SERTrainer):
         * an epoch is nnU-Net's 250 iterations;
         * 85 % of a batch's patches are centred on foreground, the other 15 % are random and may hold some too;
         * the SGD's momentum, the schedule of its rate and the flip's axis are not known: 0.9, nnU-Net's polynomial
-          decay, and left-right;
+          decay in each phase, and left-right;
         * on patches that aren't square a rotation by 90 degrees doesn't fit: they turn by 180;
         * nnU-Net's sliding window, without mirroring at prediction;
         * HarDNet-85's last stage, which feeds nothing in the reference, is left out.
@@ -78,11 +77,11 @@ class SERTrainerPaper(SERTrainer):
             self.print_to_log_file(f"HarDNet-85 starts from scratch ({HARDNET_CHECKPOINT} isn't set)")
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        """Return the paper's SGD (rate 0.01, weight decay 1e-4) and nnU-Net's polynomial schedule."""
+        """Return the paper's SGD (rate 0.01, weight decay 1e-4) and nnU-Net's polynomial schedule for each phase."""
         optimizer = torch.optim.SGD(
             self.network.parameters(), self.initial_lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        return optimizer, self.phased_decay(optimizer)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:
         """Return no rotation, no larger patch to cut from, and no mirroring at prediction."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
-from nnunetv2.utilities.helpers import dummy_context, empty_cache
+from nnunetv2.utilities.helpers import empty_cache
 
 from ser_nnunet.network.layers import crop, pad_to_multiple
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, CheckpointError, load_sam
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training import losses
+from ser_nnunet.training.balance import GradientBalance
+from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.plans import name_network
 from ser_nnunet.training.schedule import LossSchedule, two_phases
 
@@ -33,9 +35,11 @@ class SERTrainer(nnUNetTrainer):
     Attributes:
         preset: SERNet's preset, `light` or `paper`.
         epochs, iterations_per_epoch, val_iterations_per_epoch: as nnU-Net's.
-        learning_rate, decay: of AdamW, with nnU-Net's polynomial schedule.
+        learning_rate, decay: of AdamW, with nnU-Net's polynomial schedule, which starts anew in the second phase.
         guided_fraction: share of the epochs in the guided phase (200 of 300 in the paper).
         joint: train everything by L_dist in the guided phase too.
+        guidance_share: with `joint`, L_seg is weighted so that its gradient in the prompt learner is this many times as
+            long as L_dist's, measured every epoch. Without `joint` the prompt learner hears L_seg alone, at weight 1.
         imitation_weight: of a loss that draws the network's output towards SAM's own masks in the guided phase (an
             extension of ours; 0 in the paper and by default). Only with `joint` does it reach the prompt learner.
         sam_channels: image channels that SAM sees: one (shown three times over, as in the paper) or three as RGB.
@@ -53,6 +57,7 @@ class SERTrainer(nnUNetTrainer):
     decay = 3e-5
     guided_fraction = 2 / 3
     joint = False
+    guidance_share = 0.1
     imitation_weight = 0.0
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
@@ -74,6 +79,8 @@ class SERTrainer(nnUNetTrainer):
         self.initial_lr, self.weight_decay = self.learning_rate, self.decay
         self.enable_deep_supervision = False
         self.guide: SAMGuide | None = None  # never below self.network: nothing of SAM belongs in a checkpoint
+        self.balance = GradientBalance(self.guidance_share)
+        self.balanced_epoch = -1
         for key in LOGGED:
             self.logger.local_logger.my_fantastic_logging[key] = []
 
@@ -105,9 +112,14 @@ class SERTrainer(nnUNetTrainer):
             )
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        """Return AdamW (nnU-Net's SGD suits its U-Net and few other networks) and nnU-Net's polynomial schedule."""
+        """Return AdamW (nnU-Net's SGD suits its U-Net and few other networks) and nnU-Net's schedule for each phase."""
         optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        return optimizer, self.phased_decay(optimizer)
+
+    def phased_decay(self, optimizer: torch.optim.Optimizer) -> PhasedPolyLRScheduler:
+        """Return nnU-Net's polynomial decay, once for every phase in which the prompt learner has another teacher."""
+        restart = 0 if self.joint else self.schedule.guided_epochs
+        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, restart)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Do nothing: there is none (nnU-Net's own reaches for its U-Net's decoder)."""
@@ -126,7 +138,8 @@ class SERTrainer(nnUNetTrainer):
                 f"Set it to a checkpoint (export {SAM_CHECKPOINT}=/path/to/sam_vit_b_01ec64.pth), or train without "
                 f"SAM: -tr SERTrainerNoSAM. {WHERE_TO_GET_IT}"
             )
-        sam = load_sam(path, self.sam_image_size).to(self.device)
+        with torch.random.fork_rng(devices=[]):  # so that one seed gives guided and unguided networks the same weights
+            sam = load_sam(path, self.sam_image_size).to(self.device)
         self.guide = SAMGuide(sam)
         millions = sum(parameter.numel() for parameter in sam.parameters()) / 1e6
         self.print_to_log_file(
@@ -160,15 +173,15 @@ class SERTrainer(nnUNetTrainer):
         data = batch["data"].to(self.device, non_blocking=True)
         target = batch["target"].to(self.device, non_blocking=True)
         self.optimizer.zero_grad(set_to_none=True)
-        on_gpu = self.device.type == "cuda"
-        with torch.autocast("cuda", enabled=True) if on_gpu else dummy_context():
+        balance = self._balance(data, target) if self.joint and self.guide is not None else 1.0
+        with self._precision():
             logits, prompt = self.network(data, detach_prompt=self.schedule.detached(self.current_epoch))
             dist_loss = self.loss(logits, target)
             seg_loss, imitation, overlap = self._guided_losses(data, logits, prompt, target)
             seg_weight, dist_weight = self.schedule.weights(self.current_epoch)
             loss = dist_weight * dist_loss
             if self.guide is not None:
-                loss = loss + seg_weight * (seg_loss + self.imitation_weight * imitation)
+                loss = loss + seg_weight * (balance * seg_loss + self.imitation_weight * imitation)
         self._descend(loss)
         return {
             "loss": loss.detach().cpu().numpy(),
@@ -176,6 +189,25 @@ class SERTrainer(nnUNetTrainer):
             "loss_dist": dist_loss.detach().cpu().numpy(),
             "guided_overlap": overlap.cpu().numpy(),
         }
+
+    def _precision(self) -> AbstractContextManager:
+        return torch.autocast("cuda", enabled=True) if self.device.type == "cuda" else nullcontext()
+
+    def _balance(self, data: torch.Tensor, target: torch.Tensor) -> float:
+        """Return L_seg's weight, measured on the first batch of every epoch.
+
+        By the bare network and a forward pass of its own: graphs of torch.compile can't be gone through twice, and
+        DDP's hooks are to see the step's backward pass alone.
+        """
+        if self.balanced_epoch != self.current_epoch:
+            self.balanced_epoch = self.current_epoch
+            with self._precision():
+                logits, prompt = self.ser_net(data)
+                seg_loss, *_ = self._guided_losses(data, logits, prompt, target)
+                dist_loss = self.loss(logits, target)
+            scaled = (lambda loss: loss) if self.grad_scaler is None else self.grad_scaler.scale
+            self.balance.measure(dist_loss, seg_loss, self.ser_net.prompt_learner.parameters(), scaled)
+        return self.balance.weight
 
     def _guided_losses(
         self, data: torch.Tensor, logits: torch.Tensor, prompt: torch.Tensor, target: torch.Tensor
@@ -220,7 +252,8 @@ class SERTrainer(nnUNetTrainer):
         dice = mean_dice(overlap)
         for key, value in zip(LOGGED, (seg, dist_loss, dice), strict=True):
             self.logger.log(key, value, self.current_epoch)
-        guided = f"L_seg {seg:.4f}, Dice of SAM's masks {dice:.4f}" if self.guide is not None else "SAM is off"
+        weight = f" at weight {self.balance.weight:.3g}" if self.joint else ""
+        guided = f"L_seg {seg:.4f}{weight}, Dice of SAM's masks {dice:.4f}" if self.guide is not None else "SAM is off"
         self.print_to_log_file(f"L_dist {dist_loss:.4f}, {guided}")
 
     def save_checkpoint(self, filename: str) -> None:

@@ -205,13 +205,20 @@ def test_an_interrupted_command_cleans_up(tmp_path: Path, sent: int):
         "2",
     ]
     environment = {**os.environ, "nnUNet_raw": str(tmp_path / "raw")}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_interrupts
+    )
     while process.poll() is None and not list(tmp_path.glob("raw/.Dataset706*/imagesTr/*")):
         time.sleep(0.02)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "nothing was left behind" in errors
     assert not (tmp_path / "raw").exists()
+
+
+def listen_to_interrupts() -> None:
+    """Undo what a shell sets for background jobs, whose children would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def big(toy: Toy, case: str, role: str):

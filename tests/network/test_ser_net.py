@@ -148,6 +148,15 @@ def test_the_papers_aggregator_is_linear():
     torch.testing.assert_close(together, aggregator(one, detail) + aggregator(two, detail) - bias, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("classes", "prompts"), [(2, 1), (4, 3), (1, 1), (2, 2)])
+def test_light_starts_with_one_percent_foreground(classes, prompts):
+    """Exclusive classes (one prompt fewer) share the one percent; regions have it each."""
+    torch.manual_seed(0)
+    bias = SERNet(1, classes, (32, 32), num_prompts=prompts).aggregator.last.bias
+    found = bias.softmax(0)[1:].sum() if classes > prompts else bias.sigmoid()
+    assert torch.allclose(found, torch.tensor(0.01), atol=1e-6)
+
+
 def test_light_stays_light():
     """A 2D plan of a 182 x 218 x 182 data set with three channels; nnU-Net's U-Net has 33.5 M there."""
     with torch.device("meta"):

@@ -95,6 +95,15 @@ class TestPhases:
         for part in ("prompt_learner", "aggregator"):
             assert any(not torch.equal(a, b) for a, b in zip(gradients[0][part], gradients[1][part], strict=True))
 
+    def test_loading_sam_draws_no_random_numbers(self, make_trainer):
+        """Otherwise a guided and an unguided training would start from other weights, whatever the seed."""
+        trainer = make_trainer()
+        torch.manual_seed(7)
+        expected = torch.rand(3)
+        torch.manual_seed(7)
+        start_epoch(trainer, GUIDED)
+        assert trainer.guide is not None and torch.equal(torch.rand(3), expected)
+
     def test_sam_leaves_memory_when_the_guided_phase_ends(self, make_trainer):
         trainer = make_trainer()
         start_epoch(trainer, GUIDED)

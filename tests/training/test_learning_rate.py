@@ -1,0 +1,54 @@
+"""The decay of the learning rate: nnU-Net's own, once per phase."""
+
+import pytest
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
+from ser_nnunet.training.paper import SERTrainerPaper
+from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM
+
+
+def optimizer():
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.01)
+
+
+def rates(scheduler, epochs):
+    found = []
+    for epoch in epochs:
+        scheduler.step(epoch)
+        found.append(scheduler.optimizer.param_groups[0]["lr"])
+        assert scheduler.get_last_lr() == [found[-1]]
+    return found
+
+
+def test_each_phase_decays_as_nnunet_decays_over_as_many_epochs():
+    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20), range(30))
+    first = rates(PolyLRScheduler(optimizer(), 0.01, 20), range(20))
+    second = rates(PolyLRScheduler(optimizer(), 0.01, 10), range(10))
+    assert phased == first + second
+
+
+@pytest.mark.parametrize("restart", [0, 30])
+def test_without_a_restart_it_is_nnunets_own(restart):
+    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart), range(30))
+    assert phased == rates(PolyLRScheduler(optimizer(), 0.01, 30), range(30))
+
+
+def test_a_resumed_training_needs_the_epoch_alone():
+    whole = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20), range(30))
+    resumed = PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20)
+    assert rates(resumed, [25, 3]) == [whole[25], whole[3]]
+
+
+@pytest.mark.parametrize(
+    ("trainer_class", "restart"),
+    [(SERTrainer, 666), (SERTrainerPaper, 200), (SERTrainerJoint, 0), (SERTrainerNoSAM, 0)],
+)
+def test_the_rate_starts_anew_where_the_teacher_changes(make_trainer, trainer_class, restart):
+    trainer = make_trainer(trainer_class)
+    scheduler = trainer.lr_scheduler
+    assert rates(scheduler, [0, restart]) == [trainer.learning_rate, trainer.learning_rate]
+    before, after = rates(scheduler, [restart + 1, trainer.num_epochs - 1])
+    assert after < before < trainer.learning_rate
