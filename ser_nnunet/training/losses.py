@@ -98,3 +98,10 @@ def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelMana
     foreground = foreground & counts
     pairs = (predicted & foreground, predicted & ~foreground, ~predicted & foreground)
     return torch.stack([pair.sum((0, 2, 3)) for pair in pairs])
+
+
+def quality(overlap: torch.Tensor) -> torch.Tensor:
+    """Return the mean Dice of `count_overlap`'s counts over the classes that occur; 0 if none does."""
+    tp, fp, fn = overlap.float()
+    present = 2 * tp + fp + fn > 0
+    return (2 * tp[present] / (2 * tp + fp + fn)[present]).sum() / present.sum().clamp_min(1)

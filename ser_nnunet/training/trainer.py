@@ -40,8 +40,9 @@ class SERTrainer(nnUNetTrainer):
         joint: train everything by L_dist in the guided phase too.
         guidance_share: with `joint`, L_seg is weighted so that its gradient in the prompt learner is this many times as
             long as L_dist's, measured every epoch. Without `joint` the prompt learner hears L_seg alone, at weight 1.
-        imitation_weight: of a loss that draws the network's output towards SAM's own masks in the guided phase (an
-            extension of ours; 0 in the paper and by default). Only with `joint` does it reach the prompt learner.
+        imitation_weight: of a loss that draws the network's output towards SAM's own masks in the guided phase, times
+            those masks' Dice in the step: nobody is to imitate a teacher who is still wrong (an extension of ours; 0 in
+            the paper and by default). Only with `joint` does it reach the prompt learner.
         sam_channels: image channels that SAM sees: one (shown three times over, as in the paper) or three as RGB.
         sam_image_size: pixels at which SAM sees a slice; None is the checkpoint's own (1024). Encoding it takes most of
             a guided step's time, and 512 means a quarter of the encoder's tokens, 256 a sixteenth.
@@ -223,7 +224,7 @@ class SERTrainer(nnUNetTrainer):
         overlap = losses.count_overlap(masks.detach(), targets[chosen], self.label_manager)
         imitation = masks.new_zeros(())
         if self.imitation_weight:
-            imitation = losses.imitation(logits[chosen], masks, self.label_manager)
+            imitation = losses.quality(overlap) * losses.imitation(logits[chosen], masks, self.label_manager)
         return self.seg_loss(masks, targets[chosen]), imitation, overlap
 
     def _descend(self, loss: torch.Tensor) -> None:

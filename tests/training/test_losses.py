@@ -11,6 +11,7 @@ from ser_nnunet.training.losses import (
     count_overlap,
     imitation,
     one_against_rest,
+    quality,
 )
 from ser_nnunet.training.trainer import mean_dice
 
@@ -100,6 +101,12 @@ def test_overlap_counts_leave_ignored_pixels_out():
 def test_mean_dice_leaves_absent_classes_out():
     assert mean_dice(torch.tensor([[5, 0], [0, 0], [0, 0]]).numpy()) == 1.0
     assert mean_dice(torch.zeros(3, 2).numpy()) != mean_dice(torch.zeros(3, 2).numpy()), "NaN: no class at all"
+
+
+def test_a_teachers_quality_is_its_dice_and_never_undefined():
+    counts = torch.tensor([[3, 0], [1, 0], [1, 0]])  # Dice 6 / 8; the second class doesn't occur
+    assert quality(counts) == 0.75 == pytest.approx(mean_dice(counts.numpy()))
+    assert quality(torch.zeros(3, 2)) == 0
 
 
 def test_a_classs_binary_logit_has_its_softmax_probability():
