@@ -27,7 +27,7 @@ class Preset:
         norm, act: normalisation and activation of the encoder.
         separable: depthwise separable decoder.
         aggregator: `linear` (the paper's) or `detail`.
-        foreground: the probability of foreground that an untrained network answers with; None leaves it to chance.
+        foreground_prior: the probability of foreground that an untrained network answers; None leaves it to chance.
     """
 
     hardnet: HarDNetConfig
@@ -37,7 +37,7 @@ class Preset:
     act: str
     separable: bool
     aggregator: str
-    foreground: float | None = None
+    foreground_prior: float | None = None
 
 
 PRESETS = {
@@ -62,7 +62,7 @@ PRESETS = {
         act="leaky_relu",
         separable=True,
         aggregator="detail",
-        foreground=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/results.md
+        foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/results.md
     ),
 }
 SMALLEST_GRID = 2  # voxels along each axis at the coarsest stride: a normalisation needs more than one voxel
@@ -127,9 +127,9 @@ class SERNet(nn.Module):
             encoder.feature_info[: chosen.prompt_level + 1],
             style,
         )
-        if chosen.foreground is not None:
+        if chosen.foreground_prior is not None:
             bias = self.aggregator.get_parameter("last.bias")
-            expect_foreground(bias, chosen.foreground, exclusive=num_classes > self.num_prompts)
+            set_foreground_prior(bias, chosen.foreground_prior, exclusive=num_classes > self.num_prompts)
         if len(patch_size) == 2:
             self.to(memory_format=torch.channels_last)
 
@@ -148,11 +148,11 @@ class SERNet(nn.Module):
         return (logits, prompt.unflatten(1, (self.num_prompts, PROMPT_CHANNELS))) if self.training else logits
 
 
-def expect_foreground(bias: torch.Tensor, probability: float, exclusive: bool) -> None:
+def set_foreground_prior(bias: torch.Tensor, probability: float, exclusive: bool) -> None:
     """Set the last convolution's biases so that foreground is as rare at the start as it is in medical images.
 
-    Otherwise chance decides what an untrained network answers, and the first hundred steps go into learning that most
-    of an image is background.
+    Otherwise chance decides what an untrained network answers, and it first has to learn that most of an image is
+    background.
 
     Args:
         bias: one per class or region.

@@ -1,4 +1,4 @@
-"""How much L_seg may say beside L_dist: its gradient in the prompt learner is measured, and scaled to L_dist's."""
+"""How much L_seg may say beside L_dist: its gradient in the prompt learner is measured, and limited by L_dist's."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ SMOOTHING = 0.5  # share of the new measurement, as a geometric mean
 
 
 class GradientBalance:
-    """The weight at which L_seg's gradient is `share` times as long as L_dist's in the parameters that both train.
+    """The weight at which L_seg's gradient norm is `ratio` times L_dist's in the parameters that both train.
 
-    A gradient that comes through SAM's mask decoder has that decoder's scale: 8 to 50 times L_dist's on the data sets
-    of docs/results.md. Merely added, it decides alone where the prompt learner goes, because AdamW looks at no scale.
-    Kin to GradNorm (Chen et al., arXiv 1711.02257), which learns such weights; here L_dist sets the measure.
+    A gradient that comes through SAM's mask decoder has that decoder's scale (docs/results.md has examples). Merely
+    added, a long one decides alone where the prompt learner goes, because AdamW looks at no scale. Kin to GradNorm
+    (Chen et al., arXiv 1711.02257), which learns such weights; here L_dist sets the measure.
 
     Attributes:
-        share: see above; also the weight before the first measurement and its upper bound, so that a teacher whose
+        ratio: see above; also the weight before the first measurement and its upper bound, so that a teacher whose
             gradient fades isn't made louder.
         weight: of L_seg.
     """
 
-    def __init__(self, share: float) -> None:
-        if not (share > 0 and math.isfinite(share)):
-            raise ValueError(f"guidance_share must be above 0, {share} given")
-        self.share = self.weight = share
+    def __init__(self, ratio: float) -> None:
+        if not (ratio > 0 and math.isfinite(ratio)):
+            raise ValueError(f"guidance_ratio must be above 0, {ratio} given")
+        self.ratio = self.weight = ratio
         self.measured = False
 
     def measure(
@@ -35,31 +35,37 @@ class GradientBalance:
         dist_loss: torch.Tensor,
         seg_loss: torch.Tensor,
         parameters: Iterable[torch.nn.Parameter],
-        scaled: Callable[[torch.Tensor], torch.Tensor] = lambda loss: loss,
-    ) -> None:
+        scale: Callable[[torch.Tensor], torch.Tensor] = lambda loss: loss,
+    ) -> bool:
         """Measure both gradients of one batch and move the weight towards their ratio, equally on all GPUs.
 
-        A measurement that isn't finite, or that finds one of the two gradients to be zero, is left out.
+        L_seg is measured at its present weight, so that half precision overflows here only where the step's own
+        backward pass would. Its graph is eager; L_dist's may hold a compiled one, which can be gone through once.
 
         Args:
-            dist_loss, seg_loss: scalars whose graphs are still there.
+            dist_loss, seg_loss: scalars whose graphs are still there; they are gone afterwards.
             parameters: what both losses train.
-            scaled: the gradient scaler's, where half precision would otherwise lose small gradients.
+            scale: the gradient scaler's, where half precision would otherwise lose small gradients.
+
+        Returns:
+            False, and the weight as it was, if a gradient is zero or isn't finite.
         """
         shared = list(parameters)
-        lengths = [gradient_length(scaled(loss), shared) for loss in (dist_loss, seg_loss)]
-        ratio = torch.log(lengths[0]) - torch.log(lengths[1])
+        seg_norm = gradient_norm(scale(self.weight * seg_loss), shared, retain_graph=True)
+        dist_norm = gradient_norm(scale(dist_loss), shared)
+        found = torch.log(dist_norm) - torch.log(seg_norm) + math.log(self.weight)
         if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(ratio)
-            ratio = ratio / dist.get_world_size()
-        if not ratio.isfinite():
-            return
-        found = self.share * min(1.0, math.exp(float(ratio)))
-        self.weight = self.weight ** (1 - SMOOTHING) * found**SMOOTHING if self.measured else found
+            dist.all_reduce(found)
+            found = found / dist.get_world_size()
+        if not found.isfinite():
+            return False
+        weight = self.ratio * min(1.0, math.exp(float(found)))
+        self.weight = self.weight ** (1 - SMOOTHING) * weight**SMOOTHING if self.measured else weight
         self.measured = True
+        return True
 
 
-def gradient_length(loss: torch.Tensor, parameters: list[torch.nn.Parameter]) -> torch.Tensor:
-    """Return the Euclidean length of a loss's gradient over all the parameters, in float32."""
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+def gradient_norm(loss: torch.Tensor, parameters: list[torch.nn.Parameter], retain_graph: bool = False) -> torch.Tensor:
+    """Return the Euclidean norm of a loss's gradient over all the parameters, in float32."""
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=retain_graph, allow_unused=True)
     return torch.stack([gradient.float().norm() for gradient in gradients if gradient is not None]).norm()

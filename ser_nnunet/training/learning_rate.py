@@ -9,9 +9,9 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 class PhasedPolyLRScheduler(PolyLRScheduler):
     """nnU-Net's polynomial decay over the epochs before `restart`, and once more from the start over the others.
 
-    A phase that begins with a new teacher needs the full rate: with one decay over both, the network learns from
-    L_dist at a rate that has already fallen to 37 % (docs/results.md). A function of the epoch alone, as nnU-Net's, so
-    that a resumed training needs no state. Without a restart (0, or the last epoch) it is nnU-Net's own.
+    A phase that begins with a new teacher needs the full rate: with one decay over SERTrainer's two phases, the network
+    would learn from L_dist alone at a rate that has already fallen to 37 %. A function of the epoch alone, as
+    nnU-Net's, so that a resumed training needs no state. Without a restart (0, or `max_steps`) it is nnU-Net's own.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, initial_lr: float, max_steps: int, restart: int = 0) -> None:
@@ -23,7 +23,8 @@ class PhasedPolyLRScheduler(PolyLRScheduler):
         if current_step is None or current_step == -1:
             current_step = self.ctr
             self.ctr += 1
-        begin, end = (0, self.restart) if current_step < self.restart else (self.restart, self.max_steps)
+        second = self.restart <= current_step and self.restart < self.max_steps
+        begin, end = (self.restart, self.max_steps) if second else (0, self.restart)
         rate = self.initial_lr * (1 - (current_step - begin) / (end - begin)) ** self.exponent
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -101,7 +101,7 @@ def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelMana
 
 
 def quality(overlap: torch.Tensor) -> torch.Tensor:
-    """Return the mean Dice of `count_overlap`'s counts over the classes that occur; 0 if none does."""
+    """Return the mean Dice of `count_overlap`'s counts over the classes that occur in truth or mask; 0 if none does."""
     tp, fp, fn = overlap.float()
     present = 2 * tp + fp + fn > 0
     return (2 * tp[present] / (2 * tp + fp + fn)[present]).sum() / present.sum().clamp_min(1)

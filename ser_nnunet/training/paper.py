@@ -81,7 +81,7 @@ class SERTrainerPaper(SERTrainer):
         optimizer = torch.optim.SGD(
             self.network.parameters(), self.initial_lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
-        return optimizer, self.phased_decay(optimizer)
+        return optimizer, self.build_lr_scheduler(optimizer)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:
         """Return no rotation, no larger patch to cut from, and no mirroring at prediction."""

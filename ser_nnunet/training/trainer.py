@@ -35,11 +35,13 @@ class SERTrainer(nnUNetTrainer):
     Attributes:
         preset: SERNet's preset, `light` or `paper`.
         epochs, iterations_per_epoch, val_iterations_per_epoch: as nnU-Net's.
-        learning_rate, decay: of AdamW, with nnU-Net's polynomial schedule, which starts anew in the second phase.
+        learning_rate, decay: of AdamW, with nnU-Net's polynomial schedule. Unless `joint`, both start anew in the
+            second phase: AdamW's memory of L_seg's longer gradients would keep L_dist's steps short.
         guided_fraction: share of the epochs in the guided phase (200 of 300 in the paper).
         joint: train everything by L_dist in the guided phase too.
-        guidance_share: with `joint`, L_seg is weighted so that its gradient in the prompt learner is this many times as
-            long as L_dist's, measured every epoch. Without `joint` the prompt learner hears L_seg alone, at weight 1.
+        guidance_ratio: with `joint`, L_seg is weighted so that the norm of its gradient in the prompt learner is this
+            many times L_dist's at most, measured every epoch. Without `joint` the prompt learner hears L_seg alone, at
+            weight 1.
         imitation_weight: of a loss that draws the network's output towards SAM's own masks in the guided phase, times
             those masks' Dice in the step: nobody is to imitate a teacher who is still wrong (an extension of ours; 0 in
             the paper and by default). Only with `joint` does it reach the prompt learner.
@@ -58,7 +60,7 @@ class SERTrainer(nnUNetTrainer):
     decay = 3e-5
     guided_fraction = 2 / 3
     joint = False
-    guidance_share = 0.1
+    guidance_ratio = 0.1
     imitation_weight = 0.0
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
@@ -80,7 +82,6 @@ class SERTrainer(nnUNetTrainer):
         self.initial_lr, self.weight_decay = self.learning_rate, self.decay
         self.enable_deep_supervision = False
         self.guide: SAMGuide | None = None  # never below self.network: nothing of SAM belongs in a checkpoint
-        self.balance = GradientBalance(self.guidance_share)
         self.balanced_epoch = -1
         for key in LOGGED:
             self.logger.local_logger.my_fantastic_logging[key] = []
@@ -102,6 +103,7 @@ class SERTrainer(nnUNetTrainer):
             raise NotImplementedError("SERNet has no deep supervision: set enable_deep_supervision = False")
         super().initialize()
         self._check_sam_channels()
+        self.balance = GradientBalance(self.guidance_ratio)
         self.seg_loss = losses.build_seg_loss(self.label_manager, self.configuration_manager.batch_dice, self.is_ddp)
 
     def _check_sam_channels(self) -> None:
@@ -115,12 +117,16 @@ class SERTrainer(nnUNetTrainer):
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return AdamW (nnU-Net's SGD suits its U-Net and few other networks) and nnU-Net's schedule for each phase."""
         optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, self.phased_decay(optimizer)
+        return optimizer, self.build_lr_scheduler(optimizer)
 
-    def phased_decay(self, optimizer: torch.optim.Optimizer) -> PhasedPolyLRScheduler:
+    def build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> PhasedPolyLRScheduler:
         """Return nnU-Net's polynomial decay, once for every phase in which the prompt learner has another teacher."""
-        restart = 0 if self.joint else self.schedule.guided_epochs
-        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, restart)
+        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.restart_epoch)
+
+    @property
+    def restart_epoch(self) -> int:
+        """The epoch in which the prompt learner gets another teacher; 0 or the number of epochs if it doesn't."""
+        return 0 if self.joint else self.schedule.guided_epochs
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Do nothing: there is none (nnU-Net's own reaches for its U-Net's decoder)."""
@@ -150,13 +156,15 @@ class SERTrainer(nnUNetTrainer):
         )
 
     def on_train_epoch_start(self) -> None:
-        """Switch the phase: which gradients flow, and whether SAM is in memory."""
+        """Switch the phase: which gradients flow, whether SAM is in memory, and what the optimiser remembers."""
         super().on_train_epoch_start()
         guided = self.schedule.guided(self.current_epoch)
         if guided and self.guide is None:
             self._load_guide()
         if not guided:
             self._release_guide()
+        if 0 < self.restart_epoch == self.current_epoch:
+            self.optimizer.state.clear()
 
     def on_train_end(self) -> None:
         """Release SAM before the final validation, which needs the memory (a training may be guided throughout)."""
@@ -195,19 +203,19 @@ class SERTrainer(nnUNetTrainer):
         return torch.autocast("cuda", enabled=True) if self.device.type == "cuda" else nullcontext()
 
     def _balance(self, data: torch.Tensor, target: torch.Tensor) -> float:
-        """Return L_seg's weight, measured on the first batch of every epoch.
+        """Return L_seg's weight, measured on the first batch of every epoch that allows it.
 
-        By the bare network and a forward pass of its own: graphs of torch.compile can't be gone through twice, and
-        DDP's hooks are to see the step's backward pass alone.
+        By the bare network and a forward pass of its own: DDP's hooks are to see the step's backward pass alone, and a
+        compiled network's graph can be gone through once.
         """
         if self.balanced_epoch != self.current_epoch:
-            self.balanced_epoch = self.current_epoch
             with self._precision():
                 logits, prompt = self.ser_net(data)
                 seg_loss, *_ = self._guided_losses(data, logits, prompt, target)
                 dist_loss = self.loss(logits, target)
-            scaled = (lambda loss: loss) if self.grad_scaler is None else self.grad_scaler.scale
-            self.balance.measure(dist_loss, seg_loss, self.ser_net.prompt_learner.parameters(), scaled)
+            scale = (lambda loss: loss) if self.grad_scaler is None else self.grad_scaler.scale
+            if self.balance.measure(dist_loss, seg_loss, self.ser_net.prompt_learner.parameters(), scale):
+                self.balanced_epoch = self.current_epoch
         return self.balance.weight
 
     def _guided_losses(

@@ -19,7 +19,7 @@ class SERTrainerImitate(SERTrainerJoint):
 
 
 class SERTrainerNoSAM(SERTrainer):
-    """The ablation: same network, same schedule, no SAM; needs no checkpoint."""
+    """The ablation: same network, as many epochs with one decay of the rate, no SAM; needs no checkpoint."""
 
     guided_fraction = 0.0
 

@@ -34,12 +34,42 @@ def test_each_phase_decays_as_nnunet_decays_over_as_many_epochs():
 def test_without_a_restart_it_is_nnunets_own(restart):
     phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart), range(30))
     assert phased == rates(PolyLRScheduler(optimizer(), 0.01, 30), range(30))
+    assert rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart), [30]) == [0]
 
 
 def test_a_resumed_training_needs_the_epoch_alone():
     whole = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20), range(30))
     resumed = PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20)
     assert rates(resumed, [25, 3]) == [whole[25], whole[3]]
+
+
+class JointAtFirst(SERTrainerJoint):
+    """L_dist teaches the prompt learner all the time: nothing starts anew when SAM leaves."""
+
+    guided_fraction = 0.5
+
+
+def test_without_a_new_teacher_the_rate_goes_on_falling(make_trainer):
+    trainer = make_trainer(JointAtFirst)
+    before, after = rates(trainer.lr_scheduler, [499, 500])
+    assert after < before < trainer.learning_rate
+
+
+@pytest.mark.parametrize(("trainer_class", "forgets"), [(SERTrainer, True), (JointAtFirst, False)])
+def test_the_optimiser_forgets_the_other_teachers_gradients(make_trainer, trainer_class, forgets):
+    """Not its parameters, and in the phase's first epoch alone: a resumed training keeps what it has learnt since."""
+    trainer = make_trainer(trainer_class)
+    trainer.guided_fraction, trainer.num_epochs = 0.5, 10
+    trainer._load_guide = lambda: None
+    for epoch in range(4, 7):
+        for parameter in trainer.network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        trainer.optimizer.step()
+        trainer.current_epoch = epoch
+        trainer.logger.local_logger.my_fantastic_logging["lrs"] = [0.0] * epoch
+        trainer.on_train_epoch_start()
+        assert bool(trainer.optimizer.state) == (not forgets or epoch != 5)
+    assert len(trainer.optimizer.param_groups[0]["params"]) == len(list(trainer.network.parameters()))
 
 
 @pytest.mark.parametrize(

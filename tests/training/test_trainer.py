@@ -95,6 +95,15 @@ class TestPhases:
         for part in ("prompt_learner", "aggregator"):
             assert any(not torch.equal(a, b) for a, b in zip(gradients[0][part], gradients[1][part], strict=True))
 
+    def test_nobody_imitates_a_teacher_who_is_wrong(self, make_trainer, make_batch, monkeypatch):
+        monkeypatch.setattr("ser_nnunet.training.losses.quality", lambda overlap: torch.tensor(0.0))
+        plain, imitating, batch = make_trainer(SERTrainerJoint), make_trainer(SERTrainerImitate), make_batch()
+        found = []
+        for trainer in (plain, imitating):
+            start_epoch(trainer, GUIDED)
+            found.append(float(trainer.train_step(batch)["loss"]))
+        assert found[0] == found[1]
+
     def test_loading_sam_draws_no_random_numbers(self, make_trainer):
         """Otherwise a guided and an unguided training would start from other weights, whatever the seed."""
         trainer = make_trainer()
