@@ -49,7 +49,7 @@ def main() -> None:
     for axes, (data, title) in zip(panels, DATA.items(), strict=True):
         draw(axes, read(data), title)
     panels[0].set_ylabel(f"minus {UNGUIDED} (95 % interval)")
-    panels[0].legend(loc="lower right")
+    panels[0].legend(loc="upper left")
     figure.supxlabel(f"training cases (Dice of {UNGUIDED})")
     figure.savefig(HERE / "guidance.png", dpi=110)
 

@@ -88,6 +88,7 @@ class TestPhases:
         losses, gradients = [], []
         for trainer in (plain, imitating):
             start_epoch(trainer, GUIDED)
+            trainer.sam_slices_per_step = 4
             gradients_of, output = step_and_collect(trainer, batch)
             losses.append(float(output["loss"]))
             gradients.append(gradients_of)
@@ -101,6 +102,7 @@ class TestPhases:
         found = []
         for trainer in (plain, imitating):
             start_epoch(trainer, GUIDED)
+            trainer.sam_slices_per_step = 4
             found.append(float(trainer.train_step(batch)["loss"]))
         assert found[0] == found[1]
 
