@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ser_nnunet.errors import UserError
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table, Volume
+from ser_nnunet.dataset_conversion.core.hounsfield import hounsfield_check
+from ser_nnunet.dataset_conversion.core.pairing import Found, assemble, choose_channels, find_by_name
+from ser_nnunet.dataset_conversion.core.problems import Problem
+from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
 
-from .assembling import Found, assemble, choose_channels, find_by_name
-from .cases import LABEL, Description, Options, Table, Volume
-from .hounsfield import hounsfield_check
-from .problems import Problem
-from .tree import Tree, stem
+from ser_nnunet.errors import UserError
 
 CITATION = (
     "Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128 (2022), "

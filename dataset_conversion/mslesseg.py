@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, Description, Options, Table, Volume
+from ser_nnunet.dataset_conversion.core.pairing import Found, choose_channels, table_by_name
+from ser_nnunet.dataset_conversion.core.problems import Problem
+from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
 
 from ser_nnunet.errors import UserError
-
-from .assembling import Found, choose_channels, table_by_name
-from .cases import LABEL, Case, Description, Options, Table, Volume
-from .problems import Problem
-from .tree import Tree, stem
 
 DESCRIPTION = Description(
     name="MSLesSeg",

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .assembling import Found, choose_channels, table_by_name
-from .cases import LABEL, Description, Options, Table
-from .checks import Examination
-from .problems import Problem
-from .tree import Tree, stem
+from ser_nnunet.dataset_conversion.core.case_checks import Examination
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table
+from ser_nnunet.dataset_conversion.core.pairing import Found, choose_channels, table_by_name
+from ser_nnunet.dataset_conversion.core.problems import Problem
+from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
 
 SITES = ("RUNMC", "BMC", "I2CVB", "UCL", "BIDMC", "HK")
 

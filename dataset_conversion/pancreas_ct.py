@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .assembling import Found, assemble, choose_channels, find_by_name
-from .cases import LABEL, Description, Options, Table, Volume
-from .hounsfield import hounsfield_check
-from .problems import Problem
-from .tree import IMAGE_ENDINGS, Tree, stem
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table, Volume
+from ser_nnunet.dataset_conversion.core.hounsfield import hounsfield_check
+from ser_nnunet.dataset_conversion.core.pairing import Found, assemble, choose_channels, find_by_name
+from ser_nnunet.dataset_conversion.core.problems import Problem
+from ser_nnunet.dataset_conversion.core.source_tree import IMAGE_ENDINGS, Tree, stem
 
 DESCRIPTION = Description(
     name="PancreasCT",

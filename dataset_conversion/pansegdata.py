@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ser_nnunet.errors import UserError
+from ser_nnunet.dataset_conversion.core.case_checks import Examination
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table, Volume
+from ser_nnunet.dataset_conversion.core.pairing import Found, assemble, find_by_name
+from ser_nnunet.dataset_conversion.core.problems import Problem
+from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
 
-from .assembling import Found, assemble, find_by_name
-from .cases import LABEL, Description, Options, Table, Volume
-from .checks import Examination
-from .problems import Problem
-from .tree import Tree, stem
+from ser_nnunet.errors import UserError
 
 WRONG_HEADERS = 66
 """T1 labels of the site MCF whose array is right and whose header is wrong."""

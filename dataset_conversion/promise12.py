@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .assembling import Found, choose_channels, table_by_name
-from .cases import LABEL, Description, Options, Table
-from .tree import Tree, stem
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table
+from ser_nnunet.dataset_conversion.core.pairing import Found, choose_channels, table_by_name
+from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
 
 DESCRIPTION = Description(
     name="PROMISE12",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import msd, mslesseg, multisite_prostate, pancreas_ct, pansegdata, promise12
-from .cases import Options, Table
-from .tree import Tree
+from ser_nnunet.dataset_conversion import msd, mslesseg, multisite_prostate, pancreas_ct, pansegdata, promise12
+from ser_nnunet.dataset_conversion.core.data_classes import Options, Table
+from ser_nnunet.dataset_conversion.core.source_tree import Tree
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "convert": Command("ser_nnunet.dataset_conversion.command", "a downloaded data set -> nnU-Net's raw format"),
-    "env": Command("ser_nnunet.environment", "print the line that lets nnU-Net find the trainers"),
-    "check": Command("ser_nnunet.check", "is everything in place for training?"),
-    "evaluate": Command("ser_nnunet.evaluation.command", "compare predicted with reference segmentations"),
-    "report": Command("ser_nnunet.evaluation.report_command", "turn an evaluation into one HTML page"),
-    "benchmark": Command("ser_nnunet.benchmark.command", "size, speed and accuracy beside nnU-Net's"),
-    "demo": Command("ser_nnunet.demo.command", "the whole way once, on a simulated cohort"),
+    "convert": Command("ser_nnunet.commands.convert", "a downloaded data set -> nnU-Net's raw format"),
+    "env": Command("ser_nnunet.commands.env", "print the line that lets nnU-Net find the trainers"),
+    "check": Command("ser_nnunet.commands.check", "is everything in place for training?"),
+    "evaluate": Command("ser_nnunet.commands.evaluate", "compare predicted with reference segmentations"),
+    "report": Command("ser_nnunet.commands.report", "turn an evaluation into one HTML page"),
+    "benchmark": Command("ser_nnunet.commands.benchmark", "size, speed and accuracy beside nnU-Net's"),
+    "demo": Command("ser_nnunet.commands.demo", "the whole way once, on a simulated cohort"),
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ser_nnunet.cli import COMMANDS, main
-from ser_nnunet.demo.toy_sam import build_toy_sam
-from ser_nnunet.environment import trainers_folder, with_trainers
+from ser_nnunet.nnunet.trainers import trainers_folder, with_trainers
+from ser_nnunet.sam.dummy_sam import build_dummy_sam
 
 
 def test_help_imports_neither_torch_nor_sam():
@@ -59,7 +59,7 @@ def test_nnunet_finds_every_trainer(monkeypatch):
     monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
     expected = {
         "SERTrainer": trainer.SERTrainer,
-        "SERTrainerImitate": variants.SERTrainerImitate,
+        "SERTrainerSAMDistill": variants.SERTrainerSAMDistill,
         "SERTrainerJoint": variants.SERTrainerJoint,
         "SERTrainerNoSAM": variants.SERTrainerNoSAM,
         "SERTrainerPaper": paper.SERTrainerPaper,
@@ -77,7 +77,7 @@ def ready(tmp_path, monkeypatch):
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
-    torch.save(build_toy_sam().state_dict(), tmp_path / "sam.pth")
+    torch.save(build_dummy_sam().state_dict(), tmp_path / "sam.pth")
     monkeypatch.setenv("SER_SAM_CHECKPOINT", str(tmp_path / "sam.pth"))
     monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
     return tmp_path
@@ -109,7 +109,7 @@ def test_check_names_all_that_is_missing_and_the_remedies(ready, capsys, monkeyp
 
 
 def test_check_reads_the_checkpoint_as_thoroughly_as_training_does(ready, capsys):
-    weights = build_toy_sam().state_dict()
+    weights = build_dummy_sam().state_dict()
     del weights["mask_decoder.iou_token.weight"]
     torch.save(weights, ready / "sam.pth")
     assert main(["check"]) == 1

@@ -51,7 +51,7 @@ def test_the_wheel_holds_every_file_and_no_top_level_trainers(wheel):
 def test_trainers_and_converters_work_from_the_wheel(wheel, tmp_path):
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), str(wheel))
     code = (
-        "import ser_nnunet.dataset_conversion.command as converters, ser_nnunet.environment as environment\n"
+        "import ser_nnunet.commands.convert as converters, ser_nnunet.nnunet.trainers as environment\n"
         "print(converters.__file__)\nprint(environment.trainers_folder())"
     )
     env = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}

@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 DATA = {"hippocampus": "Hippocampus (real): mean Dice", "phantom": "MS phantom (simulated): lesion Dice"}
 SIZES = ("5", "10", "20", "all")
 UNGUIDED = "SERTrainerNoSAM"
-GUIDED = ("SERTrainer", "SERTrainerJoint", "SERTrainerImitate")
+GUIDED = ("SERTrainer", "SERTrainerJoint", "SERTrainerSAMDistill")
 SPREAD = 0.14  # between the trainers of one size
 
 

@@ -8,14 +8,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_nnunet.benchmark.planning import PLANS, preprocessed_folder
+from ser_nnunet.benchmark.plan_source import PLANS
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 if TYPE_CHECKING:
-    from ser_nnunet.benchmark.workplace import Source
-
-SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
+    from ser_nnunet.benchmark.dataset_view import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out what is missing of the runs, then evaluate and write the tables."""
-    from ser_nnunet.benchmark.outcome import write_outcome
+    from ser_nnunet.benchmark.accuracy_tables import write_outcome
 
     source = _check(args)
     settings = _settings(args, source)
@@ -74,7 +74,7 @@ def carry_out(runs: list[Run], args: argparse.Namespace, source: Source, sam: di
     """
     from tqdm import tqdm
 
-    from ser_nnunet.benchmark.records import software
+    from ser_nnunet.benchmark.run_provenance import software
 
     spec = {
         "dataset": source.folder.name,
@@ -121,7 +121,7 @@ def _check(args: argparse.Namespace) -> Source:
     Raises:
         UserError: with all problems.
     """
-    from ser_nnunet.benchmark.workplace import Source
+    from ser_nnunet.benchmark.dataset_view import Source
 
     problems = [
         f"--{name.replace('_', '-')} must be at least 1, {value} given"
@@ -133,7 +133,7 @@ def _check(args: argparse.Namespace) -> Source:
         problems += [f"{option}: {', '.join(twice)} named twice"] if twice else []
     if args.seeds and min(args.seeds) < 0:
         problems.append(f"--seeds must not be negative, {min(args.seeds)} given")
-    source = Source(preprocessed_folder(args.d), args.p, args.c, args.f, args.batch_size, args.train_cases)
+    source = Source(preprocessed_dataset(args.d), args.p, args.c, args.f, args.batch_size, args.train_cases)
     found = source.problems()
     problems += found or _trainer_problems(args, source)
     if problems:
@@ -142,7 +142,7 @@ def _check(args: argparse.Namespace) -> Source:
 
 
 def _trainer_problems(args: argparse.Namespace, source: Source) -> list[str]:
-    from ser_nnunet.benchmark.trainers import find_problems
+    from ser_nnunet.benchmark.trainer_checks import find_problems
 
     return find_problems(args.tr, args.epochs, source.plans, args.c, os.environ.get(SAM_CHECKPOINT))
 
@@ -153,8 +153,8 @@ def _sam(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: runs in the output folder were guided by another SAM.
     """
-    from ser_nnunet.benchmark.records import refuse_other_sam, sam_record
-    from ser_nnunet.benchmark.trainers import is_guided
+    from ser_nnunet.benchmark.run_provenance import refuse_other_sam, sam_record
+    from ser_nnunet.benchmark.trainer_checks import is_guided
 
     records: dict[str, dict[str, Any]] = {name: {"sam_file": None, "sam_sha256": None} for name in args.tr}
     guided = [name for name in args.tr if is_guided(name, args.epochs)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from ser_nnunet.environment import EXTERNAL_TRAINERS, with_trainers
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 
 POLL = 0.5  # seconds between two looks at a training's progress
 PATIENCE = 30  # seconds that an interrupted training gets to stop its own workers
@@ -85,7 +85,7 @@ class Run:
         (self.folder / "run.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         with self.log.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "ser_nnunet.benchmark.train", str(self.folder)],
+                [sys.executable, "-u", "-m", "ser_nnunet.benchmark.training_process", str(self.folder)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment(preprocessed),

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count, write size.csv and size.md, show the table."""
-    from ser_nnunet.benchmark.planning import planned_from
+    from ser_nnunet.benchmark.plan_source import planned_from
     from ser_nnunet.benchmark.provenance import provenance
     from ser_nnunet.benchmark.systems import SAM_SIZES, systems_of
     from ser_nnunet.errors import UserError
@@ -101,7 +101,7 @@ def count_system(system: System) -> dict[str, Any]:
 
 def peak(system: System, device: str) -> int:
     """Return the peak memory of a forward pass in bytes."""
-    from ser_nnunet.benchmark.memory import forward_peak
+    from ser_nnunet.benchmark.forward_memory import forward_peak
 
     return forward_peak(system, device)
 

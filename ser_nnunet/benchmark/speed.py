@@ -16,7 +16,7 @@ from ser_nnunet.benchmark.timing import interleave, summarise_times
 from ser_nnunet.errors import UserError
 
 if TYPE_CHECKING:
-    from ser_nnunet.benchmark.planned import Planned
+    from ser_nnunet.nnunet.plans import Planned
 
 NOTES = [
     "Rounds: every system once per round, in turn, after warm-up rounds that don't count. Times: median over the"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Time everything, write speed.csv, speed_rounds.csv and speed.md, show the tables."""
     import torch
 
-    from ser_nnunet.benchmark.planning import planned_from
+    from ser_nnunet.benchmark.plan_source import planned_from
     from ser_nnunet.benchmark.provenance import provenance
 
     _check(args)
@@ -108,7 +108,7 @@ def time_all(planned: Planned, volume: tuple[int, ...], batch_size: int, args: a
     """Return one row per measurement: `task, system, round, seconds`."""
     import torch
 
-    from ser_nnunet.benchmark import steps
+    from ser_nnunet.benchmark import timed_tasks as steps
 
     device = torch.device(args.device)
     with tempfile.TemporaryDirectory(prefix="ser_benchmark_") as folder:

@@ -9,8 +9,8 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
-from ser_nnunet.benchmark.planned import Planned
 from ser_nnunet.network.ser_net import SERNet
+from ser_nnunet.nnunet.plans import Planned
 from ser_nnunet.sam.architecture import SamArchitecture, build
 from ser_nnunet.sam.guide import SAMGuide
 

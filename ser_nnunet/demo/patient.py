@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_nnunet.demo.anatomy import Brain, block_mean, draw_brain
 from ser_nnunet.demo.contrast import CHANNELS, simulate_channel
-from ser_nnunet.demo.lesions import (
+from ser_nnunet.demo.lesion_model import (
     at_visit,
     draw_distractors,
     draw_lesions,

@@ -44,7 +44,7 @@ class Workspace:
     @property
     def sam(self) -> Path:
         """The toy SAM's checkpoint."""
-        return self.folder / "toy_sam.pth"
+        return self.folder / "dummy_sam.pth"
 
     @property
     def no_sam(self) -> Path:

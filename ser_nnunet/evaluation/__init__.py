@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .evaluator import evaluate
-    from .pictures import draw_cases
-    from .result import Evaluation
-    from .settings import Settings
+    from ser_nnunet.evaluation.evaluator import evaluate
+    from ser_nnunet.evaluation.report.case_figures import draw_cases
+    from ser_nnunet.evaluation.result import Evaluation
+    from ser_nnunet.evaluation.settings import Settings
 
 __all__ = ["Evaluation", "Settings", "draw_cases", "evaluate"]
 
-_HOMES = {"evaluate": "evaluator", "Evaluation": "result", "Settings": "settings", "draw_cases": "pictures"}
+_HOMES = {"evaluate": "evaluator", "Evaluation": "result", "Settings": "settings", "draw_cases": "report.case_figures"}
 
 
 def __getattr__(name: str) -> Any:

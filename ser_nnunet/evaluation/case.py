@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .labels import Labels
-from .masks import MaskError, Masks, pair_masks, read_label_map, reader_for
-from .overlap import overlap_metrics
-from .pairing import Case
-from .settings import Settings
+from ser_nnunet.evaluation.labels import Labels
+from ser_nnunet.evaluation.masks import MaskError, Masks, pair_masks, read_label_map, reader_for
+from ser_nnunet.evaluation.overlap import overlap_metrics
+from ser_nnunet.evaluation.pairing import Case
+from ser_nnunet.evaluation.settings import Settings
 
 
 @dataclass
@@ -81,13 +81,13 @@ def evaluate_masks(
     metrics = overlap_metrics(reference, prediction, masks.voxel_ml)
     lesions: list[dict[str, Any]] = []
     if "surface" in settings.groups:
-        from .surface import surface_metrics  # imports MONAI, which takes seconds
+        from ser_nnunet.evaluation.surface import surface_metrics  # imports MONAI, which takes seconds
 
         tolerance = settings.tolerance(class_name)
         empty = masks.diagonal_mm if settings.empty_distance == "diagonal" else float("nan")
         metrics |= surface_metrics(reference, prediction, masks.spacing, tolerance, empty)
     if "lesions" in settings.groups:
-        from .lesions import lesion_metrics
+        from ser_nnunet.evaluation.lesions import lesion_metrics
 
         counted, lesions = lesion_metrics(reference, prediction, masks.voxel_ml, settings)
         metrics |= counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .settings import Settings
+from ser_nnunet.evaluation.settings import Settings
 
 Better = Literal["higher", "lower", "none"]
 

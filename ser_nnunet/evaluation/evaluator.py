@@ -14,15 +14,14 @@ import pandas as pd
 
 from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
-
-from .definitions import F1_IN_STRATUM, metrics_of
-from .labels import Labels, find_dataset_json, read_labels
-from .lesions import CONNECTIVITY, RULES
-from .pairing import check_geometry, fail_on, pair_cases
-from .result import KEYS, Evaluation
-from .settings import Settings
-from .statistics import compare_methods, summarise
-from .workers import check_cases, evaluate_cases, worker_count
+from ser_nnunet.evaluation.definitions import F1_IN_STRATUM, metrics_of
+from ser_nnunet.evaluation.labels import Labels, find_dataset_json, read_labels
+from ser_nnunet.evaluation.lesions import CONNECTIVITY, RULES
+from ser_nnunet.evaluation.pairing import check_geometry, fail_on, pair_cases
+from ser_nnunet.evaluation.result import KEYS, Evaluation
+from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.evaluation.statistics import compare_methods, summarise
+from ser_nnunet.evaluation.workers import check_cases, evaluate_cases, worker_count
 
 Folder = str | PathLike[str]
 

@@ -9,9 +9,9 @@ import cc3d
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .definitions import LESIONS, stratified
-from .overlap import ratio
-from .settings import Settings
+from ser_nnunet.evaluation.definitions import LESIONS, stratified
+from ser_nnunet.evaluation.overlap import ratio
+from ser_nnunet.evaluation.settings import Settings
 
 CONNECTIVITY: dict[int, Literal[8, 26]] = {
     2: 8,

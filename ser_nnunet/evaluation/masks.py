@@ -13,7 +13,7 @@ from nnunetv2.evaluation.evaluate_predictions import region_or_label_to_mask
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-from .labels import Labels
+from ser_nnunet.evaluation.labels import Labels
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers invent a slice spacing of 999 (times the largest spacing) for 2D files
 

@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from ser_nnunet.errors import UserError
-
-from .definitions import Metric, metrics_of
-from .settings import Settings
+from ser_nnunet.evaluation.definitions import Metric, metrics_of
+from ser_nnunet.evaluation.settings import Settings
 
 KEYS = ["method", "case", "class"]
 RESULT_FILE = "evaluation.json"

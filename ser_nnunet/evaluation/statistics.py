@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .definitions import Metric, metrics_of
-from .settings import Settings
+from ser_nnunet.evaluation.definitions import Metric, metrics_of
+from ser_nnunet.evaluation.settings import Settings
 
 BATCH = 1_000_000  # resampled values held at once: bounds the memory of many resamples of many cases
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.memory import available_memory
-
-from .case import CaseResult, check_labels, evaluate_case
-from .labels import Labels
-from .pairing import Case
-from .settings import Settings
+from ser_nnunet.evaluation.case import CaseResult, check_labels, evaluate_case
+from ser_nnunet.evaluation.labels import Labels
+from ser_nnunet.evaluation.pairing import Case
+from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.utils.memory import available_memory
 
 # Measured peaks per voxel of an image that its masks fill; surfaces make them large. Smaller masks need far less.
 BYTES_PER_VOXEL = {"surface": 160, "lesions": 24, "overlap": 8}

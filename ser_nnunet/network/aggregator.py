@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser_nnunet.network.layers import CONVOLUTION, TRANSPOSED_CONVOLUTION, Style, resize
+from ser_nnunet.network.layers import CONVOLUTION, TRANSPOSED_CONVOLUTION, LayerFactory, resize
 
 
 class LinearAggregator(nn.Module):
@@ -21,7 +21,7 @@ class LinearAggregator(nn.Module):
     41,282 parameters for one prompt and two classes. The encoder's fine features are not used.
     """
 
-    def __init__(self, channels: int, num_classes: int, info: Sequence[dict[str, Any]], style: Style) -> None:
+    def __init__(self, channels: int, num_classes: int, info: Sequence[dict[str, Any]], style: LayerFactory) -> None:
         super().__init__()
         convolution = CONVOLUTION[style.dimension]
         self.stride: tuple[int, ...] = info[-1]["stride"]
@@ -49,7 +49,7 @@ class DetailAggregator(nn.Module):
 
     FULL, COARSER = 16, 32  # channels on the full grid and on the coarser ones
 
-    def __init__(self, channels: int, num_classes: int, info: Sequence[dict[str, Any]], style: Style) -> None:
+    def __init__(self, channels: int, num_classes: int, info: Sequence[dict[str, Any]], style: LayerFactory) -> None:
         super().__init__()
         self.upsamplings, self.joins = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(info) - 1)):

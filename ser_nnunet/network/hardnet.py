@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ser_nnunet.network.layers import MAX_POOL, Stride, Style
+from ser_nnunet.network.layers import MAX_POOL, LayerFactory, Stride
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class HarmonicBlock(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, growth: int, multiplier: float, layers: int, depthwise: bool, style: Style
+        self, channels_in: int, growth: int, multiplier: float, layers: int, depthwise: bool, style: LayerFactory
     ) -> None:
         super().__init__()
         widths = [channels_in] + [harmonic_width(layer, growth, multiplier) for layer in range(1, layers + 1)]
@@ -131,14 +131,14 @@ class HarDNet(nn.Module):
         config: HarDNetConfig | str,
         input_channels: int = 3,
         *,
-        style: Style | None = None,
+        style: LayerFactory | None = None,
         strides: Sequence[Stride] = (),
         resolutions: int | None = None,
         num_classes: int = 0,
     ) -> None:
         super().__init__()
         self.config = CONFIGS[config] if isinstance(config, str) else config
-        self.style = style or Style()
+        self.style = style or LayerFactory()
         self.strides = [tuple(stride) for stride in strides]
         self.feature_info: list[dict] = []
         self.stages = nn.ModuleList(self._stages(input_channels)[:resolutions])

@@ -71,7 +71,7 @@ class ConvNormAct(nn.Sequential):
 
 
 @dataclass(frozen=True)
-class Style:
+class LayerFactory:
     """What all layers of a network share: dimension (2 or 3), normalisation and activation."""
 
     dimension: int = 2

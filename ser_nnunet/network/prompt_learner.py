@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ser_nnunet.network.hardnet import HarDNet
-from ser_nnunet.network.layers import CONVOLUTION, ConvNormAct, Style, resize
+from ser_nnunet.network.layers import CONVOLUTION, ConvNormAct, LayerFactory, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
 
@@ -22,7 +22,7 @@ class Fusion(nn.Module):
         separable: one 1x1 convolution and a depthwise 3x3 one, instead of the reference's two 3x3 convolutions.
     """
 
-    def __init__(self, coarse: int, fine: int, style: Style, separable: bool) -> None:
+    def __init__(self, coarse: int, fine: int, style: LayerFactory, separable: bool) -> None:
         super().__init__()
         if separable:
             self.convs = style.separable(coarse + fine, fine)
@@ -51,7 +51,7 @@ class PromptLearner(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.prompt_level = prompt_level
-        style = Style(encoder.style.dimension, encoder.style.norm, "leaky_relu")
+        style = LayerFactory(encoder.style.dimension, encoder.style.norm, "leaky_relu")
         widths = [info["channels"] for info in encoder.feature_info[prompt_level:]]
         self.prompt_stride: tuple[int, ...] = encoder.feature_info[prompt_level]["stride"]
         self.fusions = nn.ModuleList(
@@ -60,7 +60,7 @@ class PromptLearner(nn.Module):
         self.head = self._head(widths[0], num_prompts, style, separable)
 
     @staticmethod
-    def _head(width: int, num_prompts: int, style: Style, separable: bool) -> nn.Sequential:
+    def _head(width: int, num_prompts: int, style: LayerFactory, separable: bool) -> nn.Sequential:
         out, convolution = num_prompts * PROMPT_CHANNELS, CONVOLUTION[style.dimension]
         if separable:
             return nn.Sequential(convolution(width, out, 1), nn.Tanh())

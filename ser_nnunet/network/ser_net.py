@@ -12,7 +12,7 @@ from torch import nn
 
 from ser_nnunet.network.aggregator import AGGREGATORS
 from ser_nnunet.network.hardnet import CONFIGS, HarDNet, HarDNetConfig
-from ser_nnunet.network.layers import Stride, Style, crop, pad_to_multiple
+from ser_nnunet.network.layers import LayerFactory, Stride, crop, pad_to_multiple
 from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
 
 
@@ -111,7 +111,7 @@ class SERNet(nn.Module):
             raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
         chosen = PRESETS[preset]
         self.num_prompts = num_prompts or max(num_classes - 1, 1)
-        style = Style(len(patch_size), chosen.norm, chosen.act)
+        style = LayerFactory(len(patch_size), chosen.norm, chosen.act)
         halvings = [tuple(stride) for stride in strides[1:]]
         encoder = HarDNet(
             chosen.hardnet,

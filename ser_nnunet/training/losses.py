@@ -70,7 +70,7 @@ def build_seg_loss(labels: LabelManager, batch_dice: bool, ddp: bool) -> DC_and_
     )
 
 
-def one_against_rest(logits: torch.Tensor, labels: LabelManager) -> torch.Tensor:
+def one_vs_rest_logits(logits: torch.Tensor, labels: LabelManager) -> torch.Tensor:
     """Return one binary logit per foreground class or region, `(B, K, H, W)` -> `(B, P, H, W)`.
 
     The sigmoid of a class's binary logit is its softmax probability; regions are binary already.
@@ -81,14 +81,14 @@ def one_against_rest(logits: torch.Tensor, labels: LabelManager) -> torch.Tensor
     return logits[:, 1:] - torch.stack(rest, 1)
 
 
-def imitation(logits: torch.Tensor, masks: torch.Tensor, labels: LabelManager) -> torch.Tensor:
+def sam_distillation(logits: torch.Tensor, masks: torch.Tensor, labels: LabelManager) -> torch.Tensor:
     """Return the cross-entropy of the network's output towards SAM's own masks: soft targets, no truth involved.
 
     Args:
         logits: the network's `(B, K, H, W)`.
         masks: SAM's logits `(B, P, H, W)`; no gradient goes there.
     """
-    return F.binary_cross_entropy_with_logits(one_against_rest(logits.float(), labels), masks.detach().sigmoid())
+    return F.binary_cross_entropy_with_logits(one_vs_rest_logits(logits.float(), labels), masks.detach().sigmoid())
 
 
 def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelManager) -> torch.Tensor:

@@ -17,8 +17,7 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
 from ser_nnunet.network.pretrained import load_imagenet_weights
 from ser_nnunet.training.trainer import SERTrainer
-
-HARDNET_CHECKPOINT = "SER_HARDNET_CHECKPOINT"
+from ser_nnunet.utils.variables import HARDNET_CHECKPOINT
 
 
 class SERTrainerPaper(SERTrainer):

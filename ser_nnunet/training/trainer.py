@@ -20,10 +20,10 @@ from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training import losses
 from ser_nnunet.training.balance import GradientBalance
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
-from ser_nnunet.training.plans import name_network
 from ser_nnunet.training.schedule import LossSchedule, two_phases
+from ser_nnunet.training.sernet_plans import name_network
+from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
-SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
 LOGGED = ("train_losses_seg", "train_losses_dist", "guided_dice")  # one value per epoch each; NaN where SAM is off
 
 
@@ -42,9 +42,9 @@ class SERTrainer(nnUNetTrainer):
         guidance_ratio: with `joint`, L_seg is weighted so that the norm of its gradient in the prompt learner is this
             many times L_dist's at most, measured every epoch. Without `joint` the prompt learner hears L_seg alone, at
             weight 1.
-        imitation_weight: of a loss that draws the network's output towards SAM's own masks in the guided phase, times
-            those masks' Dice in the step: nobody is to imitate a teacher who is still wrong (an extension of ours; 0 in
-            the paper and by default). Only with `joint` does it reach the prompt learner.
+        sam_distillation_weight: weight of the cross-entropy of the network's output towards SAM's own masks in the
+            guided phase, multiplied by those masks' Dice in the step (an extension of ours; 0 in the paper and by
+            default). It reaches the prompt learner with `joint` alone.
         sam_channels: image channels that SAM sees: one (shown three times over, as in the paper) or three as RGB.
         sam_image_size: pixels at which SAM sees a slice; None is the checkpoint's own (1024). Encoding it takes most of
             a guided step's time, and 512 means a quarter of the encoder's tokens, 256 a sixteenth.
@@ -61,7 +61,7 @@ class SERTrainer(nnUNetTrainer):
     guided_fraction = 2 / 3
     joint = False
     guidance_ratio = 0.1
-    imitation_weight = 0.0
+    sam_distillation_weight = 0.0
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
     sam_slices_per_step = 4
@@ -190,7 +190,7 @@ class SERTrainer(nnUNetTrainer):
             seg_weight, dist_weight = self.schedule.weights(self.current_epoch)
             loss = dist_weight * dist_loss
             if self.guide is not None:
-                loss = loss + seg_weight * (balance * seg_loss + self.imitation_weight * imitation)
+                loss = loss + seg_weight * (balance * seg_loss + self.sam_distillation_weight * imitation)
         self._descend(loss)
         return {
             "loss": loss.detach().cpu().numpy(),
@@ -231,8 +231,8 @@ class SERTrainer(nnUNetTrainer):
         masks = crop(self.guide(picture, prompt[chosen], self.sam_channels), data.shape[2:])
         overlap = losses.count_overlap(masks.detach(), targets[chosen], self.label_manager)
         imitation = masks.new_zeros(())
-        if self.imitation_weight:
-            imitation = losses.quality(overlap) * losses.imitation(logits[chosen], masks, self.label_manager)
+        if self.sam_distillation_weight:
+            imitation = losses.quality(overlap) * losses.sam_distillation(logits[chosen], masks, self.label_manager)
         return self.seg_loss(masks, targets[chosen]), imitation, overlap
 
     def _descend(self, loss: torch.Tensor) -> None:

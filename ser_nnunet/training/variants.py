@@ -10,13 +10,13 @@ class SERTrainerJoint(SERTrainer):
 
     guided_fraction = 1.0
     joint = True
-    sam_slices_per_step = 1  # as accurate as 4 or 8 with the stand-in for SAM, and cheaper (docs/results.md)
+    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy-sam for SAM, and cheaper (docs/results.md)
 
 
-class SERTrainerImitate(SERTrainerJoint):
+class SERTrainerSAMDistill(SERTrainerJoint):
     """SERTrainerJoint plus a loss that draws the network's own output towards SAM's masks (ours, not the paper's)."""
 
-    imitation_weight = 1.0
+    sam_distillation_weight = 1.0
     sam_slices_per_step = 4  # as measured: these slices are also the ones that the network imitates
 
 

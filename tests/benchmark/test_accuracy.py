@@ -5,10 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from ser_nnunet.benchmark.records import sam_of, sam_record, software_notes
+from ser_nnunet.benchmark.dataset_view import Source, choose_cases
+from ser_nnunet.benchmark.run_provenance import sam_of, sam_record, software_notes
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.train import last_checkpoint
-from ser_nnunet.benchmark.workplace import Source, choose_cases
+from ser_nnunet.benchmark.training_process import last_checkpoint
 from ser_nnunet.cli import main
 from tests.benchmark.conftest import CASES, NAME
 
@@ -114,12 +114,12 @@ def pretend_to_train(run, spec, _preprocessed, _progress):
     return False
 
 
-def toy_sam(file, seed):
+def dummy_sam(file, seed):
     import torch
 
-    from ser_nnunet.demo.toy_sam import build_toy_sam
+    from ser_nnunet.sam.dummy_sam import build_dummy_sam
 
-    torch.save(build_toy_sam(seed=seed).state_dict(), file)
+    torch.save(build_dummy_sam(seed=seed).state_dict(), file)
 
 
 def test_guided_trainers_can_be_added_later_but_not_with_another_sam(tmp_path, monkeypatch, capsys):
@@ -127,7 +127,7 @@ def test_guided_trainers_can_be_added_later_but_not_with_another_sam(tmp_path, m
     out, sam = tmp_path / "out", tmp_path / "sam.pth"
     command = ["benchmark", "accuracy", "-d", "1", "--epochs", "3", "-o", str(out), "-device", "cpu", "-tr"]
     assert main([*command, "nnUNetTrainer"]) == 2  # the pretended training has failed
-    toy_sam(sam, seed=0)
+    dummy_sam(sam, seed=0)
     for path, folder in ((sam, tmp_path), ("sam.pth", tmp_path), ("../sam.pth", out)):  # one file, three ways there
         monkeypatch.chdir(folder)
         monkeypatch.setenv("SER_SAM_CHECKPOINT", str(path))
@@ -139,7 +139,7 @@ def test_guided_trainers_can_be_added_later_but_not_with_another_sam(tmp_path, m
     assert [run.record["sam_sha256"] for run in runs] == [None, recorded]
     assert sam_of(runs) == f"sam.pth (SHA-256 {recorded[:12]})" and sam_of(runs[:1]) == "none"
 
-    toy_sam(sam, seed=1)
+    dummy_sam(sam, seed=1)
     assert main([*command, "SERTrainerJoint"]) == 2
     message = capsys.readouterr().err
     assert "guided by another SAM" in message and recorded[:12] in message and "SERTrainer_seed0" in message

@@ -9,10 +9,10 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
 
 from ser_nnunet.benchmark.counting import count_macs, count_parameters, weights_bytes
-from ser_nnunet.benchmark.memory import forward_peak
-from ser_nnunet.benchmark.planned import Planned, count_calls
+from ser_nnunet.benchmark.forward_memory import forward_peak
 from ser_nnunet.benchmark.systems import System, sam_architecture, systems_of
 from ser_nnunet.cli import main
+from ser_nnunet.nnunet.plans import Planned, count_calls
 from ser_nnunet.sam.architecture import build
 from tests.benchmark.conftest import DATASET_JSON, tiny_plans
 

@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 
 from ser_nnunet.benchmark import timing
-from ser_nnunet.benchmark.planned import Planned
 from ser_nnunet.benchmark.speed import summarise
-from ser_nnunet.benchmark.steps import predictions, training_steps
+from ser_nnunet.benchmark.timed_tasks import predictions, training_steps
 from ser_nnunet.cli import main
+from ser_nnunet.nnunet.plans import Planned
 from tests.benchmark.conftest import DATASET_JSON, tiny_plans
 
 

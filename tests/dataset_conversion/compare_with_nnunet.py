@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
-from ser_nnunet.dataset_conversion.splits import grouped_splits
+from ser_nnunet.dataset_conversion.core.splits import grouped_splits
 from tqdm import tqdm
 
 from tests.dataset_conversion import faults

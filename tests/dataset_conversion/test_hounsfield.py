@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion.cases import Case, Volume
-from ser_nnunet.dataset_conversion.dicom import read_series
-from ser_nnunet.dataset_conversion.geometry import Grid, onto
-from ser_nnunet.dataset_conversion.hounsfield import hounsfield_check
+from ser_nnunet.dataset_conversion.core.data_classes import Case, Volume
+from ser_nnunet.dataset_conversion.core.dicom import read_series
+from ser_nnunet.dataset_conversion.core.geometry import Grid, onto
+from ser_nnunet.dataset_conversion.core.hounsfield import hounsfield_check
 
 LABEL = Volume(Path("label0001.nii.gz"))
 CASE = Case("PANCREAS_0001", "1", {}, LABEL)

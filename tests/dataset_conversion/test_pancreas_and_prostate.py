@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
-from ser_nnunet.dataset_conversion.cases import Options
-from ser_nnunet.dataset_conversion.checks import Examination
+from ser_nnunet.dataset_conversion.core.case_checks import Examination
+from ser_nnunet.dataset_conversion.core.data_classes import Options
+from ser_nnunet.dataset_conversion.core.problems import Problem
+from ser_nnunet.dataset_conversion.core.source_tree import Tree
 from ser_nnunet.dataset_conversion.pansegdata import wrong_headers
-from ser_nnunet.dataset_conversion.problems import Problem
 from ser_nnunet.dataset_conversion.promise12 import find as find_promise12
-from ser_nnunet.dataset_conversion.tree import Tree
 
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import (

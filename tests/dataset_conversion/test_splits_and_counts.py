@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from ser_nnunet.dataset_conversion import ConversionError, convert, promise12
-from ser_nnunet.dataset_conversion.cases import Case, Description
-from ser_nnunet.dataset_conversion.cohort_checks import counts
-from ser_nnunet.dataset_conversion.splits import grouped_splits
+from ser_nnunet.dataset_conversion.core.cohort_checks import counts
+from ser_nnunet.dataset_conversion.core.data_classes import Case, Description
+from ser_nnunet.dataset_conversion.core.splits import grouped_splits
 
 from tests.dataset_conversion.builders import promise12 as promise12_toy
 

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import ConversionError, command, conversion, convert
+from ser_nnunet.dataset_conversion import ConversionError, convert
+from ser_nnunet.dataset_conversion.core import pipeline as conversion
 
+from ser_nnunet.commands import convert as command
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import LABEL, Toy, multisite_prostate, promise12
 from tests.dataset_conversion.test_clean import tree_hash

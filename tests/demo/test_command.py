@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_nnunet.cli import build_parser, main
-from ser_nnunet.demo.command import _say_simulated
+from ser_nnunet.commands.demo import _say_simulated
 
 
 def test_all_impossible_settings_are_told_at_once_before_anything_is_written(tmp_path, capsys):

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from ser_nnunet.demo.toy_sam import build_toy_sam
-from ser_nnunet.environment import trainers_folder
+from ser_nnunet.nnunet.trainers import trainers_folder
+from ser_nnunet.sam.dummy_sam import build_dummy_sam
 
 LABELS = {
     "classes": {"labels": {"background": 0, "shell": 1, "core": 2}},
@@ -80,13 +80,13 @@ class Workplace:
         self.folder = folder
         (folder / "trainers").mkdir(parents=True)
         (folder / "trainers" / "tiny.py").write_text(TRAINERS)
-        torch.save(build_toy_sam(image_size=64).state_dict(), folder / "toy_sam.pth")
+        torch.save(build_dummy_sam(image_size=64).state_dict(), folder / "dummy_sam.pth")
         self.environment = os.environ | {
             "nnUNet_raw": str(folder / "raw"),
             "nnUNet_preprocessed": str(folder / "preprocessed"),
             "nnUNet_results": str(folder / "results"),
             "nnUNet_extTrainer": os.pathsep.join([str(folder / "trainers"), str(trainers_folder())]),
-            "SER_SAM_CHECKPOINT": str(folder / "toy_sam.pth"),
+            "SER_SAM_CHECKPOINT": str(folder / "dummy_sam.pth"),
             "nnUNet_def_n_proc": "1",
             "nnUNet_n_proc_DA": "0",
             "OMP_NUM_THREADS": "1",

@@ -7,9 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from ser_nnunet.cli import main
+from ser_nnunet.commands.evaluate import parse_tolerances
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Settings, evaluate
-from ser_nnunet.evaluation.command import parse_tolerances
 from ser_nnunet.evaluation.workers import worker_count
 from tests.evaluation.cohort import random_label_map, write_cohort, write_volume
 

@@ -13,7 +13,7 @@ import pytest
 from ser_nnunet.cli import main
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Evaluation, Settings, evaluate
-from ser_nnunet.evaluation.report import pick_cases, write_report
+from ser_nnunet.evaluation.report.page import pick_cases, write_report
 from tests.evaluation.cohort import write_cohort, write_volume
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

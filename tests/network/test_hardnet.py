@@ -5,7 +5,7 @@ import torch
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.network.hardnet import HarDNet, HarmonicBlock, harmonic_links, harmonic_width
-from ser_nnunet.network.layers import Style, count_parameters
+from ser_nnunet.network.layers import LayerFactory, count_parameters
 from ser_nnunet.network.pretrained import load_imagenet_weights
 
 PUBLISHED = {
@@ -49,7 +49,7 @@ def test_widths_grow_with_the_power_of_two_and_are_even():
 
 
 def test_a_block_keeps_its_odd_layers_and_the_last():
-    block = HarmonicBlock(8, growth=10, multiplier=1.6, layers=4, depthwise=False, style=Style())
+    block = HarmonicBlock(8, growth=10, multiplier=1.6, layers=4, depthwise=False, style=LayerFactory())
     assert block.channels_out == 10 + 10 + 26
     assert block(torch.zeros(1, 8, 5, 7)).shape == (1, 46, 5, 7)
 
@@ -58,7 +58,7 @@ def test_a_block_keeps_its_odd_layers_and_the_last():
 def test_one_definition_serves_2d_and_3d(name):
     """The same tree of layers with convolutions of the other dimension, and features at the same strides."""
     with torch.device("meta"):
-        flat, solid = HarDNet(name, 1), HarDNet(name, 1, style=Style(dimension=3))
+        flat, solid = HarDNet(name, 1), HarDNet(name, 1, style=LayerFactory(dimension=3))
         flat_features = flat(torch.zeros(1, 1, 64, 64))
         solid_features = solid(torch.zeros(1, 1, 64, 64, 64))
     assert [key for key, _ in flat.named_parameters()] == [key for key, _ in solid.named_parameters()]
@@ -67,7 +67,7 @@ def test_one_definition_serves_2d_and_3d(name):
 
 
 def test_feature_info_tells_channels_and_strides_of_anisotropic_patches():
-    encoder = HarDNet("39DS", 1, style=Style(dimension=3), strides=[(1, 2, 2), (1, 2, 2)], resolutions=3)
+    encoder = HarDNet("39DS", 1, style=LayerFactory(dimension=3), strides=[(1, 2, 2), (1, 2, 2)], resolutions=3)
     features = encoder(torch.zeros(1, 1, 5, 32, 32))
     assert [info["stride"] for info in encoder.feature_info] == [(1, 2, 2), (1, 4, 4), (2, 8, 8)]
     assert [tuple(feature.shape[2:]) for feature in features] == [(5, 16, 16), (5, 8, 8), (3, 4, 4)]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from segment_anything import sam_model_registry
 
-from ser_nnunet.demo.toy_sam import build_toy_sam
 from ser_nnunet.sam.architecture import build, read_architecture
 from ser_nnunet.sam.checkpoint import CheckpointError, load_sam
+from ser_nnunet.sam.dummy_sam import build_dummy_sam
 
 
 def assert_same_weights(left, right):
@@ -26,7 +26,7 @@ def assert_same_weights(left, right):
     ],
 )
 def test_sizes_are_read_from_the_weights(sizes, tmp_path):
-    sam = build_toy_sam(seed=1, **sizes)
+    sam = build_dummy_sam(seed=1, **sizes)
     torch.save(sam.state_dict(), tmp_path / "any_name.pt")
     loaded = load_sam(tmp_path / "any_name.pt")
     assert_same_weights(loaded, sam)
@@ -51,10 +51,10 @@ def test_registry_models_are_rebuilt_exactly(name):
     assert ours.prompt_encoder.input_image_size == official.prompt_encoder.input_image_size
 
 
-def test_pixel_normalisation_is_the_registrys(toy_checkpoint):
+def test_pixel_normalisation_is_the_registrys(dummy_checkpoint):
     """Mean and deviation aren't stored in checkpoints."""
     official = sam_model_registry["vit_b"]
-    loaded = load_sam(toy_checkpoint)
+    loaded = load_sam(dummy_checkpoint)
     with torch.device("cpu"):
         reference = official().pixel_mean, official().pixel_std
     assert torch.equal(loaded.pixel_mean, reference[0]) and torch.equal(loaded.pixel_std, reference[1])
@@ -63,19 +63,19 @@ def test_pixel_normalisation_is_the_registrys(toy_checkpoint):
 @pytest.mark.parametrize(
     "wrap", [lambda w: {"model": w, "epoch": 3}, lambda w: {f"module.{key}": value for key, value in w.items()}]
 )
-def test_fine_tuned_checkpoints_load_alike(toy_sam, tmp_path, wrap):
-    torch.save(wrap(toy_sam.state_dict()), tmp_path / "tuned.pth")
-    assert_same_weights(load_sam(tmp_path / "tuned.pth"), toy_sam)
+def test_fine_tuned_checkpoints_load_alike(dummy_sam, tmp_path, wrap):
+    torch.save(wrap(dummy_sam.state_dict()), tmp_path / "tuned.pth")
+    assert_same_weights(load_sam(tmp_path / "tuned.pth"), dummy_sam)
 
 
-def test_loaded_model_is_frozen(toy_checkpoint):
-    sam = load_sam(toy_checkpoint)
+def test_loaded_model_is_frozen(dummy_checkpoint):
+    sam = load_sam(dummy_checkpoint)
     assert not sam.training and not any(parameter.requires_grad for parameter in sam.parameters())
 
 
-def test_another_image_size_keeps_what_a_constant_position_embedding_means(toy_sam, tmp_path):
+def test_another_image_size_keeps_what_a_constant_position_embedding_means(dummy_sam, tmp_path):
     """Interpolated from 128 to 64 pixels; a constant embedding stays constant, windows keep theirs."""
-    weights = {key: value.clone() for key, value in toy_sam.state_dict().items()}
+    weights = {key: value.clone() for key, value in dummy_sam.state_dict().items()}
     weights["image_encoder.pos_embed"].fill_(0.25)
     torch.save(weights, tmp_path / "sam.pth")
     sam = load_sam(tmp_path / "sam.pth", image_size=64)
@@ -86,12 +86,12 @@ def test_another_image_size_keeps_what_a_constant_position_embedding_means(toy_s
     assert sam.image_encoder(torch.zeros(1, 3, 64, 64)).shape == (1, 256, 4, 4)
 
 
-def test_relative_positions_are_resampled_as_sams_attention_would(toy_sam, tmp_path):
+def test_relative_positions_are_resampled_as_sams_attention_would(dummy_sam, tmp_path):
     from segment_anything.modeling.image_encoder import get_rel_pos
 
-    torch.save(toy_sam.state_dict(), tmp_path / "sam.pth")
+    torch.save(dummy_sam.state_dict(), tmp_path / "sam.pth")
     key = "image_encoder.blocks.1.attn.rel_pos_h"
-    original, resampled = toy_sam.state_dict()[key], load_sam(tmp_path / "sam.pth", image_size=64).state_dict()[key]
+    original, resampled = dummy_sam.state_dict()[key], load_sam(tmp_path / "sam.pth", image_size=64).state_dict()[key]
     torch.testing.assert_close(get_rel_pos(4, 4, resampled), get_rel_pos(4, 4, original))
 
 
@@ -100,8 +100,8 @@ class Malicious:
         return print, ("code in a checkpoint was run",)
 
 
-def test_bad_files_are_refused_with_a_sentence(toy_checkpoint, tmp_path, capsys):
-    content = toy_checkpoint.read_bytes()
+def test_bad_files_are_refused_with_a_sentence(dummy_checkpoint, tmp_path, capsys):
+    content = dummy_checkpoint.read_bytes()
     (tmp_path / "truncated.pth").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.pth").write_bytes(b"")
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "foreign.pth")
@@ -122,8 +122,8 @@ def test_bad_files_are_refused_with_a_sentence(toy_checkpoint, tmp_path, capsys)
     assert "was run" not in capsys.readouterr().out
 
 
-def test_missing_and_misshapen_tensors_are_listed_together(toy_sam, tmp_path):
-    weights = dict(toy_sam.state_dict())
+def test_missing_and_misshapen_tensors_are_listed_together(dummy_sam, tmp_path):
+    weights = dict(dummy_sam.state_dict())
     del weights["mask_decoder.iou_token.weight"]
     weights["prompt_encoder.no_mask_embed.weight"] = torch.zeros(1, 7)
     torch.save(weights, tmp_path / "damaged.pth")
@@ -133,13 +133,13 @@ def test_missing_and_misshapen_tensors_are_listed_together(toy_sam, tmp_path):
     assert re.search(r"no_mask_embed.weight: shape \(1, 256\) expected, \(1, 7\) found", str(error.value))
 
 
-def test_an_official_name_over_other_bytes_is_refused(toy_checkpoint, tmp_path):
-    imposter = toy_checkpoint.rename(tmp_path / "sam_vit_b_01ec64.pth")
+def test_an_official_name_over_other_bytes_is_refused(dummy_checkpoint, tmp_path):
+    imposter = dummy_checkpoint.rename(tmp_path / "sam_vit_b_01ec64.pth")
     with pytest.raises(CheckpointError, match=r"SHA-256 begins with [0-9a-f]{6}, 01ec64 expected"):
         load_sam(imposter)
 
 
 @pytest.mark.parametrize("image_size", [0, 100, 8])
-def test_an_impossible_image_size_is_refused(toy_checkpoint, image_size):
+def test_an_impossible_image_size_is_refused(dummy_checkpoint, image_size):
     with pytest.raises(CheckpointError, match="multiple of its patch size 16"):
-        load_sam(toy_checkpoint, image_size=image_size)
+        load_sam(dummy_checkpoint, image_size=image_size)

@@ -30,11 +30,11 @@ def no_mask_prompt(sam, batch, prompts, grid):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("channels", [(0,), (2, 0, 1)])
-def test_no_mask_embedding_as_prompt_equals_sam_predictor(toy_sam, shape, channels):
+def test_no_mask_embedding_as_prompt_equals_sam_predictor(dummy_sam, shape, channels):
     patch = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0)) * 5
-    prompt = no_mask_prompt(toy_sam, 2, 1, (shape[0] // 4, shape[1] // 4))
-    logits = SAMGuide(toy_sam)(patch, prompt, channels)
-    expected = predictor_logits(toy_sam, patch, channels)
+    prompt = no_mask_prompt(dummy_sam, 2, 1, (shape[0] // 4, shape[1] // 4))
+    logits = SAMGuide(dummy_sam)(patch, prompt, channels)
+    expected = predictor_logits(dummy_sam, patch, channels)
     assert logits.shape == (2, 1, *shape)
     assert expected.std() > 1e-3, "a constant picture would prove nothing"
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
@@ -57,8 +57,8 @@ def test_the_real_vit_b_architecture_equals_sam_predictor(vit_b, shape):
     torch.testing.assert_close(logits, predictor_logits(vit_b, patch, (0,)), atol=1e-4, rtol=0)
 
 
-def test_several_images_and_prompts_at_once_equal_one_at_a_time(toy_sam):
-    guide = SAMGuide(toy_sam)
+def test_several_images_and_prompts_at_once_equal_one_at_a_time(dummy_sam):
+    guide = SAMGuide(dummy_sam)
     patch, prompt = torch.randn(3, 1, 40, 56), torch.randn(3, 2, 256, 10, 14)
     together = guide(patch, prompt)
     for image in range(3):
@@ -67,20 +67,20 @@ def test_several_images_and_prompts_at_once_equal_one_at_a_time(toy_sam):
             torch.testing.assert_close(together[image, number], alone[0, 0], atol=1e-5, rtol=1e-4)
 
 
-def test_gradients_reach_the_prompt_and_nothing_else(toy_sam):
+def test_gradients_reach_the_prompt_and_nothing_else(dummy_sam):
     patch = torch.randn(1, 1, 32, 48, requires_grad=True)
     prompt = torch.randn(1, 1, 256, 8, 12, requires_grad=True)
-    SAMGuide(toy_sam)(patch, prompt).square().sum().backward()
+    SAMGuide(dummy_sam)(patch, prompt).square().sum().backward()
     assert (prompt.grad.abs().sum(dim=2) > 0).all(), "every cell of the prompt's grid is seen"
     assert patch.grad is None
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in toy_sam.parameters())
-    assert not toy_sam.training
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in dummy_sam.parameters())
+    assert not dummy_sam.training
 
 
-def test_the_prompt_lies_where_the_image_lies(toy_sam):
+def test_the_prompt_lies_where_the_image_lies(dummy_sam):
     """A wide patch fills the upper half of SAM's square; below it stands SAM's no-mask embedding."""
-    placed = SAMGuide(toy_sam).place(torch.ones(1, 1, 256, 4, 8), (64, 128))
-    empty = toy_sam.prompt_encoder.no_mask_embed.weight.detach()[0]
+    placed = SAMGuide(dummy_sam).place(torch.ones(1, 1, 256, 4, 8), (64, 128))
+    empty = dummy_sam.prompt_encoder.no_mask_embed.weight.detach()[0]
     assert placed.shape == (1, 1, 256, 8, 8)
     assert (placed[0, 0, :, :4] == 1).all()
     torch.testing.assert_close(placed[0, 0, :, 4:], empty[:, None, None].expand(-1, 4, 8))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ser_nnunet.demo.toy_sam import build_toy_sam
+from ser_nnunet.sam.dummy_sam import build_dummy_sam
 from ser_nnunet.training.trainer import SERTrainer
 
 
@@ -93,5 +93,5 @@ def make_batch():
 def sam_file(tmp_path_factory):
     """A toy SAM's checkpoint."""
     path = tmp_path_factory.mktemp("sam") / "toy.pth"
-    torch.save(build_toy_sam(image_size=64).state_dict(), path)
+    torch.save(build_dummy_sam(image_size=64).state_dict(), path)
     return path

@@ -9,9 +9,9 @@ from ser_nnunet.training.losses import (
     build_seg_loss,
     choose_slices,
     count_overlap,
-    imitation,
-    one_against_rest,
+    one_vs_rest_logits,
     quality,
+    sam_distillation,
 )
 from ser_nnunet.training.trainer import mean_dice
 
@@ -111,16 +111,16 @@ def test_a_teachers_quality_is_its_dice_and_never_undefined():
 
 def test_a_classs_binary_logit_has_its_softmax_probability():
     logits = torch.tensor([2.0, -1.0, 0.5]).reshape(1, 3, 1, 1)
-    binary = one_against_rest(logits, CLASSES)
+    binary = one_vs_rest_logits(logits, CLASSES)
     assert torch.allclose(binary.sigmoid(), logits.softmax(1)[:, 1:])
-    assert one_against_rest(logits, REGIONS) is logits
+    assert one_vs_rest_logits(logits, REGIONS) is logits
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
 def test_imitation_pulls_the_network_towards_sams_masks_and_leaves_sam_alone(labels):
     masks = torch.tensor([3.0, -3.0]).reshape(1, 2, 1, 1).requires_grad_()
     logits = torch.zeros(1, 2 if labels.has_regions else 3, 1, 1, requires_grad=True)
-    imitation(logits, masks, labels).backward()
+    sam_distillation(logits, masks, labels).backward()
     assert masks.grad is None
     first, second = logits.grad.flatten()[-2:]
     assert first < 0 < second, "the class that SAM sees rises, the one that it doesn't falls"
@@ -129,5 +129,5 @@ def test_imitation_pulls_the_network_towards_sams_masks_and_leaves_sam_alone(lab
 def test_imitation_is_at_rest_where_network_and_sam_agree():
     masks = torch.tensor([1.0, -2.0]).reshape(1, 2, 1, 1)
     logits = masks.clone().requires_grad_()
-    imitation(logits, masks, REGIONS).backward()
+    sam_distillation(logits, masks, REGIONS).backward()
     assert logits.grad.abs().max() < 1e-6

@@ -12,7 +12,7 @@ from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.sam.checkpoint import CheckpointError
 from ser_nnunet.training.paper import SERTrainerPaper
 from ser_nnunet.training.trainer import LOGGED, SERTrainer
-from ser_nnunet.training.variants import TRAINERS, SERTrainerImitate, SERTrainerJoint, SERTrainerNoSAM
+from ser_nnunet.training.variants import TRAINERS, SERTrainerJoint, SERTrainerNoSAM, SERTrainerSAMDistill
 from tests.training.conftest import DATASETS, make_plans
 
 GUIDED, ALONE = 0, 999
@@ -83,7 +83,7 @@ class TestPhases:
 
     def test_imitation_adds_to_the_loss_and_reaches_the_whole_network(self, make_trainer, make_batch):
         torch.manual_seed(0)
-        plain, imitating, batch = make_trainer(SERTrainerJoint), make_trainer(SERTrainerImitate), make_batch()
+        plain, imitating, batch = make_trainer(SERTrainerJoint), make_trainer(SERTrainerSAMDistill), make_batch()
         imitating.ser_net.load_state_dict(plain.ser_net.state_dict())
         losses, gradients = [], []
         for trainer in (plain, imitating):
@@ -98,7 +98,7 @@ class TestPhases:
 
     def test_nobody_imitates_a_teacher_who_is_wrong(self, make_trainer, make_batch, monkeypatch):
         monkeypatch.setattr("ser_nnunet.training.losses.quality", lambda overlap: torch.tensor(0.0))
-        plain, imitating, batch = make_trainer(SERTrainerJoint), make_trainer(SERTrainerImitate), make_batch()
+        plain, imitating, batch = make_trainer(SERTrainerJoint), make_trainer(SERTrainerSAMDistill), make_batch()
         found = []
         for trainer in (plain, imitating):
             start_epoch(trainer, GUIDED)

@@ -1,0 +1,1 @@
+"""What all converters share: finding, checking, standardizing and writing cases."""

@@ -1,0 +1,109 @@
+"""Peak memory of one forward pass, measured by `python -m ser_nnunet.benchmark.forward_memory` in its own process."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ser_nnunet.benchmark.systems import System
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.plans import Planned
+
+SMALL = 32  # pixels: two at SERNet's deepest stride, because a normalisation needs more than one
+STATUS = Path("/proc/self/status")
+
+
+def forward_peak(system: System, device: str = "cpu") -> int:
+    """Return the bytes that one call of the network needs at its peak, above the loaded network and its input.
+
+    A new process per measurement, because a peak is never forgotten: on CUDA `torch.cuda.max_memory_allocated`, on
+    the CPU the process's high-water mark (Linux: VmHWM; elsewhere getrusage). The allocator's reserve and oneDNN's
+    rearranged weights are part of it, because they are part of what the machine must have.
+
+    Raises:
+        UserError: the process ended without a result (out of memory, no such device).
+    """
+    spec = asdict(system) | {"device": device}
+    done = subprocess.run(
+        [sys.executable, "-m", "ser_nnunet.benchmark.forward_memory"],
+        input=json.dumps(spec),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["killed: out of memory?"])[-1]
+        raise UserError(f"peak memory of {system.name} on {device} couldn't be measured: {reason}")
+    return int(done.stdout.strip().splitlines()[-1])
+
+
+def measure(spec: dict[str, Any]) -> int:
+    """Build the system, call it once, return the bytes; meant for a process that does nothing else."""
+    device = torch.device(spec.pop("device"))
+    system = System(**spec | {"planned": Planned(**spec["planned"])})
+    network = system.build().to(device)
+    image = torch.zeros(system.input_shape, device=device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        warm_up(system, network)
+        before = resident()
+    with torch.inference_mode():
+        network(image)
+    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident()) - before
+
+
+def warm_up(system: System, network: torch.nn.Module) -> None:
+    """Call the network on a small patch: thread pools and kernels' code, some 60 MB, are nobody's activations."""
+    if system.kind == "sam":  # takes one size only, beside whose gigabytes this doesn't count
+        return
+    steps = np.prod(np.array(system.planned.strides or [[1] * len(system.planned.patch)]), axis=0)
+    edges = [min(max(2 * int(step), SMALL), edge) for step, edge in zip(steps, system.planned.patch, strict=True)]
+    with torch.inference_mode():
+        network(torch.zeros(1, system.planned.channels, *edges))
+
+
+def resident() -> int:
+    """Return the process's memory now (Linux), or the most it ever had, where only that is known; in bytes.
+
+    Linux keeps a high-water mark that imports may have raised far above today's need: it is reset here.
+    """
+    if not STATUS.is_file():
+        return peak_resident()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return _status("VmHWM")  # a lower bound of the growth is better than a wrong one
+    return _status("VmRSS")
+
+
+def peak_resident() -> int:
+    """Return the most memory that this process had, in bytes.
+
+    Not `getrusage` on Linux: its figure survives exec, and so starts at the size of the process that started this one.
+    """
+    if STATUS.is_file():
+        return _status("VmHWM")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _status(key: str) -> int:
+    match = re.search(rf"{key}:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
+    if match is None:
+        raise RuntimeError(f"{STATUS} has no {key}")
+    return int(match[1]) * 1024
+
+
+if __name__ == "__main__":
+    print(measure(json.load(sys.stdin)))

@@ -1,0 +1,91 @@
+"""A case's pictures as data for the report's template: one grey image, and outlines that the page colours."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ser_nnunet.evaluation.report.views import View, outlines
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: which method's outlines ("" for none), and the part shown as `x y width height` in mm."""
+
+    method: str
+    view_box: str
+    truth: str
+    prediction: str
+
+
+@dataclass(frozen=True)
+class CasePanels:
+    """All pictures of a case.
+
+    Attributes:
+        case: its name.
+        where: of the slice.
+        image: PNG as a data URI.
+        columns: pixels.
+        rows: pixels.
+        scale: mm per column and per row, as SVG's `scale(...)` takes them.
+        frame: the zoomed window's x, y, width and height in mm.
+        panels: the overview first, then a zoom per method.
+    """
+
+    case: str
+    where: str
+    image: str
+    columns: int
+    rows: int
+    scale: str
+    frame: tuple[float, float, float, float]
+    panels: list[Panel]
+
+
+def case_panels(view: View) -> CasePanels:
+    """Prepare a view for the page."""
+    rows, columns = view.image.shape
+    row_mm, column_mm = view.spacing
+    row_window, column_window = view.window
+    frame = (
+        column_window.start * column_mm,
+        row_window.start * row_mm,
+        (column_window.stop - column_window.start) * column_mm,
+        (row_window.stop - row_window.start) * row_mm,
+    )
+    whole = _view_box((0, 0, columns * column_mm, rows * row_mm))
+    truth = svg_path(view.reference)
+    zooms = [Panel(method, _view_box(frame), truth, svg_path(masks)) for method, masks in view.predictions.items()]
+    return CasePanels(
+        view.case,
+        view.where,
+        png_uri(view.image),
+        columns,
+        rows,
+        f"{column_mm:.6g} {row_mm:.6g}",
+        frame,
+        [Panel("", whole, "", ""), *zooms],
+    )
+
+
+def svg_path(masks: Mapping[str, np.ndarray]) -> str:
+    """Return the outlines of all classes as an SVG path in pixels."""
+    lines = [line for mask in masks.values() for line in outlines(mask)]
+    return "".join("M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in line) + "Z" for line in lines)
+
+
+def png_uri(image: np.ndarray) -> str:
+    """Return grey values in [0, 1] as a PNG in a data URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.round(image * 255).astype(np.uint8)).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _view_box(box: tuple[float, float, float, float]) -> str:
+    return " ".join(f"{value:.6g}" for value in box)

@@ -1,0 +1,86 @@
+"""The short tables that the terminal shows."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from ser_nnunet.evaluation.result import Evaluation
+
+
+def short_table(evaluation: Evaluation) -> str:
+    """Return the headline metrics of every method and class: mean, interval, SD, median."""
+    settings = evaluation.settings
+    headline = {metric.name: metric for metric in evaluation.metrics if metric.headline}
+    rows = evaluation.summary[evaluation.summary["metric"].isin(list(headline))]
+    table = pd.DataFrame(
+        {
+            "class": rows["class"],
+            "metric": [headline[name].title for name in rows["metric"]],
+            "mean": [number(mean) for mean in rows["mean"]],
+            f"{settings.confidence:.0%} interval": [
+                f"{number(low)} to {number(high)}" if not math.isnan(low) else ""
+                for low, high in zip(rows["ci_low"], rows["ci_high"], strict=True)
+            ],
+            "SD": [number(sd) for sd in rows["sd"]],
+            "median": [number(median) for median in rows["median"]],
+            "unit": rows["unit"],
+            "cases": rows["n"],
+        }
+    )
+    parts = []
+    for method in evaluation.methods:
+        part = table[rows["method"] == method]
+        heading = f"{method}\n" if len(evaluation.methods) > 1 else ""
+        parts.append(heading + aligned(part))
+    return "\n\n".join(parts)
+
+
+def comparison_table(evaluation: Evaluation) -> str:
+    """Return what the paired tests say, one row per other method, class and metric; empty without other methods."""
+    rows = evaluation.comparison
+    if not len(rows):
+        return ""
+    titles = {metric.name: metric.title for metric in evaluation.metrics}
+    table = pd.DataFrame(
+        {
+            "against": rows["other"],
+            "class": rows["class"],
+            "metric": [titles[name] for name in rows["metric"]],
+            "mean difference": [number(value, signed=True) for value in rows["mean_difference"]],
+            "effect": [f"{value:+.2f}" for value in rows["rank_biserial"]],
+            "p (Holm)": [p_value(p) for p in rows["p_holm"]],
+            "better": rows["better"],
+            "pairs": rows["n"],
+        }
+    )
+    heading = f"{evaluation.methods[0]} against the others: paired Wilcoxon, effect = rank-biserial correlation"
+    return f"{heading}\n{aligned(table)}"
+
+
+def aligned(table: pd.DataFrame) -> str:
+    """Return a table as text: words to the left, numbers to the right."""
+    words = {"class", "metric", "unit", "better", "against"}
+    columns = []
+    for name in table:
+        cells = [str(name), *map(str, table[name])]
+        width = max(map(len, cells))
+        columns.append([cell.ljust(width) if name in words else cell.rjust(width) for cell in cells])
+    lines = ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def number(value: float, signed: bool = False) -> str:
+    """Return a number with as many digits as it deserves; `-` if it is undefined."""
+    if value is None or math.isnan(value):
+        return "-"
+    digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def p_value(p: float) -> str:
+    """Return a p value as papers print it."""
+    if p is None or math.isnan(p):
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

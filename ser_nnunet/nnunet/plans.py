@@ -1,0 +1,131 @@
+"""What a plan says about one configuration: patch, channels, heads, volume, and nnU-Net's sliding window over it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+from nnunetv2.utilities.label_handling.label_handling import LabelManager, determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.training.sernet_plans import count_prompts
+
+STEP = 0.5  # nnU-Net's default: neighbouring tiles overlap by half
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One configuration of an nnU-Net plan for one data set; all shapes in nnU-Net's (transposed) order of axes.
+
+    Attributes:
+        plans: the content of a plans file.
+        configuration: such as `2d`.
+        dataset_json: the data set's, for channels and labels.
+        shape: slices, rows, columns of a volume after resampling; None takes the data set's median.
+    """
+
+    plans: dict[str, Any]
+    configuration: str
+    dataset_json: dict[str, Any]
+    shape: tuple[int, int, int] | None = None
+
+    @cached_property
+    def manager(self) -> PlansManager:
+        """nnU-Net's view of the plans."""
+        return PlansManager(self.plans)
+
+    @cached_property
+    def settings(self) -> ConfigurationManager:
+        """nnU-Net's view of the configuration."""
+        return self.manager.get_configuration(self.configuration)
+
+    @cached_property
+    def labels(self) -> LabelManager:
+        """nnU-Net's view of the labels."""
+        return self.manager.get_label_manager(self.dataset_json)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """The patch in pixels or voxels; two edges in 2D."""
+        return tuple(int(edge) for edge in self.settings.patch_size)
+
+    @property
+    def channels(self) -> int:
+        """Image channels."""
+        return int(determine_num_input_channels(self.manager, self.settings, self.dataset_json))
+
+    @property
+    def heads(self) -> int:
+        """Logits per voxel: nnU-Net's segmentation heads."""
+        return int(self.labels.num_segmentation_heads)
+
+    @property
+    def prompts(self) -> int:
+        """One per foreground class or region."""
+        return count_prompts(self.labels)
+
+    @property
+    def strides(self) -> list[list[int]]:
+        """The plan's strides; empty where its network has none."""
+        return [list(stride) for stride in self.settings.network_arch_init_kwargs.get("strides", [])]
+
+    @property
+    def volume(self) -> tuple[int, ...]:
+        """The volume that a prediction is counted for: the given one, or the data set's median after resampling."""
+        if self.shape is not None:
+            return self.shape
+        median = [math.ceil(edge) for edge in self.settings.median_image_size_in_voxels]
+        if len(median) == 2:  # 2D plans leave the first axis as it is
+            median = [int(self.plans["original_median_shape_after_transp"][0]), *median]
+        return tuple(median)
+
+    @property
+    def calls(self) -> int:
+        """How often nnU-Net's sliding window calls the network for the volume, without mirroring."""
+        return count_calls(self.volume, self.patch)
+
+    @property
+    def mirrored(self) -> int:
+        """By how much mirroring along every axis of the patch multiplies the calls."""
+        return 2 ** len(self.patch)
+
+
+def count_calls(volume: Sequence[int], patch: Sequence[int]) -> int:
+    """Return the number of tiles; volumes smaller than the patch are padded, 2D patches take slice by slice."""
+    slices = math.prod(volume[: len(volume) - len(patch)])
+    image = [max(edge, tile) for edge, tile in zip(volume[len(volume) - len(patch) :], patch, strict=True)]
+    return slices * math.prod(len(steps) for steps in compute_steps_for_sliding_window(image, patch, STEP))
+
+
+def read_planned(
+    plans_file: Path, configuration: str, dataset_json: Path | None, shape: tuple[int, int, int] | None
+) -> Planned:
+    """Read a plans file and the dataset.json beside it (or a named one).
+
+    Raises:
+        UserError: a file is missing or is none of nnU-Net's, or the plan lacks the configuration.
+    """
+    beside = dataset_json or plans_file.parent / "dataset.json"
+    plans = _read_json(plans_file, "configurations", "an nnU-Net plans file")
+    content = _read_json(beside, "labels", "the data set's dataset.json (name it with --dataset-json)")
+    if configuration not in plans["configurations"]:
+        known = ", ".join(plans["configurations"])
+        raise UserError(f"{plans_file} has no configuration {configuration}: choose one of {known}, or plan it first")
+    return Planned(plans, configuration, content, shape)
+
+
+def _read_json(file: Path, key: str, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: {what} expected, and it can't be read ({error})") from error
+    if not isinstance(content, dict) or key not in content:
+        raise UserError(f"{file}: {what} expected, but it has no entry '{key}'")
+    return content

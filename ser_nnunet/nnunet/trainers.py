@@ -1,0 +1,52 @@
+"""Where nnU-Net looks for trainers, and looking one up as it does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_nnunet.utils.variables import environment
+
+if TYPE_CHECKING:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+EXTERNAL_TRAINERS = "nnUNet_extTrainer"
+
+
+def trainers_folder() -> Path:
+    """Return the folder of SER's trainers, in a checkout or in site-packages."""
+    spec = find_spec("ser_nnunet.trainers")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("ser_nnunet is installed without its trainers: reinstall it with pip")
+    return Path(next(iter(spec.submodule_search_locations))).resolve()
+
+
+def with_trainers(current: str | None) -> str:
+    """Return the value of nnUNet_extTrainer with SER's folder in it, behind what is there already."""
+    folders = [folder for folder in (current or "").split(os.pathsep) if folder.strip()]
+    own = trainers_folder()
+    if own not in [Path(folder).expanduser().resolve() for folder in folders]:
+        folders.append(str(own))
+    return os.pathsep.join(folders)
+
+
+def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
+    """Return a trainer's class by nnU-Net's own search, whose output is kept off the screen.
+
+    Args:
+        name: as after `-tr`.
+        as_set: search nnUNet_extTrainer as it is set; otherwise SER's folder is searched too.
+
+    Raises:
+        RuntimeError: there is no trainer of this name.
+    """
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    current = os.environ.get(EXTERNAL_TRAINERS)
+    variables = {} if as_set else {EXTERNAL_TRAINERS: with_trainers(current)}
+    with environment(variables), contextlib.redirect_stdout(io.StringIO()):
+        return recursive_find_trainer_class_by_name(name)

@@ -1,0 +1,1 @@
+"""What several parts need and no library has: hashing, files, processes, memory, grids, environment variables."""

@@ -1,0 +1,99 @@
+"""One task per case in several processes, with a progress bar and a bound on memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.utils.memory import available_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fitting_processes(bytes_per_process: int) -> int:
+    """Return how many processes fit: one per usable core, as far as free memory goes, and at least one.
+
+    Free memory is the machine's, or its container's or job's where that is less.
+    """
+    free = available_memory()
+    return usable_cores() if free is None else max(1, min(usable_cores(), free // bytes_per_process))
+
+
+def map_in_processes(
+    task: Callable[[Item], Result],
+    items: Sequence[Item],
+    processes: int,
+    label: str,
+    *,
+    prepare_worker: Callable[[], None] | None = None,
+    preload: Iterable[str] = (),
+    progress: bool = True,
+) -> list[Result]:
+    """Return `task(item)` for each item, in their order; the first exception ends it once running tasks are done.
+
+    With one process (or one item) everything happens in the caller's. Processes are never forked from the caller's:
+    the threads of SimpleITK and torch do not survive that.
+
+    Args:
+        task: can be pickled, as can its items and results.
+        items: usually the cases of a data set.
+        processes: how many at most.
+        label: what is done, for the progress bar and errors.
+        prepare_worker: called once in every new process, to limit its threads.
+        preload: modules that all processes share where the system can (a fork server); slow imports happen once.
+        progress: whether to show the progress bar.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    workers = min(processes, len(items))
+    with tqdm(total=len(items), desc=label, unit="case", disable=not progress) as bar:
+        if workers <= 1:
+            results = []
+            for item in items:
+                results.append(task(item))
+                bar.update()
+            return results
+        pool = ProcessPoolExecutor(workers, _context(preload), initializer=_start_worker, initargs=(prepare_worker,))
+        try:
+            futures = [pool.submit(task, item) for item in items]
+            for future in as_completed(futures):
+                future.result()
+                bar.update()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{label}: a process was killed, most likely because memory ran out; use fewer processes (-np 1)"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return [future.result() for future in futures]
+
+
+def _context(preload: Iterable[str]) -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
+def _start_worker(prepare: Callable[[], None] | None) -> None:
+    """Leave Ctrl-C to the parent, which cleans up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if prepare is not None:
+        prepare()

@@ -1,0 +1,28 @@
+"""SER's environment variables, and setting variables for a while."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
+"""Path of SAM's checkpoint, for trainers that SAM guides."""
+
+HARDNET_CHECKPOINT = "SER_HARDNET_CHECKPOINT"
+"""Path of ImageNet weights for HarDNet-85, for `SERTrainerPaper`; optional."""
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables within the block and restore them afterwards."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,61 @@
+"""Memory that may be taken, read from a machine's files as a container, a job or a plain system shows them."""
+
+import pytest
+
+from ser_nnunet.evaluation import workers
+from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.utils.memory import available_memory
+
+GIB = 2**30
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """8 GiB free outright, 64 GiB with the cache that can be given back, no group's limit."""
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    meminfo = f"MemTotal: {100 * GIB // 1024} kB\nMemFree: {8 * GIB // 1024} kB\nMemAvailable: {64 * GIB // 1024} kB\n"
+    (tmp_path / "proc" / "meminfo").write_text(meminfo)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/\n")
+    return tmp_path
+
+
+def write_group(machine, group, limit, used, stat=""):
+    folder = machine / "sys" / "fs" / "cgroup" / group
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (("memory.max", limit), ("memory.current", used), ("memory.stat", stat)):
+        (folder / name).write_text(f"{content}\n")
+
+
+def test_cache_that_can_be_given_back_is_available(machine):
+    assert available_memory(machine) == 64 * GIB
+
+
+def test_a_containers_limit_bounds_what_is_available(machine):
+    write_group(machine, "", 10 * GIB, 6 * GIB)
+    assert available_memory(machine) == 4 * GIB
+    write_group(machine, "", 10 * GIB, 6 * GIB, stat=f"anon {GIB}\ninactive_file {5 * GIB}")
+    assert available_memory(machine) == 9 * GIB
+    write_group(machine, "", "max", 6 * GIB)
+    assert available_memory(machine) == 64 * GIB
+    write_group(machine, "", 4 * GIB, 5 * GIB)  # over its limit, as a group whose limit was lowered can be
+    assert available_memory(machine) == 0
+
+
+def test_a_limit_of_any_group_around_the_process_counts(machine):
+    (machine / "proc" / "self" / "cgroup").write_text("1:cpu:/other\n0::/job_7/step_0\n")
+    write_group(machine, "job_7", 16 * GIB, 2 * GIB)
+    write_group(machine, "job_7/step_0", "max", GIB)
+    write_group(machine, "other", GIB, 0)  # of version 1, or somebody else's
+    assert available_memory(machine) == 14 * GIB
+
+
+def test_without_these_files_the_system_is_asked(tmp_path):
+    found = available_memory(tmp_path)
+    assert found is None or found > 0
+
+
+@pytest.mark.parametrize(("gib", "expected"), [(64, 8), (3, 1), (0, 1)])
+def test_fewer_workers_run_where_memory_is_short(monkeypatch, gib, expected):
+    monkeypatch.setattr(workers, "available_memory", lambda: gib * GIB)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    assert workers.worker_count(None, 30, 10**7, Settings()) == expected  # 1.6 GB for surfaces, 0.4 GB besides
