@@ -15,9 +15,13 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager, deter
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.training.sernet_plans import count_prompts
 
 STEP = 0.5  # nnU-Net's default: neighbouring tiles overlap by half
+
+
+def count_prompts(labels: LabelManager) -> int:
+    """Return P: one prompt per region, or per foreground class."""
+    return len(labels.foreground_regions if labels.has_regions else labels.foreground_labels)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,10 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ser_nnunet.network.ser_net import architecture
-
-
-def count_prompts(labels: LabelManager) -> int:
-    """Return P: one prompt per region, or per foreground class."""
-    return len(labels.foreground_regions if labels.has_regions else labels.foreground_labels)
+from ser_nnunet.nnunet.plans import count_prompts
 
 
 def name_network(plans: dict[str, Any], configuration: str, dataset_json: dict, preset: str) -> dict[str, Any]:

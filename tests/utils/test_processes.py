@@ -14,4 +14,4 @@ from ser_nnunet.utils import processes as parallel
 def test_processes_fit_cores_and_memory(monkeypatch, gib, processes):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     monkeypatch.setattr(parallel, "available_memory", lambda: None if gib is None else int(gib * 2**30))
-    assert parallel.default_processes() == processes
+    assert parallel.fitting_processes(2**30) == processes
