@@ -21,7 +21,7 @@ ROOTS = {
     "trainers": "ser_nnunet.trainers",
     "dataset_conversion": "ser_nnunet.dataset_conversion",
 }
-SHORT = 10  # lines of a helper, signature included and docstring not, that belongs into its only caller
+SHORT = 10  # lines of a helper, signature included and docstring not, that usually belongs into its only caller
 
 
 @cache
@@ -89,7 +89,7 @@ class Function:
 
     @property
     def is_single_use_helper(self) -> bool:
-        return self.name.startswith("_") and not self.name.startswith("__") and self.uses == 1 and self.lines <= SHORT
+        return self.name.startswith("_") and not self.name.startswith("__") and self.uses == 1
 
 
 def functions(repository: Path = REPOSITORY) -> Iterator[Function]:
@@ -117,7 +117,8 @@ def report(repository: Path = REPOSITORY) -> str:
             + ", ".join(f"{name} {count}" for name, count in Counter(lengths).most_common(3)),
             f"functions    {len(every)}; median {median(each.lines for each in every):.0f} lines, "
             f"{sum(each.lines > 40 for each in every)} above 40",
-            f"helpers      {len(single)} ({len(single) / len(every):.0%}) private, of at most {SHORT} lines, used once",
+            f"helpers      {len(single)} ({len(single) / len(every):.0%}) private and used once; "
+            f"{sum(each.lines <= SHORT for each in single)} of them have at most {SHORT} lines",
             f"circles      {len(circles)}" + "".join(f"; {len(circle)} modules: {circle}" for circle in circles),
         ]
     )
@@ -127,5 +128,5 @@ if __name__ == "__main__":
     place = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else REPOSITORY
     print(report(place))
     for function in functions(place):
-        if function.is_single_use_helper:
+        if function.is_single_use_helper and function.lines <= SHORT:
             print(f"  {function.module}.{function.name} ({function.lines} lines)")
