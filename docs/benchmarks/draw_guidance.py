@@ -9,26 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
-DATA = {"hippocampus": "Hippocampus (real): mean Dice", "phantom": "MS phantom (simulated): lesion Dice"}
+DATA = {"hippocampus": "Hippocampus (real)", "phantom": "MS phantom (simulated)"}
+METRICS = {"Dice": "Dice", "lesion_F1": "lesion F1"}
 SIZES = ("5", "10", "20", "all")
 UNGUIDED = "SERTrainerNoSAM"
 GUIDED = ("SERTrainer", "SERTrainerJoint", "SERTrainerSAMDistill")
-SPREAD = 0.14  # between the trainers of one size
+RENAMED = {"SERTrainerImitate": "SERTrainerSAMDistill"}  # the tables hold the name at the time of the measurement
+SPREAD = 0.14  # horizontal distance between the trainers of one size
 
 
-def read(data: str) -> pd.DataFrame:
-    """Return the Dice of every trainer and size that there is a table of, over all classes."""
+def read_means(data: str, metric: str) -> pd.DataFrame:
+    """Return a metric's mean over all classes, for every trainer and number of training cases that was measured."""
     tables = []
     for size in SIZES:
         file = HERE / f"guidance_{data}_{size}_accuracy.csv"
         if file.is_file():
             tables.append(pd.read_csv(file).assign(size=size))
     rows = pd.concat(tables)
-    return rows[(rows["metric"] == "Dice") & ~rows.duplicated(["trainer", "size", "metric"])]
+    rows["trainer"] = rows["trainer"].replace(RENAMED)
+    return rows[(rows["metric"] == metric) & (rows["class"] == "all classes")]
 
 
-def draw(axes: Axes, rows: pd.DataFrame, title: str) -> None:
-    """Draw what each guided trainer reaches beyond the unguided one, with its interval."""
+def draw_differences(axes: Axes, rows: pd.DataFrame, title: str) -> None:
+    """Draw the difference of each guided trainer to the unguided one, with its interval."""
     sizes = [size for size in SIZES if size in set(rows["size"])]
     for number, trainer in enumerate(GUIDED):
         own = rows[rows["trainer"] == trainer].set_index("size").reindex(sizes)
@@ -43,14 +46,15 @@ def draw(axes: Axes, rows: pd.DataFrame, title: str) -> None:
 
 
 def main() -> None:
-    """Write guidance.png."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    panels = figure.subplots(1, len(DATA), sharey=True)
-    for axes, (data, title) in zip(panels, DATA.items(), strict=True):
-        draw(axes, read(data), title)
-    panels[0].set_ylabel(f"minus {UNGUIDED} (95 % interval)")
-    panels[0].legend(loc="upper left")
-    figure.supxlabel(f"training cases (Dice of {UNGUIDED})")
+    """Write guidance.png: a row per metric, a column per data set."""
+    figure = Figure(figsize=(11, 8.2), layout="constrained")
+    panels = figure.subplots(len(METRICS), len(DATA), sharey="row")
+    for row, (metric, name) in zip(panels, METRICS.items(), strict=True):
+        for axes, (data, title) in zip(row, DATA.items(), strict=True):
+            draw_differences(axes, read_means(data, metric), f"{title}: {name}")
+        row[0].set_ylabel(f"{name} minus {UNGUIDED} (95 % interval)")
+    panels[0][0].legend(loc="upper left")
+    figure.supxlabel(f"training cases (value of {UNGUIDED})")
     figure.savefig(HERE / "guidance.png", dpi=110)
 
 

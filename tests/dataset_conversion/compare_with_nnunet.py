@@ -241,18 +241,18 @@ def _split(target: Path) -> None:
             sitk.WriteImage(image[:, :, :, channel], str(target.with_name(name)))
 
 
-HEADER = """# Which faults are found by what
+HEADER = """# Faults found by each tool
 
-Written by `python -m tests.dataset_conversion.compare_with_nnunet docs/fault-table.md`; every row is a toy data set
-into which one fault was planted (`tests/dataset_conversion/faults.py`).
+Written by `python -m tests.dataset_conversion.compare_with_nnunet docs/fault-table.md`. Every row is a small synthetic
+data set with one fault (`tests/dataset_conversion/faults.py`).
 
-* **found**: it stops with an error. **warned**: it prints a warning and goes on. **missed**: it says nothing. `-`: it
-  does not read this layout, or a script without checks already fails to read the file.
-* `--verify_dataset_integrity` sees what `nnUNetv2_convert_MSD_dataset` wrote, or, where that stopped or does not apply,
-  the same files put into nnU-Net's folders by a script that checks nothing.
-* The last row compares folds, not checks: our `splits_final.json`, and what nnU-Net's `generate_crossval_split` makes
-  of the same names, which training uses where that file is absent.
-* NaN and Inf never reach nnU-Net's check: the reader behind it (ITK's, for NIfTI) turns them into 0.
+* **found**: the tool stops with an error. **warned**: it prints a warning and continues. **missed**: it reports
+  nothing. `-`: it does not read this layout, or a script without checks already fails to read the file.
+* `--verify_dataset_integrity` is given the output of `nnUNetv2_convert_MSD_dataset` or, where that stopped or does not
+  apply, the same files copied into nnU-Net's folders by a script without checks.
+* The last row compares folds instead of checks: the `splits_final.json` of `ser-nnunet convert`, and the folds that
+  nnU-Net's `generate_crossval_split` makes of the same names, which training uses if that file is absent.
+* NaN and Inf never reach nnU-Net's check: its reader (ITK, for NIfTI) converts them to 0.
 
 """
 
