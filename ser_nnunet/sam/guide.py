@@ -114,11 +114,11 @@ class SAMGuide:
         passed as the prompt of a zero image embedding, which gives the same result for a whole batch of images.
         """
         dense = (embedding[:, None] + prompt).flatten(0, 1)
-        masks, _ = self.sam.mask_decoder(
+        masks: torch.Tensor = self.sam.mask_decoder(
             image_embeddings=torch.zeros_like(dense[:1]),
             image_pe=self.sam.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=dense.new_empty(len(dense), 0, dense.shape[1]),
             dense_prompt_embeddings=dense,
             multimask_output=False,
-        )
+        )[0]
         return masks.reshape(*prompt.shape[:2], *masks.shape[1:])
