@@ -23,7 +23,7 @@ class Preset:
     Attributes:
         encoder: its name in `ENCODERS` (encoder.py).
         encoder_settings: the encoder's own keyword arguments.
-        prompt_level: index of the encoder's feature map on whose grid the prompt lies.
+        prompt_level: index of the encoder's feature map whose grid the prompt has.
         max_feature_maps: feature maps that are used at most; small patches use fewer.
         norm, act: normalisation of the network and activation of its encoder and aggregator.
         separable: depthwise separable decoder.
@@ -125,9 +125,7 @@ class SERNet(nn.Module):
             at_least=chosen.prompt_level + 1,
             at_most=chosen.max_feature_maps,
         )
-        self.prompt_learner = PromptLearner(
-            encoder, layers, self.num_prompts, chosen.prompt_level, separable=chosen.separable
-        )
+        self.prompt_learner = PromptLearner(encoder, layers, self.num_prompts, chosen.prompt_level, chosen.separable)
         self.aggregator = AGGREGATORS[chosen.aggregator](
             self.num_prompts * PROMPT_CHANNELS, num_classes, encoder.feature_info[: chosen.prompt_level + 1], layers
         )
@@ -141,7 +139,7 @@ class SERNet(nn.Module):
         self, patch: torch.Tensor, detach_prompt: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
-        if patch.ndim == 4 and patch.device.type != "mps":  # PyTorch's pooling on MPS fails on channels-last features
+        if patch.ndim == 4 and patch.device.type != "mps":  # PyTorch's pooling on MPS aborts on channels-last features
             patch = patch.contiguous(memory_format=torch.channels_last)
         prompt, fine = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
         if detach_prompt:

@@ -98,7 +98,7 @@ class SAMGuide:
         return torch.cat([self.sam.image_encoder(image) for image in self.sam.preprocess(picture).split(1)])
 
     def place_prompts(self, prompt: torch.Tensor, picture_size: tuple[int, ...]) -> torch.Tensor:
-        """Resample prompts onto the part of SAM's grid where the image lies; SAM's no-mask embedding fills the rest."""
+        """Resample prompts onto the part of SAM's grid that the image covers; the rest is SAM's no-mask embedding."""
         height, width = self.sam.prompt_encoder.image_embedding_size
         filled = [-(-edge * grid // self.image_size) for edge, grid in zip(picture_size, (height, width), strict=True)]
         placed = F.interpolate(prompt.flatten(0, 1), size=filled, mode="bilinear", align_corners=False)

@@ -77,7 +77,7 @@ def test_gradients_reach_the_prompt_and_nothing_else(dummy_sam):
     assert not dummy_sam.training
 
 
-def test_the_prompt_lies_where_the_image_lies(dummy_sam):
+def test_prompts_cover_the_image_and_the_no_mask_embedding_the_rest(dummy_sam):
     """A wide patch fills the upper half of SAM's square; SAM's no-mask embedding fills the rest."""
     placed = SAMGuide(dummy_sam).place_prompts(torch.ones(1, 1, 256, 4, 8), (64, 128))
     empty = dummy_sam.prompt_encoder.no_mask_embed.weight.detach()[0]
