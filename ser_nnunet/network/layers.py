@@ -1,10 +1,10 @@
-"""The few layers that every part is built from, in 2D and 3D from one definition."""
+"""The layers that every part of the network is built from, in 2D and 3D from one definition."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,31 +12,21 @@ from torch import nn
 
 Stride = Sequence[int]  # one number per spatial axis
 
-CONVOLUTION: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED_CONVOLUTION: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-MAX_POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-NORMALISATION: dict[tuple[str, int], Any] = {
+CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+MAX_POOL: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+NORMALISATION: dict[tuple[str, int], Callable[..., nn.Module]] = {
     ("batch", 2): nn.BatchNorm2d,
     ("batch", 3): nn.BatchNorm3d,
     ("instance", 2): nn.InstanceNorm2d,
     ("instance", 3): nn.InstanceNorm3d,
 }
+ACTIVATION: dict[str, Callable[[], nn.Module]] = {
+    "relu6": partial(nn.ReLU6, inplace=True),
+    "relu": partial(nn.ReLU, inplace=True),
+    "leaky_relu": partial(nn.LeakyReLU, 0.01, inplace=True),
+}
 INTERPOLATION = {2: "bilinear", 3: "trilinear"}
-
-
-def normalisation(kind: str, dimension: int, channels: int) -> nn.Module:
-    """Return a `batch` or an `instance` normalisation with learned scale and shift."""
-    return NORMALISATION[kind, dimension](channels, affine=True)
-
-
-def activation(kind: str) -> nn.Module:
-    """Return `relu6` (HarDNet's own), `relu`, or `leaky_relu` with nnU-Net's slope of 0.01."""
-    kinds: dict[str, Any] = {
-        "relu6": nn.ReLU6,
-        "relu": nn.ReLU,
-        "leaky_relu": lambda inplace: nn.LeakyReLU(0.01, inplace=inplace),
-    }
-    return kinds[kind](inplace=True)
 
 
 class ConvNormAct(nn.Sequential):
@@ -44,7 +34,9 @@ class ConvNormAct(nn.Sequential):
 
     Args:
         groups: `channels_in` makes the convolution depthwise.
-        bias: a bias before a normalisation has no effect; it is there only where a reference counts it.
+        norm: `batch` or `instance`, with learned scale and shift.
+        act: `relu6` (HarDNet's own), `relu`, or `leaky_relu` with nnU-Net's slope of 0.01.
+        bias: a bias before a normalisation has no effect; used only where the reference implementation has one.
     """
 
     def __init__(
@@ -63,16 +55,24 @@ class ConvNormAct(nn.Sequential):
         step = stride if isinstance(stride, int) else tuple(stride)
         layers = [
             CONVOLUTION[dimension](channels_in, channels_out, kernel, step, kernel // 2, groups=groups, bias=bias),
-            normalisation(norm, dimension, channels_out),
+            NORMALISATION[norm, dimension](channels_out, affine=True),
         ]
         if act is not None:
-            layers.append(activation(act))
+            layers.append(ACTIVATION[act]())
         super().__init__(*layers)
 
 
 @dataclass(frozen=True)
+class FeatureInfo:
+    """An encoder's feature map: its channels and its stride along each axis, relative to the patch."""
+
+    channels: int
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class LayerFactory:
-    """What all layers of a network share: dimension (2 or 3), normalisation and activation."""
+    """Makes the layers of a network, which share its dimension (2 or 3), normalisation and activation."""
 
     dimension: int = 2
     norm: str = "batch"
@@ -111,7 +111,7 @@ class LayerFactory:
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Resample `(B, C, *any)` linearly to `(B, C, *size)`; the very same tensor where the size is right already."""
+    """Resample `(B, C, *any)` linearly to `(B, C, *size)`; the same tensor where it has that size already."""
     if tuple(features.shape[2:]) == tuple(size):
         return features
     return F.interpolate(features, size=tuple(size), mode=INTERPOLATION[features.ndim - 2], align_corners=False)
@@ -131,5 +131,5 @@ def crop(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Return the number of parameters, trainable or not."""
+    """Return the number of parameters, trainable or not; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())

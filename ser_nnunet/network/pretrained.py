@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.network.hardnet import HarDNet
+from ser_nnunet.network.encoder import Encoder
 
 
-def load_imagenet_weights(encoder: HarDNet, path: str | Path) -> int:
+def load_imagenet_weights(encoder: Encoder, path: str | Path) -> int:
     """Copy a published HarDNet checkpoint's weights into `encoder`, in order; return how many tensors were copied.
 
     A first convolution of another input depth gets the average over the checkpoint's input channels (as the reference
@@ -20,15 +20,17 @@ def load_imagenet_weights(encoder: HarDNet, path: str | Path) -> int:
     Raises:
         UserError: the file is no checkpoint, or its tensors don't fit this variant.
     """
-    own = [(name, tensor) for name, tensor in encoder.state_dict().items() if tensor.is_floating_point()]
-    foreign = _tensors(path)
-    if len(foreign) < len(own):
+    targets = [(name, tensor) for name, tensor in encoder.state_dict().items() if tensor.is_floating_point()]
+    sources = _read_tensors(path)
+    if len(sources) < len(targets):
         raise UserError(
-            f"{path}: {len(foreign)} tensors, this HarDNet has {len(own)}: not a checkpoint of this variant"
+            f"{path} is no checkpoint of this HarDNet variant: {len(targets)} tensors expected, {len(sources)} found"
         )
-    foreign[0] = _averaged(foreign[0], own[0][1])
-    pairs = list(zip(own, foreign, strict=False))
-    misfits = [f"{n}: {tuple(t.shape)} expected, {tuple(f.shape)} found" for (n, t), f in pairs if t.shape != f.shape]
+    first = targets[0][1]
+    if sources[0].ndim == first.ndim and sources[0].shape[1] != first.shape[1]:
+        sources[0] = sources[0].mean(1, keepdim=True).expand(-1, first.shape[1], *sources[0].shape[2:])
+    pairs = list(zip(targets, sources, strict=False))
+    misfits = [f"{n}: {tuple(t.shape)} expected, {tuple(s.shape)} found" for (n, t), s in pairs if t.shape != s.shape]
     if misfits:
         raise UserError(f"{path} is no checkpoint of this HarDNet variant:\n  " + "\n  ".join(misfits[:5]))
     for (_, target), source in pairs:
@@ -36,13 +38,8 @@ def load_imagenet_weights(encoder: HarDNet, path: str | Path) -> int:
     return len(pairs)
 
 
-def _averaged(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    if source.ndim != target.ndim or source.shape[1] == target.shape[1]:
-        return source
-    return source.mean(1, keepdim=True).expand(-1, target.shape[1], *source.shape[2:])
-
-
-def _tensors(path: str | Path) -> list[torch.Tensor]:
+def _read_tensors(path: str | Path) -> list[torch.Tensor]:
+    """Return the floating-point tensors of a state dict, in order."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

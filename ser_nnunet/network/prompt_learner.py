@@ -1,4 +1,4 @@
-"""The dense prompt learner: HarDNet and a small decoder that ends in SAM's dense prompt embedding.
+"""The dense prompt learner: an encoder and a small decoder that ends in SAM's dense prompt embedding.
 
 Source: the paper (Pattern Recognition Letters 199, 2026, 205-211) and AutoSAM (arXiv 2306.06370), whose decoder joins
 strides 16, 8 and 4 and closes with tanh.
@@ -6,35 +6,38 @@ strides 16, 8 and 4 and closes with tanh.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from ser_nnunet.network.hardnet import HarDNet
-from ser_nnunet.network.layers import CONVOLUTION, ConvNormAct, LayerFactory, resize
+from ser_nnunet.network.encoder import Encoder
+from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
 
 
 class Fusion(nn.Module):
-    """Upsample the coarse features, join the fine ones, convolve to the fine ones' width.
+    """Upsample coarse features, concatenate the fine ones, convolve to the fine ones' channels.
 
     Args:
         separable: one 1x1 convolution and a depthwise 3x3 one, instead of the reference's two 3x3 convolutions.
     """
 
-    def __init__(self, coarse: int, fine: int, style: LayerFactory, separable: bool) -> None:
+    def __init__(self, coarse: int, fine: int, layers: LayerFactory, separable: bool) -> None:
         super().__init__()
         if separable:
-            self.convs = style.separable(coarse + fine, fine)
+            self.convs = layers.separable(coarse + fine, fine)
         else:
             self.convs = nn.Sequential(
-                style.conv(coarse + fine, fine, bias=True),
-                style.conv(fine, fine, bias=True),
+                layers.conv(coarse + fine, fine, bias=True),
+                layers.conv(fine, fine, bias=True),
             )
 
     def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
         """Return features of the fine ones' shape."""
-        return self.convs(torch.cat([resize(coarse, fine.shape[2:]), fine], 1))
+        fused: torch.Tensor = self.convs(torch.cat([resize(coarse, fine.shape[2:]), fine], 1))
+        return fused
 
 
 class PromptLearner(nn.Module):
@@ -42,35 +45,38 @@ class PromptLearner(nn.Module):
 
     Args:
         encoder: feature maps from fine to coarse; those from `prompt_level` on are decoded.
+        layers: dimension and normalisation of the decoder; its activation is the reference's leaky ReLU.
         num_prompts: P, one prompt per foreground class or region.
         prompt_level: index of the feature map whose grid the prompt has (stride 4 in the paper).
         separable: a light decoder and a 1x1 convolution as head; otherwise the reference's, with 3x3 convolutions.
     """
 
-    def __init__(self, encoder: HarDNet, num_prompts: int, prompt_level: int, separable: bool) -> None:
+    def __init__(
+        self, encoder: Encoder, layers: LayerFactory, num_prompts: int, prompt_level: int, separable: bool
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.prompt_level = prompt_level
-        style = LayerFactory(encoder.style.dimension, encoder.style.norm, "leaky_relu")
-        widths = [info["channels"] for info in encoder.feature_info[prompt_level:]]
-        self.prompt_stride: tuple[int, ...] = encoder.feature_info[prompt_level]["stride"]
+        self.prompt_stride = encoder.feature_info[prompt_level].stride
+        layers = replace(layers, act="leaky_relu")
+        widths = [info.channels for info in encoder.feature_info[prompt_level:]]
         self.fusions = nn.ModuleList(
-            Fusion(coarse, fine, style, separable) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            Fusion(coarse, fine, layers, separable) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.head = self._head(widths[0], num_prompts, style, separable)
-
-    @staticmethod
-    def _head(width: int, num_prompts: int, style: LayerFactory, separable: bool) -> nn.Sequential:
-        out, convolution = num_prompts * PROMPT_CHANNELS, CONVOLUTION[style.dimension]
+        out, convolution = num_prompts * PROMPT_CHANNELS, CONVOLUTION[layers.dimension]
         if separable:
-            return nn.Sequential(convolution(width, out, 1), nn.Tanh())
-        entry = ConvNormAct(width, PROMPT_CHANNELS, dimension=style.dimension, norm=style.norm, act="relu")
-        return nn.Sequential(entry, convolution(PROMPT_CHANNELS, out, 3, padding=1, bias=False), nn.Tanh())
+            self.head = nn.Sequential(convolution(widths[0], out, 1), nn.Tanh())
+        else:
+            self.head = nn.Sequential(
+                replace(layers, act="relu").conv(widths[0], PROMPT_CHANNELS),
+                convolution(PROMPT_CHANNELS, out, 3, padding=1, bias=False),
+                nn.Tanh(),
+            )
 
     def forward(self, patch: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return `(prompts, features on the grids finer than the prompts', from fine to coarse)`."""
         features = self.encoder(patch)
         decoded = features[-1]
-        for fusion, fine in zip(self.fusions, features[-2 : self.prompt_level - 1 : -1], strict=False):
+        for fusion, fine in zip(self.fusions, reversed(features[self.prompt_level : -1]), strict=True):
             decoded = fusion(decoded, fine)
         return self.head(decoded), features[: self.prompt_level]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ser_nnunet.network.aggregator import AGGREGATORS
-from ser_nnunet.network.hardnet import CONFIGS, HarDNet, HarDNetConfig
+from ser_nnunet.network.encoder import build_encoder
 from ser_nnunet.network.layers import LayerFactory, Stride, crop, pad_to_multiple
 from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
 
@@ -21,18 +21,21 @@ class Preset:
     """A named variant of SERNet.
 
     Attributes:
-        hardnet: the encoder's sizes.
-        prompt_level: index of the encoder's feature map on whose grid the prompt lies.
-        resolutions: feature maps that are used at most; small patches use fewer.
-        norm, act: normalisation and activation of the encoder.
+        encoder: its name in `ENCODERS` (encoder.py).
+        encoder_settings: the encoder's own keyword arguments.
+        prompt_level: index of the encoder's feature map whose grid the prompt has.
+        max_feature_maps: feature maps that are used at most; small patches use fewer.
+        norm, act: normalisation of the network and activation of its encoder and aggregator.
         separable: depthwise separable decoder.
-        aggregator: `linear` (the paper's) or `detail`.
-        foreground_prior: the probability of foreground that an untrained network answers; None leaves it to chance.
+        aggregator: its name in `AGGREGATORS` (aggregator.py): `linear` (the paper's) or `detail`.
+        foreground_prior: the foreground probability that an untrained network predicts; None leaves the last
+            convolution's biases at their random initialisation.
     """
 
-    hardnet: HarDNetConfig
+    encoder: str
+    encoder_settings: Mapping[str, Any]
     prompt_level: int
-    resolutions: int
+    max_feature_maps: int
     norm: str
     act: str
     separable: bool
@@ -42,22 +45,23 @@ class Preset:
 
 PRESETS = {
     # The paper's network. HarDNet-85's last stage (stride 32) feeds nothing in the reference and is left out.
-    "paper": Preset(CONFIGS["85"], 1, 4, "batch", "relu6", separable=False, aggregator="linear"),
+    "paper": Preset(
+        encoder="hardnet",
+        encoder_settings={"config": "85"},
+        prompt_level=1,
+        max_feature_maps=4,
+        norm="batch",
+        act="relu6",
+        separable=False,
+        aggregator="linear",
+    ),
     # Ours: 0.55 M parameters for one class and about 0.06 M for every further one (nnU-Net's 2D U-Net: 33 M). Batch
     # normalisation: with the channels last nearly twice as fast as instance normalisation (docs/results.md).
     "light": Preset(
-        HarDNetConfig(
-            stem=(24, 48),
-            growth=(16, 20, 40),
-            multiplier=1.6,
-            layers=(4, 8, 8),
-            widths=(96, 192, 320),
-            downsample=(True, True, False),
-            depthwise=True,
-            full_resolution_stem=True,
-        ),
+        encoder="hardnet",
+        encoder_settings={"config": "light"},
         prompt_level=2,
-        resolutions=5,
+        max_feature_maps=5,
         norm="batch",
         act="leaky_relu",
         separable=True,
@@ -65,7 +69,6 @@ PRESETS = {
         foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/results.md
     ),
 }
-SMALLEST_GRID = 2  # voxels along each axis at the coarsest stride: a normalisation needs more than one voxel
 
 
 class SERNet(nn.Module):
@@ -79,17 +82,17 @@ class SERNet(nn.Module):
             at a step, this network doesn't halve either). Missing entries are 2.
         num_prompts: P, the number of foreground classes or regions; K - 1 by default.
         preset: `light` (default) or `paper`.
-        deep_supervision: nnU-Net passes it; it must be false.
+        deep_supervision: passed by nnU-Net; must be false.
 
     Shape:
         input `(B, C, *size)`, any size (not only the plan's, nor multiples of the strides);
         output in eval mode: logits `(B, K, *size)`; in training: `(logits, prompt)` with the prompt in (-1, 1) and of
         shape `(B, P, 256, *ceil(size / 4))`.
 
-    In 2D, weights and features lie in memory with the channels last: the same numbers, a third faster on the CPU.
+    In 2D, weights and features are stored with the channels last: the same results, a third faster on the CPU.
 
     `forward(patch, detach_prompt=True)` trains the aggregator without touching the prompt learner (the guided phase).
-    It is an argument and no attribute, because torch.compile guards arguments.
+    It is an argument rather than an attribute, so that torch.compile guards on it.
     """
 
     def __init__(
@@ -111,21 +114,20 @@ class SERNet(nn.Module):
             raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
         chosen = PRESETS[preset]
         self.num_prompts = num_prompts or max(num_classes - 1, 1)
-        style = LayerFactory(len(patch_size), chosen.norm, chosen.act)
-        halvings = [tuple(stride) for stride in strides[1:]]
-        encoder = HarDNet(
-            chosen.hardnet,
-            input_channels,
-            style=style,
-            strides=halvings,
-            resolutions=_resolutions(chosen, patch_size, halvings),
+        layers = LayerFactory(len(patch_size), chosen.norm, chosen.act)
+        encoder = build_encoder(
+            chosen.encoder,
+            chosen.encoder_settings,
+            input_channels=input_channels,
+            layers=layers,
+            strides=strides[1:],
+            patch_size=patch_size,
+            at_least=chosen.prompt_level + 1,
+            at_most=chosen.max_feature_maps,
         )
-        self.prompt_learner = PromptLearner(encoder, self.num_prompts, chosen.prompt_level, chosen.separable)
+        self.prompt_learner = PromptLearner(encoder, layers, self.num_prompts, chosen.prompt_level, chosen.separable)
         self.aggregator = AGGREGATORS[chosen.aggregator](
-            self.num_prompts * PROMPT_CHANNELS,
-            num_classes,
-            encoder.feature_info[: chosen.prompt_level + 1],
-            style,
+            self.num_prompts * PROMPT_CHANNELS, num_classes, encoder.feature_info[: chosen.prompt_level + 1], layers
         )
         if chosen.foreground_prior is not None:
             bias = self.aggregator.get_parameter("last.bias")
@@ -137,7 +139,7 @@ class SERNet(nn.Module):
         self, patch: torch.Tensor, detach_prompt: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
-        if patch.ndim == 4 and patch.device.type != "mps":  # there, PyTorch's pooling aborts on such features
+        if patch.ndim == 4 and patch.device.type != "mps":  # PyTorch's pooling on MPS aborts on channels-last features
             patch = patch.contiguous(memory_format=torch.channels_last)
         prompt, fine = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
         if detach_prompt:
@@ -149,15 +151,14 @@ class SERNet(nn.Module):
 
 
 def set_foreground_prior(bias: torch.Tensor, probability: float, exclusive: bool) -> None:
-    """Set the last convolution's biases so that foreground is as rare at the start as it is in medical images.
+    """Set the last convolution's biases so that an untrained network predicts foreground with a given probability.
 
-    Otherwise chance decides what an untrained network answers, and it first has to learn that most of an image is
-    background.
+    With random biases, the first iterations of training are spent on learning that most of an image is background.
 
     Args:
         bias: one per class or region.
-        probability: of all foreground together (exclusive classes), or of each region.
-        exclusive: classes of a softmax, background first; otherwise regions, each with a sigmoid of its own.
+        probability: of all foreground classes together (exclusive classes), or of each region.
+        exclusive: classes of a softmax, background first; otherwise regions with one sigmoid each.
     """
     odds = (1 - probability) / probability
     with torch.no_grad():
@@ -166,19 +167,6 @@ def set_foreground_prior(bias: torch.Tensor, probability: float, exclusive: bool
             bias[0] = math.log(odds * (len(bias) - 1))
         else:
             bias.fill_(-math.log(odds))
-
-
-def _resolutions(preset: Preset, patch_size: Sequence[int], halvings: list[tuple[int, ...]]) -> int:
-    """Return how many feature maps fit the patch: the coarsest one keeps at least two voxels along each axis."""
-    first_is_full = preset.hardnet.full_resolution_stem
-    count, grid = int(first_is_full), list(patch_size)
-    for step in range(preset.resolutions - count):
-        stride = halvings[step] if step < len(halvings) else (2,) * len(grid)
-        grid = [-(-edge // by) for edge, by in zip(grid, stride, strict=True)]
-        if min(grid) < SMALLEST_GRID and count > preset.prompt_level:
-            break
-        count += 1
-    return count
 
 
 def architecture(patch_size: Sequence[int], strides: Sequence[Stride], num_prompts: int, preset: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ PIXEL_STD = [58.395, 57.12, 57.375]
 
 @dataclass(frozen=True, kw_only=True)
 class SamArchitecture:
-    """All sizes of a SAM, in `segment_anything`'s words; the defaults are what ViT-B, -L and -H have in common.
+    """All sizes of a SAM, named as in `segment_anything`; the defaults are those that ViT-B, -L and -H share.
 
     `window_size` is 0 where every block attends globally.
     """
@@ -86,6 +86,7 @@ def read_architecture(weights: Weights) -> SamArchitecture:
 
 
 def _count(weights: Weights, prefix: str) -> int:
+    """Return the number of modules in the list whose tensor names begin with `prefix`."""
     return len({key[len(prefix) :].split(".")[0] for key in weights if key.startswith(prefix)})
 
 
@@ -99,7 +100,7 @@ def build(architecture: SamArchitecture) -> Sam:
         embed_dim=a.embed_dim,
         img_size=a.image_size,
         mlp_ratio=a.mlp_ratio,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        norm_layer=cast("type[torch.nn.Module]", partial(torch.nn.LayerNorm, eps=1e-6)),  # as in build_sam
         num_heads=a.num_heads,
         patch_size=a.patch_size,
         qkv_bias=a.qkv_bias,

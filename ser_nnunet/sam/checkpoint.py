@@ -1,8 +1,7 @@
-"""From any SAM-architecture checkpoint to a frozen model, its sizes read from the weights."""
+"""Loading any checkpoint of SAM's architecture as a frozen model whose sizes are read from the weights."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import torch
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.sam.architecture import SamArchitecture, Weights, build, read_architecture, resample
+from ser_nnunet.utils.hashing import file_sha256
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -23,7 +23,7 @@ WHERE_TO_GET_IT = (
 
 
 class CheckpointError(UserError):
-    """A SAM checkpoint that can't be used, and what to do about it."""
+    """A SAM checkpoint that can't be used; the message says why and what to do."""
 
 
 def load_sam(path: str | Path, image_size: int | None = None) -> Sam:
@@ -31,8 +31,8 @@ def load_sam(path: str | Path, image_size: int | None = None) -> Sam:
 
     Args:
         path: a state dict as `segment_anything` or MedSAM publish it, or one under the key `model` or `state_dict`.
-        image_size: edge in pixels at which SAM shall see images; the checkpoint's own (1024) by default. Smaller is
-            faster: position embeddings are interpolated.
+        image_size: edge in pixels of SAM's input images; the checkpoint's own (1024) by default. Smaller is faster;
+            position embeddings are interpolated.
 
     Raises:
         CheckpointError: missing, truncated or foreign file, a download that doesn't match its name, a bad image size,
@@ -40,19 +40,23 @@ def load_sam(path: str | Path, image_size: int | None = None) -> Sam:
     """
     weights, architecture = load_weights(path)
     if image_size is not None:
-        _check_image_size(architecture, image_size)
+        patch_size = architecture.patch_size
+        if image_size < patch_size or image_size % patch_size:
+            raise CheckpointError(
+                f"SAM's image size must be a multiple of its patch size {patch_size}, {image_size} given"
+            )
         weights, architecture = resample(weights, architecture, image_size)
     sam = _build(architecture)
-    _demand_fit(sam, weights, Path(path))
+    _check_tensors(sam, weights, Path(path))
     sam.load_state_dict(weights)
     return freeze(sam)
 
 
 def inspect_checkpoint(path: str | Path) -> tuple[SamArchitecture, int]:
-    """Check a file as thoroughly as `load_sam` does, without the memory; return its sizes and number of parameters."""
+    """Check a file as `load_sam` does, but on the meta device; return its sizes and its number of parameters."""
     weights, architecture = load_weights(path)
     with torch.device("meta"):
-        _demand_fit(_build(architecture), weights, Path(path))
+        _check_tensors(_build(architecture), weights, Path(path))
     return architecture, sum(weight.numel() for weight in weights.values())
 
 
@@ -61,14 +65,15 @@ def load_weights(path: str | Path) -> tuple[Weights, SamArchitecture]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise CheckpointError(f"SAM checkpoint {file}: no such file. {WHERE_TO_GET_IT}")
-    _check_digest(file)
-    weights = _state_dict(file)
+    _check_sha256(file)
+    weights = _read_state_dict(file)
     try:
         return weights, read_architecture(weights)
     except KeyError as error:
+        found = f"{len(weights)} tensors ({', '.join(list(weights)[:3])}, ...)" if weights else "no tensors"
         raise CheckpointError(
-            f"{file} is no checkpoint of SAM's architecture: tensor {error} expected, {_glimpse(weights)} found "
-            f"(SAM 2 and distilled or adapter variants differ). {WHERE_TO_GET_IT}"
+            f"{file} is no checkpoint of SAM's architecture: tensor {error} expected, {found} found "
+            f"(SAM 2 and distilled or adapter variants have another architecture). {WHERE_TO_GET_IT}"
         ) from error
 
 
@@ -79,30 +84,27 @@ def freeze(sam: Sam) -> Sam:
     return sam.eval()
 
 
-def _check_digest(file: Path) -> None:
-    """Refuse an official file name over other bytes: a broken download would train on noise."""
+def _check_sha256(file: Path) -> None:
+    """Refuse a file that has an official name but other content: training would run with damaged weights."""
     match = OFFICIAL_NAME.fullmatch(file.name)
     if match is None:
         return
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    if not digest.hexdigest().startswith(match[1]):
+    digest = file_sha256(file)
+    if not digest.startswith(match[1]):
         raise CheckpointError(
-            f"{file} isn't the official file: its SHA-256 begins with {digest.hexdigest()[:6]}, {match[1]} expected "
+            f"{file} isn't the official file: its SHA-256 begins with {digest[:6]}, {match[1]} expected "
             f"({file.stat().st_size / 1e6:.0f} MB). Download it again, or rename it if it is a checkpoint of your own"
         )
 
 
-def _state_dict(file: Path) -> Weights:
+def _read_state_dict(file: Path) -> Weights:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{file} can't be read as a PyTorch checkpoint ({file.stat().st_size / 1e6:.1f} MB; truncated download? "
-            f"pickled code?): {reason}. {WHERE_TO_GET_IT}"
+            f"{file} can't be read as a PyTorch checkpoint ({file.stat().st_size / 1e6:.1f} MB): {reason}. The "
+            f"download may be truncated, or the file may hold pickled code, which is never run. {WHERE_TO_GET_IT}"
         ) from error
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -112,18 +114,6 @@ def _state_dict(file: Path) -> Weights:
     return {str(key).removeprefix("module."): value for key, value in content.items() if torch.is_tensor(value)}
 
 
-def _glimpse(weights: Weights) -> str:
-    names = list(weights)[:3]
-    return f"{len(weights)} tensors ({', '.join(names)}, ...)" if names else "no tensors"
-
-
-def _check_image_size(architecture: SamArchitecture, image_size: int) -> None:
-    if image_size < architecture.patch_size or image_size % architecture.patch_size:
-        raise CheckpointError(
-            f"SAM's image size must be a multiple of its patch size {architecture.patch_size}, {image_size} given"
-        )
-
-
 def _build(architecture: SamArchitecture) -> Sam:
     try:
         return build(architecture)
@@ -131,7 +121,7 @@ def _build(architecture: SamArchitecture) -> Sam:
         raise CheckpointError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
 
 
-def _demand_fit(sam: Sam, weights: Weights, file: Path) -> None:
+def _check_tensors(sam: Sam, weights: Weights, file: Path) -> None:
     """Raise a CheckpointError that lists tensors which are missing, unknown or of another shape."""
     own = sam.state_dict()
     problems = [f"missing {key}" for key in own if key not in weights]

@@ -1,11 +1,15 @@
-"""A SAM of toy size with random weights: it shows that the way works and knows nothing."""
+"""Dummy SAM: a small model of SAM's architecture with random weights, for tests and the demo."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from ser_nnunet.errors import UserError
+from ser_nnunet.sam.architecture import SamArchitecture, build
+from ser_nnunet.utils.files import replacing
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -22,29 +26,25 @@ def build_dummy_sam(
 ) -> Sam:
     """Build a small SAM of segment_anything's own modules with random weights, in eval mode.
 
-    It has the parts, names and shapes of the real one (prompt width 256, three masks and one, IoU head) with an image
-    encoder of about 0.4 M instead of 90 M parameters; the prompt encoder and mask decoder are of SAM's size. It carries
-    **no knowledge**: what a network learns through it, it could have learned without.
+    It has the parts and tensor names of ViT-B (prompt width 256, three masks and one, IoU head) with an image encoder
+    of about 0.4 M instead of 90 M parameters; prompt encoder and mask decoder have SAM's size. As its weights are
+    random, **guidance by it carries no information** about images.
 
     Args:
-        seed: of the weights; torch's global random state is left as it was.
+        seed: of the weights; torch's global random state is not changed.
         embed_dim: width of the image encoder, a multiple of `num_heads`.
-        depth: its number of blocks.
+        depth: number of blocks of the image encoder.
         num_heads: attention heads of each block.
-        image_size: side of the square it works on, in pixels; a multiple of 16. SAM's own is 1024.
-        window_size: side of the attention windows in tokens; SAM's own is 14.
+        image_size: edge in pixels of its square input, a multiple of 16; SAM's own is 1024.
+        window_size: edge of the attention windows in tokens; SAM's own is 14.
         global_attn_indexes: blocks (from 0) that attend over the whole image instead.
 
     Returns:
-        Sam: what `segment_anything.sam_model_registry[...]()` would return.
+        A model of the class that `segment_anything.sam_model_registry[...]()` returns.
 
     Raises:
         UserError: segment-anything isn't installed.
     """
-    import torch
-
-    from ser_nnunet.sam.architecture import SamArchitecture, build
-
     sizes = SamArchitecture(
         embed_dim=embed_dim,
         depth=depth,
@@ -59,10 +59,10 @@ def build_dummy_sam(
             sam = build(sizes)
         except ImportError as error:
             raise UserError(
-                f"The toy SAM is built of segment_anything's modules, which could not be imported ({error}): "
+                f"the dummy SAM needs segment-anything, which can't be imported ({error}): "
                 "pip install 'ser-nnunet[sam]'"
             ) from error
-        # SAM's module starts these at zero, which would hide a mistake in reading them from a checkpoint.
+        # SAM's modules initialise these with zeros, which would hide an error in reading them from a checkpoint.
         for name, weight in sam.image_encoder.named_parameters():
             if "pos" in name:
                 torch.nn.init.normal_(weight, std=0.02)
@@ -70,11 +70,7 @@ def build_dummy_sam(
 
 
 def write_dummy_sam(path: str | Path, seed: int = 0) -> Path:
-    """Write a toy SAM's state dict as a .pth file, as the official checkpoints come; return its path."""
-    import torch
-
-    sam = build_dummy_sam(seed)
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(sam.state_dict(), file)
-    return file
+    """Write a dummy SAM's state dict as a .pth file, the format of the official checkpoints; return its path."""
+    with replacing(Path(path)) as unfinished:
+        torch.save(build_dummy_sam(seed).state_dict(), unfinished)
+    return Path(path)

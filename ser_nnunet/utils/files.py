@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all: written under a temporary name beside the target, then renamed."""
+"""Writing files and folders atomically: under a temporary name beside the target, then renamed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-UNFINISHED = ".unfinished_"  # before the name, so that the ending, by which libraries choose a format, stays
+UNFINISHED = ".unfinished_"  # a prefix: libraries choose a file's format by its ending
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary path for a file or folder, which replaces `target` if the block ends without an error.
 
-    The temporary path lies in the same folder (made if need be) and is removed after an error; what an earlier,
-    killed process left there is removed first. A folder cannot replace a folder that exists.
+    The temporary path lies in the target's folder (created if missing) and is removed after an error; what a killed
+    process left there is removed first. It is the same for every process, so only one may write a target at a time.
+
+    Raises:
+        OSError: `target` is a folder with content (remove it first), or (on Windows) a file that is open.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{UNFINISHED}{target.name}")
@@ -31,14 +34,14 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, content: str) -> Path:
-    """Write text as UTF-8, completely or not at all; return the path."""
+    """Write text atomically as UTF-8, with the same line ends on every system; return the path."""
     with replacing(target) as unfinished:
-        unfinished.write_text(content, encoding="utf-8")
+        unfinished.write_text(content, encoding="utf-8", newline="\n")
     return target
 
 
 def write_json(target: Path, content: Any, indent: int = 1) -> Path:
-    """Write readable JSON, completely or not at all; return the path."""
+    """Write indented JSON atomically; return the path."""
     return write_text(target, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
 
 
@@ -48,7 +51,7 @@ def read_json(file: Path) -> Any:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder; nothing happens where there is none."""
+    """Remove a file, a link (not its target) or a whole folder; do nothing where there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""SER's environment variables, and setting variables for a while."""
+"""The names of SER's environment variables, and setting environment variables within a block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
-"""Path of SAM's checkpoint, for trainers that SAM guides."""
+"""Path of SAM's checkpoint, for trainers with SAM guidance."""
 
 HARDNET_CHECKPOINT = "SER_HARDNET_CHECKPOINT"
 """Path of ImageNet weights for HarDNet-85, for `SERTrainerPaper`; optional."""

@@ -1,4 +1,4 @@
-"""HarDNet is the published one: parameter counts, links, shapes; weights load by file."""
+"""HarDNet's published variants: parameter counts, links, shapes; ImageNet weights are read from a file."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from ser_nnunet.network.hardnet import HarDNet, HarmonicBlock, harmonic_links, h
 from ser_nnunet.network.layers import LayerFactory, count_parameters
 from ser_nnunet.network.pretrained import load_imagenet_weights
 
+# Parameters with the classifier of ImageNet's 1000 classes, and without.
 PUBLISHED = {
     "39DS": (3_488_228, 2_463_228),
     "68DS": (4_180_602, 3_155_602),
@@ -19,8 +20,10 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameter_counts_are_the_published_ones(name):
     with torch.device("meta"):
-        assert count_parameters(HarDNet(name, num_classes=1000)) == PUBLISHED[name][0]
-        assert count_parameters(HarDNet(name)) == PUBLISHED[name][1]
+        encoder = HarDNet(name)
+    with_classifier, without = PUBLISHED[name]
+    assert count_parameters(encoder) == without
+    assert count_parameters(encoder) + (encoder.feature_info[-1].channels + 1) * 1000 == with_classifier
 
 
 def test_the_stage_that_the_reference_leaves_unused_has_its_published_size():
@@ -28,7 +31,7 @@ def test_the_stage_that_the_reference_leaves_unused_has_its_published_size():
         assert count_parameters(HarDNet("85").stages[-1]) == 17_505_664
 
 
-def test_85_gives_the_features_that_the_papers_decoder_expects():
+def test_85_has_the_feature_maps_that_the_papers_decoder_expects():
     with torch.device("meta"):
         features = HarDNet("85")(torch.zeros(1, 3, 64, 96))
     shapes = [tuple(feature.shape[1:]) for feature in features]
@@ -49,16 +52,16 @@ def test_widths_grow_with_the_power_of_two_and_are_even():
 
 
 def test_a_block_keeps_its_odd_layers_and_the_last():
-    block = HarmonicBlock(8, growth=10, multiplier=1.6, layers=4, depthwise=False, style=LayerFactory())
+    block = HarmonicBlock(8, growth=10, multiplier=1.6, num_layers=4, depthwise=False, layers=LayerFactory())
     assert block.channels_out == 10 + 10 + 26
     assert block(torch.zeros(1, 8, 5, 7)).shape == (1, 46, 5, 7)
 
 
 @pytest.mark.parametrize("name", ["39DS", "68"])
-def test_one_definition_serves_2d_and_3d(name):
+def test_2d_and_3d_have_the_same_layers(name):
     """The same tree of layers with convolutions of the other dimension, and features at the same strides."""
     with torch.device("meta"):
-        flat, solid = HarDNet(name, 1), HarDNet(name, 1, style=LayerFactory(dimension=3))
+        flat, solid = HarDNet(name, 1), HarDNet(name, 1, layers=LayerFactory(dimension=3))
         flat_features = flat(torch.zeros(1, 1, 64, 64))
         solid_features = solid(torch.zeros(1, 1, 64, 64, 64))
     assert [key for key, _ in flat.named_parameters()] == [key for key, _ in solid.named_parameters()]
@@ -66,33 +69,38 @@ def test_one_definition_serves_2d_and_3d(name):
         assert three.shape == (*two.shape, two.shape[-1])
 
 
-def test_feature_info_tells_channels_and_strides_of_anisotropic_patches():
-    encoder = HarDNet("39DS", 1, style=LayerFactory(dimension=3), strides=[(1, 2, 2), (1, 2, 2)], resolutions=3)
+def test_feature_info_states_channels_and_anisotropic_strides():
+    encoder = HarDNet("39DS", 1, layers=LayerFactory(dimension=3), strides=[(1, 2, 2), (1, 2, 2)], feature_maps=3)
     features = encoder(torch.zeros(1, 1, 5, 32, 32))
-    assert [info["stride"] for info in encoder.feature_info] == [(1, 2, 2), (1, 4, 4), (2, 8, 8)]
+    assert [info.stride for info in encoder.feature_info] == [(1, 2, 2), (1, 4, 4), (2, 8, 8)]
     assert [tuple(feature.shape[2:]) for feature in features] == [(5, 16, 16), (5, 8, 8), (3, 4, 4)]
-    assert [feature.shape[1] for feature in features] == [info["channels"] for info in encoder.feature_info]
+    assert [feature.shape[1] for feature in features] == [info.channels for info in encoder.feature_info]
 
 
 def test_imagenet_weights_load_from_a_file(tmp_path):
     """A whole classifier's checkpoint fills a shorter encoder with another input depth, averaged over RGB."""
-    published = HarDNet("39DS", 3, num_classes=10)
-    torch.save({"state_dict": published.state_dict()}, tmp_path / "hardnet.pth")
-    encoder = HarDNet("39DS", 2, resolutions=4)
-    load_imagenet_weights(encoder, tmp_path / "hardnet.pth")
+    published = HarDNet("39DS", 3)
+    classifier = {"base.16.weight": torch.zeros(1000, 1024), "base.16.bias": torch.zeros(1000)}
+    torch.save({"state_dict": published.state_dict() | classifier}, tmp_path / "hardnet.pth")
+    encoder = HarDNet("39DS", 2, feature_maps=4)
+    copied = load_imagenet_weights(encoder, tmp_path / "hardnet.pth")
+    assert copied == sum(weight.is_floating_point() for weight in encoder.state_dict().values())
     first, *rest = encoder.parameters()
     original, *others = published.parameters()
     torch.testing.assert_close(first, original.mean(1, keepdim=True).expand(-1, 2, -1, -1))
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(rest, others, strict=False))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(rest, others[: len(rest)], strict=True))
 
 
 def test_weights_of_another_variant_are_refused_and_nothing_is_changed(tmp_path):
     torch.save(HarDNet("68DS").state_dict(), tmp_path / "other.pth")
+    torch.save(HarDNet("39DS", feature_maps=2).state_dict(), tmp_path / "short.pth")
     (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
     encoder = HarDNet("39DS")
     before = [parameter.clone() for parameter in encoder.parameters()]
     with pytest.raises(UserError, match=r"(?s)other\.pth is no checkpoint of this HarDNet variant.*expected"):
         load_imagenet_weights(encoder, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"short\.pth is no checkpoint of this HarDNet variant: \d+ tensors expected"):
+        load_imagenet_weights(encoder, tmp_path / "short.pth")
     with pytest.raises(UserError, match="no readable PyTorch checkpoint"):
         load_imagenet_weights(encoder, tmp_path / "broken.pth")
     assert all(torch.equal(old, new) for old, new in zip(before, encoder.parameters(), strict=True))

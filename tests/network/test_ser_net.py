@@ -1,10 +1,12 @@
-"""Every preset of SERNet passes the same tests; the paper's network has the paper's size."""
+"""Every preset of SERNet passes the same tests; sizes and tensor names are those that were published."""
 
 import json
+from hashlib import sha256
 
 import pytest
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch.utils.flop_counter import FlopCounterMode
 
 from ser_nnunet.network.layers import count_parameters
 from ser_nnunet.network.ser_net import PRESETS, SERNet, architecture
@@ -52,7 +54,7 @@ class TestPreset:
         logits.square().sum().backward()
         assert all(parameter.grad is None for parameter in network.prompt_learner.parameters())
         assert all(parameter.grad is not None for parameter in network.aggregator.parameters())
-        assert prompt.requires_grad, "L_seg still reaches the prompt learner"
+        assert prompt.requires_grad, "L_seg must still reach the prompt learner"
 
     def test_detaching_changes_no_value(self, preset):
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
@@ -61,13 +63,13 @@ class TestPreset:
 
     def test_eval_is_deterministic_and_survives_a_state_dict_round_trip(self, preset, tmp_path):
         torch.manual_seed(1)
-        network, twin = (SERNet(2, 3, (32, 48), STRIDES_2D, preset=preset) for _ in range(2))
+        network, reloaded = (SERNet(2, 3, (32, 48), STRIDES_2D, preset=preset) for _ in range(2))
         network(torch.randn(4, 2, 32, 48))  # moves batch statistics away from their start
         torch.save(network.state_dict(), tmp_path / "weights.pth")
-        twin.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+        reloaded.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
         patch = torch.randn(1, 2, 32, 48)
         with torch.no_grad():
-            first, again, copied = network.eval()(patch), network(patch), twin.eval()(patch)
+            first, again, copied = network.eval()(patch), network(patch), reloaded.eval()(patch)
         assert torch.equal(first, again) and torch.equal(first, copied)
 
     @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
@@ -95,7 +97,7 @@ class TestPreset:
         assert torch.isfinite(network(torch.zeros(1, 1, 32, 32))).all()
 
     @pytest.mark.slow
-    def test_torch_compile_traces_it_whole(self, preset):
+    def test_torch_compile_needs_no_graph_break(self, preset):
         """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
         compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
@@ -109,7 +111,7 @@ class TestPreset:
         network.eval()
         torch.testing.assert_close(compiled(patch), network(patch))
 
-    def test_plans_can_name_it(self, preset):
+    def test_nnunet_builds_it_from_a_plan(self, preset):
         """Through nnU-Net's own builder, from JSON, with the arguments that nnU-Net adds."""
         entry = json.loads(json.dumps(architecture((64, 48), STRIDES_2D, 2, preset)))
         network = get_network_from_plans(
@@ -137,7 +139,7 @@ def test_the_papers_network_has_the_papers_size():
     assert count_parameters(network.aggregator) == 41_282
     learner = network.prompt_learner
     assert count_parameters(learner) - count_parameters(learner.encoder) == 6_169_088
-    assert count_parameters(learner.encoder) == 35_389_212 - 17_505_664, "all but the stage that feeds nothing"
+    assert count_parameters(learner.encoder) == 35_389_212 - 17_505_664, "without the unused last stage"
 
 
 def test_the_papers_aggregator_is_linear():
@@ -157,10 +159,46 @@ def test_light_starts_with_one_percent_foreground(classes, prompts):
     assert 0.005 < found.mean() < 0.02
 
 
-def test_light_stays_light():
-    """A 2D plan of a 182 x 218 x 182 data set with three channels; nnU-Net's U-Net has 33.5 M there."""
+def test_light_has_the_size_that_the_readme_states():
+    """A 2D plan of a 182 x 218 x 182 data set with three channels; nnU-Net's U-Net has 33.5 M parameters there."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network = SERNet(3, 2, (256, 192), [[1, 1]] + [[2, 2]] * 6).eval()
+        network(torch.zeros(1, 3, 224, 192))
+    assert count_parameters(network) == pytest.approx(545_132, rel=0.03)
+    assert counter.get_total_flops() / 2 == pytest.approx(866.2e6, rel=0.03)
+
+
+# Names, shapes and number types of all tensors, as in release 0.1.0: a change here makes saved checkpoints unreadable.
+STATE_DICTS = {"light": (338, "6c7a1f431616188e"), "paper": (515, "1affd5fc0182946e")}
+TENSORS = {
+    "light": {
+        "prompt_learner.encoder.stages.0.0.0.weight": (24, 2, 3, 3),
+        "prompt_learner.encoder.stages.3.1.layers.7.1.1.weight": (82,),
+        "prompt_learner.fusions.0.convs.0.0.weight": (192, 512, 1, 1),
+        "prompt_learner.head.0.weight": (512, 96, 1, 1),
+        "aggregator.upsamplings.0.weight": (512, 32, 2, 2),
+        "aggregator.joins.0.0.1.running_mean": (32,),
+        "aggregator.last.bias": (3,),
+    },
+    "paper": {
+        "prompt_learner.encoder.stages.0.0.0.weight": (48, 2, 3, 3),
+        "prompt_learner.fusions.0.convs.0.0.bias": (320,),
+        "prompt_learner.head.0.0.weight": (256, 192, 3, 3),
+        "prompt_learner.head.1.weight": (512, 256, 3, 3),
+        "aggregator.first.weight": (128, 512, 1, 1),
+        "aggregator.last.bias": (3,),
+    },
+}
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_saved_checkpoints_stay_loadable(preset):
     with torch.device("meta"):
-        assert count_parameters(SERNet(3, 2, (256, 192), [[1, 1]] + [[2, 2]] * 6)) < 1_500_000
+        weights = SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset).state_dict()
+    shapes = {name: tuple(weights[name].shape) for name in TENSORS[preset]}
+    assert shapes == TENSORS[preset]
+    listed = "\n".join(f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in weights.items())
+    assert (len(weights), sha256(listed.encode()).hexdigest()[:16]) == STATE_DICTS[preset]
 
 
 def test_deep_supervision_and_unknown_presets_are_refused():

@@ -1,11 +1,13 @@
-"""Any SAM-architecture checkpoint loads by its weights alone; anything else is refused with a sentence that helps."""
+"""Any checkpoint of SAM's architecture loads by its weights alone; other files are refused with what to do."""
 
 import re
+import sys
 
 import pytest
 import torch
 from segment_anything import sam_model_registry
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.sam.architecture import build, read_architecture
 from ser_nnunet.sam.checkpoint import CheckpointError, load_sam
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
@@ -73,7 +75,7 @@ def test_loaded_model_is_frozen(dummy_checkpoint):
     assert not sam.training and not any(parameter.requires_grad for parameter in sam.parameters())
 
 
-def test_another_image_size_keeps_what_a_constant_position_embedding_means(dummy_sam, tmp_path):
+def test_position_embeddings_are_interpolated_to_another_image_size(dummy_sam, tmp_path):
     """Interpolated from 128 to 64 pixels; a constant embedding stays constant, windows keep theirs."""
     weights = {key: value.clone() for key, value in dummy_sam.state_dict().items()}
     weights["image_encoder.pos_embed"].fill_(0.25)
@@ -100,7 +102,7 @@ class Malicious:
         return print, ("code in a checkpoint was run",)
 
 
-def test_bad_files_are_refused_with_a_sentence(dummy_checkpoint, tmp_path, capsys):
+def test_bad_files_are_refused_with_their_name_and_where_to_get_a_good_one(dummy_checkpoint, tmp_path, capsys):
     content = dummy_checkpoint.read_bytes()
     (tmp_path / "truncated.pth").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.pth").write_bytes(b"")
@@ -109,7 +111,7 @@ def test_bad_files_are_refused_with_a_sentence(dummy_checkpoint, tmp_path, capsy
     torch.save(Malicious(), tmp_path / "malicious.pth")
     for name, message in {
         "absent.pth": "no such file",
-        "truncated.pth": "can't be read .* truncated download",
+        "truncated.pth": r"can't be read .* \(9\.\d MB\).*may be truncated",
         "empty.pth": "can't be read",
         "foreign.pth": r"no checkpoint of SAM's architecture.*expected, 1 tensors \(conv.weight",
         "list.pth": "a state dict expected, a list found",
@@ -143,3 +145,11 @@ def test_an_official_name_over_other_bytes_is_refused(dummy_checkpoint, tmp_path
 def test_an_impossible_image_size_is_refused(dummy_checkpoint, image_size):
     with pytest.raises(CheckpointError, match="multiple of its patch size 16"):
         load_sam(dummy_checkpoint, image_size=image_size)
+
+
+def test_without_segment_anything_the_message_says_how_to_install_it(dummy_checkpoint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "segment_anything.modeling", None)
+    with pytest.raises(CheckpointError, match=r"pip install 'ser-nnunet\[sam\]'"):
+        load_sam(dummy_checkpoint)
+    with pytest.raises(UserError, match=r"dummy SAM needs segment-anything.*pip install 'ser-nnunet\[sam\]'"):
+        build_dummy_sam()

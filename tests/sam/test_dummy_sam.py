@@ -1,8 +1,6 @@
-"""The toy SAM must be a SAM in everything but size and knowledge, or it tests nothing."""
+"""The dummy SAM has SAM's parts, tensor names and interfaces; only its size and its random weights differ."""
 
 import pytest
-
-pytest.importorskip("segment_anything")
 import torch
 from segment_anything import SamPredictor
 
@@ -10,7 +8,7 @@ from ser_nnunet.sam.dummy_sam import build_dummy_sam, write_dummy_sam
 
 
 def test_its_file_loads_strictly_into_the_same_architecture_and_the_seed_decides_the_weights(tmp_path):
-    state = torch.load(write_dummy_sam(tmp_path / "sam" / "toy.pth", seed=3), weights_only=True)
+    state = torch.load(write_dummy_sam(tmp_path / "sam" / "dummy_sam.pth", seed=3), weights_only=True)
     build_dummy_sam(seed=4).load_state_dict(state, strict=True)
     assert all(torch.equal(value, state[name]) for name, value in build_dummy_sam(seed=3).state_dict().items())
     assert not torch.equal(

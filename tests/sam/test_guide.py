@@ -1,4 +1,4 @@
-"""SAMGuide does what segment_anything's own predictor does, and lets gradients reach the prompt alone."""
+"""SAMGuide gives the masks of segment_anything's own predictor, and gradients for the prompt alone."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SHAPES = [(48, 48), (40, 72), (90, 33), (128, 128), (200, 160)]
 
 
 def predictor_logits(sam, patch, channels):
-    """What `SamPredictor`'s tensor path gives without prompts for the picture of each slice, `(B, 1, H, W)`."""
+    """Return the logits of `SamPredictor`'s tensor path without prompts for each slice, `(B, 1, H, W)`."""
     predictor = SamPredictor(sam)
     masks = []
     for picture in to_rgb(patch, channels):
@@ -36,7 +36,7 @@ def test_no_mask_embedding_as_prompt_equals_sam_predictor(dummy_sam, shape, chan
     logits = SAMGuide(dummy_sam)(patch, prompt, channels)
     expected = predictor_logits(dummy_sam, patch, channels)
     assert logits.shape == (2, 1, *shape)
-    assert expected.std() > 1e-3, "a constant picture would prove nothing"
+    assert expected.std() > 1e-3, "two constant masks would always be equal"
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
@@ -71,15 +71,15 @@ def test_gradients_reach_the_prompt_and_nothing_else(dummy_sam):
     patch = torch.randn(1, 1, 32, 48, requires_grad=True)
     prompt = torch.randn(1, 1, 256, 8, 12, requires_grad=True)
     SAMGuide(dummy_sam)(patch, prompt).square().sum().backward()
-    assert (prompt.grad.abs().sum(dim=2) > 0).all(), "every cell of the prompt's grid is seen"
+    assert (prompt.grad.abs().sum(dim=2) > 0).all(), "every cell of the prompt's grid matters"
     assert patch.grad is None
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in dummy_sam.parameters())
     assert not dummy_sam.training
 
 
-def test_the_prompt_lies_where_the_image_lies(dummy_sam):
-    """A wide patch fills the upper half of SAM's square; below it stands SAM's no-mask embedding."""
-    placed = SAMGuide(dummy_sam).place(torch.ones(1, 1, 256, 4, 8), (64, 128))
+def test_prompts_cover_the_image_and_the_no_mask_embedding_the_rest(dummy_sam):
+    """A wide patch fills the upper half of SAM's square; SAM's no-mask embedding fills the rest."""
+    placed = SAMGuide(dummy_sam).place_prompts(torch.ones(1, 1, 256, 4, 8), (64, 128))
     empty = dummy_sam.prompt_encoder.no_mask_embed.weight.detach()[0]
     assert placed.shape == (1, 1, 256, 8, 8)
     assert (placed[0, 0, :, :4] == 1).all()
@@ -89,7 +89,7 @@ def test_the_prompt_lies_where_the_image_lies(dummy_sam):
 def test_rgb_is_robust_and_spans_0_to_255():
     patch = torch.zeros(1, 2, 20, 20)
     patch[0, 0] = torch.linspace(-3, 3, 400).reshape(20, 20)
-    patch[0, 0, 0, 0] = 1e4  # one hot voxel must not darken the rest
+    patch[0, 0, 0, 0] = 1e4  # one bright voxel must not change the contrast of the rest
     rgb = to_rgb(patch, (0,))
     assert rgb.shape == (1, 3, 20, 20) and rgb.min() == 0 and rgb.max() == 255
     assert rgb[0, 0].median() == pytest.approx(127.5, abs=3)
