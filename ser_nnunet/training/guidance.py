@@ -1,4 +1,4 @@
-"""What SAM does in a guided training step: which slices it sees, and which losses its masks give."""
+"""What SAM does in a guided training step: the slices that it sees, its masks, and their losses."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class GuidedStep(NamedTuple):
 class Guidance:
     """Frozen SAM in a training step, as the paper has it: SAM's mask decoder turns prompts into masks.
 
-    Another kind of guidance is a subclass that `SERTrainer.build_guidance` returns: `select_slices` decides which 2D
-    slices SAM sees (of a 3D patch, for example), `predict_masks` how its masks of these slices come about (from
-    precomputed embeddings, for example). Losses, weights and counts follow from the masks.
+    Another kind of guidance is a subclass that `SERTrainer.build_guidance` returns. It overrides `select_slices`, which
+    decides which 2D slices SAM sees (for example, slices of a 3D patch), or `predict_masks`, which returns SAM's masks
+    of these slices (for example, from precomputed embeddings). Losses, weights and counts follow from the masks.
 
     Attributes:
         guide: SAM.

@@ -71,15 +71,17 @@ class SERTrainerPaper(SERTrainer):
         self.configuration_manager.configuration["batch_size"] = self.batch_size
 
     def on_train_start(self) -> None:
-        """Fill the encoder with ImageNet weights where a file is given and the network has no trained weights yet."""
-        if not self.was_initialized:  # nnU-Net initialises a trainer before it loads a checkpoint or pretrained weights
+        """Fill the encoder with ImageNet weights where a file is given and no trained weights were loaded."""
+        path = os.environ.get(HARDNET_CHECKPOINT)
+        start = f"from scratch ({HARDNET_CHECKPOINT} isn't set)"
+        if self.was_initialized:  # nnU-Net initialises a trainer before it loads a checkpoint or pretrained weights
+            start = "with the weights that were loaded"
+        else:
             self.initialize()
-            path = os.environ.get(HARDNET_CHECKPOINT)
             if path:
                 count = load_imagenet_weights(self.ser_net.prompt_learner.encoder, path)
-                self.print_to_log_file(f"HarDNet-85 starts from {path} ({count} tensors)")
-            else:
-                self.print_to_log_file(f"HarDNet-85 starts from scratch ({HARDNET_CHECKPOINT} isn't set)")
+                start = f"from {path} ({count} tensors)"
+        self.print_to_log_file(f"HarDNet-85 starts {start}")
         super().on_train_start()
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:

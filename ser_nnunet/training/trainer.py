@@ -163,7 +163,7 @@ class SERTrainer(BaseTrainer):
             self.print_to_log_file("The guided phase is over: SAM was released from memory")
 
     def on_train_epoch_start(self) -> None:
-        """Switch the phase: whether SAM is in memory, and what the optimiser remembers."""
+        """Switch the phase: load or release SAM, and clear the optimiser's averages where the losses change."""
         super().on_train_epoch_start()
         self.update_guidance()
         if self.guidance is not None:

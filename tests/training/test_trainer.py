@@ -111,6 +111,20 @@ class TestPhases:
         assert half["loss_dist"] == pytest.approx(float(full["loss_dist"]), rel=0.05)
         assert all(p.grad is not None and p.grad.isfinite().all() for p in again.ser_net.parameters())
 
+    @pytest.mark.parametrize("trainer_class", [SERTrainer, SERTrainerJoint])
+    def test_the_gradient_scaler_doesnt_change_the_step(self, make_trainer, make_batch, trainer_class):
+        """nnU-Net scales the loss on a GPU; the scale must cancel out in L_seg's weight, the clipping and the step."""
+        weights = []
+        for scaler in (None, torch.amp.GradScaler("cpu")):
+            trainer = make_trainer(trainer_class)
+            trainer.grad_scaler = scaler
+            trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), 0.1)  # AdamW would hide a wrong scale
+            start_epoch(trainer, GUIDED)
+            trainer.train_step(make_batch())
+            weights.append((trainer.guidance.weight, *trainer.network.parameters()))
+        assert weights[0][0] == pytest.approx(weights[1][0], rel=1e-4)
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(weights[0][1:], weights[1][1:], strict=True))
+
     def test_checkpoints_hold_the_network_and_nothing_of_sam(self, make_trainer, make_batch, tmp_path):
         trainer = make_trainer()
         start_epoch(trainer, GUIDED)
