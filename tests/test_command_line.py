@@ -1,6 +1,5 @@
-"""The command line: lazy, quiet where a shell reads it, and helpful where something is missing."""
+"""The command line: it imports late, prints only what a shell can read, and says how to fix what is missing."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from ser_nnunet.cli import COMMANDS, main
-from ser_nnunet.nnunet.trainers import trainers_folder, with_trainers
+from ser_nnunet.nnunet.trainers import trainers_folder
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
 
 
@@ -25,7 +24,7 @@ def test_help_imports_neither_torch_nor_sam():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name, capsys):
+def test_every_command_has_a_help_page(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])
     assert stop.value.code == 0
@@ -44,33 +43,6 @@ def test_env_prints_one_line_that_a_shell_can_read(capsys, monkeypatch):
     assert (trainers_folder() / "SERTrainer.py").is_file()
 
 
-def test_env_keeps_what_is_there_and_adds_itself_once(tmp_path):
-    mine = str(tmp_path / "my trainers")
-    both = with_trainers(mine)
-    assert both.split(os.pathsep) == [mine, str(trainers_folder())]
-    assert with_trainers(both) == both
-
-
-def test_nnunet_finds_every_trainer(monkeypatch):
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
-    from ser_nnunet.training import paper, trainer, variants
-
-    monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
-    expected = {
-        "SERTrainer": trainer.SERTrainer,
-        "SERTrainerSAMDistill": variants.SERTrainerSAMDistill,
-        "SERTrainerJoint": variants.SERTrainerJoint,
-        "SERTrainerNoSAM": variants.SERTrainerNoSAM,
-        "SERTrainerPaper": paper.SERTrainerPaper,
-        "SERTrainerDemo": variants.SERTrainerDemo,
-        **variants.TRAINERS,
-    }
-    for name, trainer_class in expected.items():
-        assert recursive_find_trainer_class_by_name(name) is trainer_class
-        assert trainer_class.__name__ == name and "__" not in name
-
-
 @pytest.fixture
 def ready(tmp_path, monkeypatch):
     """Everything in place: nnU-Net's folders, the trainers and a SAM."""
@@ -87,14 +59,14 @@ def row(output, subject):
     return next(line for line in output.splitlines() if line.startswith(subject))
 
 
-def test_check_passes_when_all_is_there(ready, capsys):
+def test_check_passes_when_nothing_is_missing(ready, capsys):
     assert main(["check"]) == 0
     output = capsys.readouterr().out
     assert "2 blocks of 32, 256 px" in row(output, "SER_SAM_CHECKPOINT")
     assert "missing" not in output and "SERTrainer can start" in output
 
 
-def test_check_names_all_that_is_missing_and_the_remedies(ready, capsys, monkeypatch):
+def test_check_lists_all_that_is_missing_and_how_to_fix_it(ready, capsys, monkeypatch):
     monkeypatch.delenv("nnUNet_raw")
     monkeypatch.setenv("nnUNet_results", str(ready / "absent"))
     monkeypatch.delenv("nnUNet_extTrainer")
@@ -103,7 +75,7 @@ def test_check_names_all_that_is_missing_and_the_remedies(ready, capsys, monkeyp
     output = capsys.readouterr().out
     for subject in ("nnUNet_raw", "nnUNet_results", "nnU-Net finds SERTrainer", "SER_SAM_CHECKPOINT"):
         assert "  missing  " in row(output, subject)
-    assert "4 missing" in output
+    assert "4 missing. How to fix it:" in output
     for remedy in ("export nnUNet_raw=", f"mkdir -p {ready / 'absent'}", 'eval "$(ser-nnunet env)"', "SERTrainerNoSAM"):
         assert remedy in output
 
@@ -116,7 +88,7 @@ def test_check_reads_the_checkpoint_as_thoroughly_as_training_does(ready, capsys
     assert "missing mask_decoder.iou_token.weight" in capsys.readouterr().out
 
 
-def test_check_without_sam_is_enough_for_the_trainer_that_needs_none(ready, monkeypatch):
+def test_check_asks_for_sam_only_where_it_guides(ready, monkeypatch):
     monkeypatch.delenv("SER_SAM_CHECKPOINT")
     assert main(["check"]) == 1
     assert main(["check", "-tr", "SERTrainerNoSAM"]) == 0

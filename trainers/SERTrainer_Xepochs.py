@@ -1,5 +1,49 @@
 """nnUNetv2_train ... -tr SERTrainer_5epochs, SERTrainerNoSAM_100epochs, SERTrainerJoint_250epochs, ..."""
 
-from ser_nnunet.training.variants import TRAINERS
+from ser_nnunet.training.short_schedules import (
+    SERTrainer_5epochs,
+    SERTrainer_10epochs,
+    SERTrainer_20epochs,
+    SERTrainer_50epochs,
+    SERTrainer_100epochs,
+    SERTrainer_250epochs,
+    SERTrainer_500epochs,
+    SERTrainerJoint_5epochs,
+    SERTrainerJoint_10epochs,
+    SERTrainerJoint_20epochs,
+    SERTrainerJoint_50epochs,
+    SERTrainerJoint_100epochs,
+    SERTrainerJoint_250epochs,
+    SERTrainerJoint_500epochs,
+    SERTrainerNoSAM_5epochs,
+    SERTrainerNoSAM_10epochs,
+    SERTrainerNoSAM_20epochs,
+    SERTrainerNoSAM_50epochs,
+    SERTrainerNoSAM_100epochs,
+    SERTrainerNoSAM_250epochs,
+    SERTrainerNoSAM_500epochs,
+)
 
-globals().update(TRAINERS)
+__all__ = [
+    "SERTrainerJoint_5epochs",
+    "SERTrainerJoint_10epochs",
+    "SERTrainerJoint_20epochs",
+    "SERTrainerJoint_50epochs",
+    "SERTrainerJoint_100epochs",
+    "SERTrainerJoint_250epochs",
+    "SERTrainerJoint_500epochs",
+    "SERTrainerNoSAM_5epochs",
+    "SERTrainerNoSAM_10epochs",
+    "SERTrainerNoSAM_20epochs",
+    "SERTrainerNoSAM_50epochs",
+    "SERTrainerNoSAM_100epochs",
+    "SERTrainerNoSAM_250epochs",
+    "SERTrainerNoSAM_500epochs",
+    "SERTrainer_5epochs",
+    "SERTrainer_10epochs",
+    "SERTrainer_20epochs",
+    "SERTrainer_50epochs",
+    "SERTrainer_100epochs",
+    "SERTrainer_250epochs",
+    "SERTrainer_500epochs",
+]

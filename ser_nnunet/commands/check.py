@@ -1,4 +1,4 @@
-"""`ser-nnunet check`: is everything in place for training, and which command mends what is missing?"""
+"""`ser-nnunet check`: is everything in place for training, and how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import requires, version
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS
+from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer
+from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 PACKAGES = ("nnunetv2", "torch", "torchvision", "batchgenerators", "SimpleITK", "numpy")
@@ -35,7 +36,7 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the trainer that shall be able to start."""
+    """Add the trainer to check for."""
     parser.description = "Is everything in place for training? Exit status 1 if it could not start."
     parser.add_argument("-tr", default="SERTrainer", help="the trainer to check for (default: %(default)s)")
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(findings))
     missing = [finding for finding in findings if finding.state == MISSING]
     if missing:
-        print(f"\n{args.tr} could not start: {len(missing)} missing. What mends it:")
+        print(f"\n{args.tr} could not start: {len(missing)} missing. How to fix it:")
         print("\n".join(f"  {finding.subject}: {finding.remedy}" for finding in missing))
     else:
         on_gpu = any(finding.subject == "GPU" and finding.state == OK for finding in findings)
@@ -58,107 +59,82 @@ def examine(trainer: str) -> Iterator[Finding]:
     """Yield all findings for a training with `trainer`."""
     yield Finding("Python", OK, f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}")
     for package in PACKAGES:
-        yield _package(package)
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        yield _folder(variable)
-    yield _trainer(trainer)
-    if _is_guided(trainer):
-        yield _package("segment-anything")
-        yield _checkpoint()
-    yield _device()
+        yield check_package(package)
+    for variable in (RAW, PREPROCESSED, RESULTS):
+        yield check_folder(variable)
+    finding, guided = check_trainer(trainer)
+    yield finding
+    if guided:
+        yield check_package("segment-anything")
+        yield check_sam_checkpoint()
+    yield check_gpu()
 
 
-def _package(name: str) -> Finding:
+def check_package(name: str) -> Finding:
     """Import the package (a torchvision that doesn't fit torch shows only then) and compare its version with ours."""
-    wanted = _requirement(name)
+    declared = {each.name.lower(): each for each in map(Requirement, requires("ser-nnunet") or [])}
+    wanted = declared.get(name.lower(), Requirement(name))
+    wanted.marker = None
     remedy = f"pip install '{wanted}'" if name != "torchvision" else "pip install --upgrade torch torchvision (a pair)"
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             import_module(IMPORTED_AS.get(name, name))
         found = version(name)
     except Exception as error:
-        return Finding(name, MISSING, f"{type(error).__name__}: {error}".splitlines()[0], remedy)
+        return Finding(name, MISSING, first_line(error), remedy)
     if wanted.specifier.contains(found, prereleases=True):
         return Finding(name, OK, found)
     return Finding(name, MISSING, f"{found}, but {wanted.specifier} is needed", remedy)
 
 
-def _requirement(name: str) -> Requirement:
-    """Return what this package's own metadata asks of another (nothing in particular where it doesn't)."""
-    for line in requires("ser-nnunet") or []:
-        requirement = Requirement(line)
-        if requirement.name.lower() == name.lower():
-            requirement.marker = None
-            return requirement
-    return Requirement(name)
+def check_folder(variable: str) -> Finding:
+    """Look for one of nnU-Net's folders."""
+    folder = nnunet_folder(variable)
+    if folder is None:
+        return Finding(variable, MISSING, "not set", f"export {variable}=/path/to/{variable} && mkdir -p ${variable}")
+    if not folder.is_dir():
+        return Finding(variable, MISSING, f"{folder} does not exist", f"mkdir -p {folder}")
+    return Finding(variable, OK, f"{folder} ({shutil.disk_usage(folder).free / 1e9:.0f} GB free)")
 
 
-def _folder(variable: str) -> Finding:
-    value = os.environ.get(variable)
-    remedy = f"export {variable}=/path/to/{variable} && mkdir -p ${variable}"
-    if not value:
-        return Finding(variable, MISSING, "not set", remedy)
-    if not Path(value).is_dir():
-        return Finding(variable, MISSING, f"{value} does not exist", f"mkdir -p {value}")
-    free = shutil.disk_usage(value).free / 1e9
-    return Finding(variable, OK, f"{value} ({free:.0f} GB free)")
+def check_trainer(name: str) -> tuple[Finding, bool]:
+    """Search the trainer as nnU-Net does; return the finding, and whether SAM guides this trainer.
 
-
-def _trainer(name: str) -> Finding:
-    """Search as nnU-Net does; its own output is kept out of the table."""
-
-    def search() -> str:
-        try:
-            return str(_find(name).__module__)
-        except RuntimeError:  # nnU-Net's sentence about it is long
-            raise UserError(f"not found, {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}") from None
-
+    A trainer that isn't found is taken for guided if its name is one of SER's, so that SAM's part is checked, too.
+    """
+    subject = f"nnU-Net finds {name}"
     remedy = 'eval "$(ser-nnunet env)"   (and add this line to your shell\'s start-up file)'
-    return _attempt(f"nnU-Net finds {name}", search, remedy)
-
-
-def _find(name: str) -> type:
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        return recursive_find_trainer_class_by_name(name)
-
-
-def _is_guided(name: str) -> bool:
-    """Ask the class; one that can't be found yet is taken for guided unless its name denies it."""
     try:
-        return getattr(_find(name), "guided_fraction", 0) > 0
-    except Exception:
-        return name.startswith("SER") and "NoSAM" not in name
+        trainer = find_trainer(name, as_set=True)
+    except RuntimeError:  # with a long message of nnU-Net's
+        reason = f"not found, {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}"
+    except Exception as error:
+        reason = first_line(error)
+    else:
+        return Finding(subject, OK, trainer.__module__), getattr(trainer, "guided_fraction", 0) > 0
+    return Finding(subject, MISSING, reason, remedy), name.startswith("SER") and "NoSAM" not in name
 
 
-def _checkpoint() -> Finding:
-    def read() -> str:
+def check_sam_checkpoint() -> Finding:
+    """Read SAM's checkpoint as thoroughly as a training does."""
+    remedy = f"export {SAM_CHECKPOINT}=/path/to/sam_vit_b_01ec64.pth, or train with -tr SERTrainerNoSAM"
+    try:
         from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, inspect_checkpoint
 
-        path = os.environ.get("SER_SAM_CHECKPOINT")
+        path = os.environ.get(SAM_CHECKPOINT)
         if not path:
-            raise UserError(f"not set. {WHERE_TO_GET_IT}")
+            return Finding(SAM_CHECKPOINT, MISSING, f"not set. {WHERE_TO_GET_IT}", remedy)
         sizes, count = inspect_checkpoint(path)
-        return (
-            f"{path} ({count / 1e6:.1f} M parameters, {sizes.depth} blocks of {sizes.embed_dim}, {sizes.image_size} px)"
-        )
-
-    remedy = "export SER_SAM_CHECKPOINT=/path/to/sam_vit_b_01ec64.pth, or train with -tr SERTrainerNoSAM"
-    return _attempt("SER_SAM_CHECKPOINT", read, remedy)
-
-
-def _attempt(subject: str, action: Callable[[], str], remedy: str) -> Finding:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return Finding(subject, OK, action())
     except UserError as error:
-        return Finding(subject, MISSING, str(error), remedy)
+        return Finding(SAM_CHECKPOINT, MISSING, str(error), remedy)
     except Exception as error:
-        return Finding(subject, MISSING, f"{type(error).__name__}: {error}".splitlines()[0], remedy)
+        return Finding(SAM_CHECKPOINT, MISSING, first_line(error), remedy)
+    found = f"{count / 1e6:.1f} M parameters, {sizes.depth} blocks of {sizes.embed_dim}, {sizes.image_size} px"
+    return Finding(SAM_CHECKPOINT, OK, f"{path} ({found})")
 
 
-def _device() -> Finding:
+def check_gpu() -> Finding:
+    """Look for a GPU; training without one is slow, but possible."""
     try:
         import torch
     except Exception:
@@ -167,6 +143,11 @@ def _device() -> Finding:
         properties = torch.cuda.get_device_properties(0)
         return Finding("GPU", OK, f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     return Finding("GPU", NOTE, f"none: train with -device cpu (slower), {os.cpu_count()} cores")
+
+
+def first_line(error: Exception) -> str:
+    """Return an unexpected error's type and the first line of its message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def table(findings: list[Finding]) -> str:

@@ -49,4 +49,5 @@ def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
     current = os.environ.get(EXTERNAL_TRAINERS)
     variables = {} if as_set else {EXTERNAL_TRAINERS: with_trainers(current)}
     with environment(variables), contextlib.redirect_stdout(io.StringIO()):
-        return recursive_find_trainer_class_by_name(name)
+        trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
+    return trainer

@@ -1,4 +1,4 @@
-"""How much L_seg may say beside L_dist: its gradient in the prompt learner is measured, and limited by L_dist's."""
+"""L_seg's weight beside L_dist, from the measured norms of their gradients in the prompt learner."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ SMOOTHING = 0.5  # share of the new measurement, as a geometric mean
 class GradientBalance:
     """The weight at which L_seg's gradient norm is `ratio` times L_dist's in the parameters that both train.
 
-    A gradient that comes through SAM's mask decoder has that decoder's scale (docs/results.md has examples). Merely
-    added, a long one decides alone where the prompt learner goes, because AdamW looks at no scale. Kin to GradNorm
-    (Chen et al., arXiv 1711.02257), which learns such weights; here L_dist sets the measure.
+    A gradient that comes through SAM's mask decoder has that decoder's scale (docs/results.md has examples). If the two
+    losses were added unweighted, a much larger gradient of L_seg would alone determine the prompt learner's updates,
+    because AdamW normalises by the gradient's magnitude. GradNorm (Chen et al., arXiv 1711.02257) learns such weights;
+    here L_dist is the reference.
 
     Attributes:
-        ratio: see above; also the weight before the first measurement and its upper bound, so that a teacher whose
-            gradient fades isn't made louder.
+        ratio: see above; also the weight before the first measurement and its upper bound, so that a vanishing gradient
+            of L_seg isn't amplified.
         weight: of L_seg.
+
+    Raises:
+        ValueError: the ratio isn't above 0 and finite.
     """
 
     def __init__(self, ratio: float) -> None:
@@ -40,15 +44,16 @@ class GradientBalance:
         """Measure both gradients of one batch and move the weight towards their ratio, equally on all GPUs.
 
         L_seg is measured at its present weight, so that half precision overflows here only where the step's own
-        backward pass would. Its graph is eager; L_dist's may hold a compiled one, which can be gone through once.
+        backward pass would. It comes first and keeps the graph that both losses share; L_dist's own part may be
+        compiled, and a compiled graph allows one backward pass.
 
         Args:
-            dist_loss, seg_loss: scalars whose graphs are still there; they are gone afterwards.
-            parameters: what both losses train.
-            scale: the gradient scaler's, where half precision would otherwise lose small gradients.
+            dist_loss, seg_loss: scalars with their graphs, which are freed.
+            parameters: those that both losses train.
+            scale: the gradient scaler's method, where half precision would otherwise lose small gradients.
 
         Returns:
-            False, and the weight as it was, if a gradient is zero or isn't finite.
+            False, with the weight unchanged, if a gradient is zero or isn't finite.
         """
         shared = list(parameters)
         seg_norm = gradient_norm(scale(self.weight * seg_loss), shared, retain_graph=True)
@@ -68,4 +73,5 @@ class GradientBalance:
 def gradient_norm(loss: torch.Tensor, parameters: list[torch.nn.Parameter], retain_graph: bool = False) -> torch.Tensor:
     """Return the Euclidean norm of a loss's gradient over all the parameters, in float32."""
     gradients = torch.autograd.grad(loss, parameters, retain_graph=retain_graph, allow_unused=True)
-    return torch.stack([gradient.float().norm() for gradient in gradients if gradient is not None]).norm()
+    norm: torch.Tensor = torch.stack([gradient.float().norm() for gradient in gradients if gradient is not None]).norm()
+    return norm

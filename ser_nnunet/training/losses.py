@@ -1,7 +1,7 @@
 """L_seg: SAM's masks against the same classes, regions and ignored pixels that nnU-Net's own loss sees.
 
-L_dist is nnU-Net's own loss for the task, unchanged. `imitation` (ours, not the paper's) draws the network's output
-towards SAM's masks.
+L_dist is nnU-Net's own loss for the task, unchanged. `sam_distillation` (ours, not the paper's) draws the network's
+output towards SAM's masks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
-
-FOREGROUND_SHARE = 0.85  # the paper's sampling: 85 % of the slices that SAM sees hold foreground
 
 
 def binary_targets(target: torch.Tensor, labels: LabelManager) -> torch.Tensor:
@@ -32,32 +30,10 @@ def binary_targets(target: torch.Tensor, labels: LabelManager) -> torch.Tensor:
 
 
 def split_ignored(targets: torch.Tensor, labels: LabelManager) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split `binary_targets` into foreground maps `(B, P, H, W)` and the mask `(B, 1, H, W)` of pixels that count."""
+    """Split `binary_targets` into foreground maps `(B, P, H, W)` and the mask `(B, 1, H, W)` of annotated pixels."""
     if labels.has_ignore_label:
         return targets[:, :-1], ~targets[:, -1:]
     return targets, torch.ones_like(targets[:, :1])
-
-
-def choose_slices(targets: torch.Tensor, labels: LabelManager, limit: int) -> torch.Tensor:
-    """Return the indices of at most `limit` slices that pass through SAM, in rising order.
-
-    85 % of them (rounded to nearest, at least one) hold foreground where the batch has as many, the rest annotated
-    background; too few of one kind are replaced by the other. Slices without any annotated pixel come last. Within a
-    kind the batch's last slices are taken first: there nnU-Net puts those that it drew for their class, and without
-    them SAM would hardly ever see a rare one.
-
-    Args:
-        targets: `(B, P (+ 1), H, W)` as from `binary_targets`.
-    """
-    foreground, counts = split_ignored(targets, labels)
-    has_foreground = (foreground & counts).flatten(1).any(1).tolist()
-    annotated = counts.flatten(1).any(1).tolist()
-    kinds: tuple[list[int], list[int], list[int]] = ([], [], [])
-    for index in reversed(range(len(targets))):
-        kinds[0 if has_foreground[index] else 1 if annotated[index] else 2].append(index)
-    wanted = max(1, round(FOREGROUND_SHARE * limit))
-    order = kinds[0][:wanted] + kinds[1] + kinds[0][wanted:] + kinds[2]
-    return torch.tensor(sorted(order[:limit]), device=targets.device)
 
 
 def build_seg_loss(labels: LabelManager, batch_dice: bool, ddp: bool) -> DC_and_BCE_loss:
@@ -82,26 +58,36 @@ def one_vs_rest_logits(logits: torch.Tensor, labels: LabelManager) -> torch.Tens
 
 
 def sam_distillation(logits: torch.Tensor, masks: torch.Tensor, labels: LabelManager) -> torch.Tensor:
-    """Return the cross-entropy of the network's output towards SAM's own masks: soft targets, no truth involved.
+    """Return the cross-entropy of the network's output towards SAM's masks as soft targets; no annotation is involved.
 
     Args:
         logits: the network's `(B, K, H, W)`.
-        masks: SAM's logits `(B, P, H, W)`; no gradient goes there.
+        masks: SAM's logits `(B, P, H, W)`; no gradient flows into them.
+        labels: the data set's label manager.
     """
     return F.binary_cross_entropy_with_logits(one_vs_rest_logits(logits.float(), labels), masks.detach().sigmoid())
 
 
 def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelManager) -> torch.Tensor:
-    """Return true positives, false positives and false negatives per class, `(3, P)`, of masks cut at logit 0."""
-    foreground, counts = split_ignored(targets, labels)
-    predicted = (logits > 0) & counts
-    foreground = foreground & counts
+    """Return true positives, false positives and false negatives per class, `(3, P)`, of masks cut at logit 0.
+
+    Args:
+        logits: `(B, P, H, W)`.
+        targets: as from `binary_targets`; ignored pixels aren't counted.
+        labels: the data set's label manager.
+    """
+    foreground, annotated = split_ignored(targets, labels)
+    predicted = (logits > 0) & annotated
+    foreground = foreground & annotated
     pairs = (predicted & foreground, predicted & ~foreground, ~predicted & foreground)
     return torch.stack([pair.sum((0, 2, 3)) for pair in pairs])
 
 
-def quality(overlap: torch.Tensor) -> torch.Tensor:
-    """Return the mean Dice of `count_overlap`'s counts over the classes that occur in truth or mask; 0 if none does."""
+def mean_dice(overlap: torch.Tensor) -> torch.Tensor:
+    """Return the mean Dice of `count_overlap`'s counts `(3, P)` over the classes that occur, as a scalar.
+
+    A class that occurs neither in the annotation nor in the masks is left out; NaN if no class occurs.
+    """
     tp, fp, fn = overlap.float()
-    present = 2 * tp + fp + fn > 0
-    return (2 * tp[present] / (2 * tp + fp + fn)[present]).sum() / present.sum().clamp_min(1)
+    dice: torch.Tensor = 2 * tp / (2 * tp + fp + fn)
+    return dice.nanmean()

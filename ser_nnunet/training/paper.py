@@ -24,11 +24,16 @@ class SERTrainerPaper(SERTrainer):
     """The reference settings: HarDNet-85, the linear aggregator, 200 guided and 100 further epochs, SGD, batch 8.
 
     ImageNet weights for HarDNet-85 come from the file that the environment variable `SER_HARDNET_CHECKPOINT` names;
-    without it the encoder starts from scratch.
+    without it the encoder starts from scratch. The file is read when a training begins, not when one is resumed or
+    validated, and not if `-pretrained_weights` were loaded.
+
+    Attributes:
+        batch_size: patches per step, over all GPUs.
+        momentum: of SGD.
 
     What still differs from the reference:
         * L_seg is Dice plus binary cross-entropy on SAM's one logit per class; L_dist is nnU-Net's own loss;
-        * the aggregator warms up on detached prompts in the guided phase; the reference trains it afterwards alone;
+        * the aggregator is trained on detached prompts in the guided phase already; in the reference only afterwards;
         * SAM's picture is clipped at its 0.5 % and 99.5 % quantiles, and the prompt lies on the part of SAM's grid that
           the image fills;
         * gradients are clipped at nnU-Net's norm of 12;
@@ -38,7 +43,7 @@ class SERTrainerPaper(SERTrainer):
           with `--channels FLAIR` for that);
         * an epoch is nnU-Net's 250 iterations;
         * 85 % of a batch's patches are centred on foreground, the other 15 % are random and may hold some too;
-        * the SGD's momentum, the schedule of its rate and the flip's axis are not known: 0.9, nnU-Net's polynomial
+        * SGD's momentum, the schedule of its rate and the flip's axis are not known: 0.9, nnU-Net's polynomial
           decay in each phase, and left-right;
         * on patches that aren't square a rotation by 90 degrees doesn't fit: they turn by 180;
         * nnU-Net's sliding window, without mirroring at prediction;
@@ -46,34 +51,38 @@ class SERTrainerPaper(SERTrainer):
     """
 
     preset = "paper"
-    epochs = 300
-    learning_rate = 1e-2
-    decay = 1e-4
-    batch = 8
-    sam_slices_per_step = 8  # the whole batch: in the guided phase the prompt learner hears L_seg alone
+    num_epochs = 300
+    initial_lr = 1e-2
+    weight_decay = 1e-4
+    oversample_foreground_percent = 0.85
+    batch_size = 8  # instead of the plan's
+    sam_slices_per_step = 8  # the whole batch: L_seg alone trains the prompt learner in the guided phase
     momentum = 0.9
 
     def __init__(
         self,
-        plans: dict,
+        plans: dict[str, Any],
         configuration: str,
         fold: int,
-        dataset_json: dict,
+        dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.oversample_foreground_percent = 0.85
-        self.configuration_manager.configuration["batch_size"] = self.batch
+        self.configuration_manager.configuration["batch_size"] = self.batch_size
 
-    def initialize(self) -> None:
-        """Build the network and fill its encoder with ImageNet weights where a file is given."""
-        super().initialize()
+    def on_train_start(self) -> None:
+        """Fill the encoder with ImageNet weights where a file is given and no trained weights were loaded."""
         path = os.environ.get(HARDNET_CHECKPOINT)
-        if path:
-            count = load_imagenet_weights(self.ser_net.prompt_learner.encoder, path)
-            self.print_to_log_file(f"HarDNet-85 starts from {path} ({count} tensors)")
+        start = f"from scratch ({HARDNET_CHECKPOINT} isn't set)"
+        if self.was_initialized:  # nnU-Net initialises a trainer before it loads a checkpoint or pretrained weights
+            start = "with the weights that were loaded"
         else:
-            self.print_to_log_file(f"HarDNet-85 starts from scratch ({HARDNET_CHECKPOINT} isn't set)")
+            self.initialize()
+            if path:
+                count = load_imagenet_weights(self.ser_net.prompt_learner.encoder, path)
+                start = f"from {path} ({count} tensors)"
+        self.print_to_log_file(f"HarDNet-85 starts {start}")
+        super().on_train_start()
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return the paper's SGD (rate 0.01, weight decay 1e-4) and nnU-Net's polynomial schedule for each phase."""
@@ -88,16 +97,11 @@ class SERTrainerPaper(SERTrainer):
         return (0, 0), False, self.configuration_manager.patch_size, (1,)
 
     @staticmethod
-    def get_training_transforms(
-        patch_size: Any,
-        *arguments: Any,
-        **settings: Any,
-    ) -> BasicTransform:
+    def get_training_transforms(patch_size: Any, *arguments: Any, **settings: Any) -> BasicTransform:
         """Return one flip (p 0.5), one rotation by 90 degrees (p 0.5), and nnU-Net's handling of labels and regions."""
         turns = (1, 2, 3) if patch_size[0] == patch_size[1] else (2,)
-        labels = SERTrainer.get_validation_transforms(
-            None,
-            **{key: settings.get(key) for key in ("is_cascaded", "foreground_labels", "regions", "ignore_label")},
-        )
+        kept = ("is_cascaded", "foreground_labels", "regions", "ignore_label")
+        label_settings: dict[str, Any] = {key: settings.get(key) for key in kept}
+        labels = SERTrainer.get_validation_transforms(None, **label_settings)
         rotation = Rot90Transform(1, turns, {0, 1})
         return ComposeTransforms([MirrorTransform((1,)), RandomTransform(rotation, 0.5), labels])

@@ -1,4 +1,4 @@
-"""Which loss counts when: a pure function of the epoch, so that a resumed training needs no state."""
+"""Which epochs SAM guides: a pure function of the epoch, so that a resumed training needs no state."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 class LossSchedule:
     """SAM guides the first `guided_epochs` epochs (the paper's phase 1); the rest trains without SAM (phase 2).
 
+    L_dist, the loss of the network's own output, counts in every epoch; L_seg, the loss of SAM's masks, in guided ones.
+
     Attributes:
         guided_epochs: number of epochs with L_seg, from epoch 0 on.
-        joint: prompt learner and aggregator learn from L_dist from the start, guided or not. Otherwise the aggregator
-            warms up on detached prompts in the guided phase, and the prompt learner hears L_seg alone, as in the paper.
+        joint: prompt learner and aggregator are trained by L_dist from the start, guided or not. Otherwise the
+            aggregator is trained on detached prompts in the guided phase, and the prompt learner by L_seg alone, as in
+            the paper.
     """
 
     guided_epochs: int
@@ -26,15 +29,14 @@ class LossSchedule:
         """Return whether L_dist's gradient stops before the prompt learner in `epoch`."""
         return self.guided(epoch) and not self.joint
 
-    def weights(self, epoch: int) -> tuple[float, float]:
-        """Return the weights of L_seg (SAM's mask against the truth) and L_dist (the network's own output)."""
-        return (1.0 if self.guided(epoch) else 0.0), 1.0
-
 
 def two_phases(epochs: int, guided_fraction: float, joint: bool = False) -> LossSchedule:
     """Return the schedule whose first `guided_fraction` (0 to 1) of `epochs` is guided.
 
-    Rounded down, but at least one epoch unless the fraction is 0: guidance that was asked for is never left out.
+    Rounded down, but at least one epoch unless the fraction is 0, so that a short training isn't unguided by rounding.
+
+    Raises:
+        ValueError: the fraction lies outside 0 to 1.
     """
     if not 0 <= guided_fraction <= 1:
         raise ValueError(f"guided_fraction must lie between 0 and 1, {guided_fraction} given")

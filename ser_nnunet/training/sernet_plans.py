@@ -1,4 +1,4 @@
-"""nnU-Net's plans with SERNet as their network, and what SER's trainers can't train yet."""
+"""nnU-Net's plans with SERNet as their network, and the configurations that SER's trainers refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ser_nnunet.network.ser_net import architecture
 from ser_nnunet.nnunet.plans import count_prompts
 
 
-def name_network(plans: dict[str, Any], configuration: str, dataset_json: dict, preset: str) -> dict[str, Any]:
+def name_network(
+    plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any], preset: str
+) -> dict[str, Any]:
     """Return a copy of `plans` in which `configuration` names SERNet, sized for its patch, strides and labels.
 
     nnU-Net saves the plans it trained with beside the checkpoints. A model folder therefore says by itself which

@@ -1,4 +1,8 @@
-"""SERTrainer's variants: one attribute changed each, in nnU-Net's manner."""
+"""SERTrainer's variants: a few settings changed each, in nnU-Net's manner.
+
+A new one is a class here (or in a module of its own, if it changes methods), a file of its name in `trainers/`, and a
+row in the README's table.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,18 @@ from ser_nnunet.training.trainer import SERTrainer
 
 
 class SERTrainerJoint(SERTrainer):
-    """SAM guides throughout, and prompt learner and aggregator learn from L_seg and L_dist together."""
+    """SAM guides throughout, and prompt learner and aggregator are trained by L_seg and L_dist together."""
 
     guided_fraction = 1.0
     joint = True
-    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy-sam for SAM, and cheaper (docs/results.md)
+    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy SAM, and cheaper (docs/results.md)
 
 
 class SERTrainerSAMDistill(SERTrainerJoint):
     """SERTrainerJoint plus a loss that draws the network's own output towards SAM's masks (ours, not the paper's)."""
 
     sam_distillation_weight = 1.0
-    sam_slices_per_step = 4  # as measured: these slices are also the ones that the network imitates
+    sam_slices_per_step = 4  # as measured: the distillation loss is taken on these slices
 
 
 class SERTrainerNoSAM(SERTrainer):
@@ -29,21 +33,7 @@ class SERTrainerNoSAM(SERTrainer):
 class SERTrainerDemo(SERTrainer):
     """What `ser-nnunet demo` trains in a few minutes on a CPU: 300 steps, half of them guided."""
 
-    epochs = 12
-    iterations_per_epoch = 25
-    val_iterations_per_epoch = 2
+    num_epochs = 12
+    num_iterations_per_epoch = 25
+    num_val_iterations_per_epoch = 2
     guided_fraction = 0.5
-
-
-SHORT_SCHEDULES = (5, 10, 20, 50, 100, 250, 500)
-
-TRAINERS = {
-    f"{base.__name__}_{epochs}epochs": type(
-        f"{base.__name__}_{epochs}epochs",
-        (base,),
-        {"epochs": epochs, "__module__": __name__, "__doc__": f"{base.__name__} with {epochs} epochs."},
-    )
-    for base in (SERTrainer, SERTrainerJoint, SERTrainerNoSAM)
-    for epochs in SHORT_SCHEDULES
-}
-globals().update(TRAINERS)  # importable by name, as multiprocessing and pickle want

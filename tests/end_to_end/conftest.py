@@ -21,14 +21,14 @@ LABELS = {
 }
 IDS = {name: 901 + index for index, name in enumerate(LABELS)}
 
-# Trainers of a few seconds; a user's own variants stand in a folder of their own in just this way.
+# Trainers of a few seconds, in a folder of their own, as a user's variants are.
 TRAINERS = '''
 import os
 import time
 from ser_nnunet.training.trainer import SERTrainer
 
 class Tiny:
-    epochs, iterations_per_epoch, val_iterations_per_epoch = 4, 3, 1
+    num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = 4, 3, 1
     guided_fraction = 0.5
 
 class TinySER(Tiny, SERTrainer):
@@ -36,12 +36,12 @@ class TinySER(Tiny, SERTrainer):
 
 class TinySERResumed(Tiny, SERTrainer):
     """Waits in the epoch that SER_TEST_WAIT names, so that a test can kill it there; saves every epoch."""
-    def __init__(self, plans, configuration, fold, dataset_json, device):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.save_every = 1
+    save_every = 1
+
     def on_train_epoch_start(self):
         super().on_train_epoch_start()
-        self.print_to_log_file("detached", self.schedule.detached(self.current_epoch), "SAM", self.guide is not None)
+        detached = self.schedule.detached(self.current_epoch)
+        self.print_to_log_file("detached", detached, "SAM", self.guidance is not None)
         if os.environ.get("SER_TEST_WAIT") == str(self.current_epoch):
             print("WAITING", flush=True)
             time.sleep(600)
@@ -49,7 +49,7 @@ class TinySERResumed(Tiny, SERTrainer):
 
 
 def volume(index):
-    """A bright shell around a brighter core in noise, 24 x 40 x 32 voxels."""
+    """A bright shell around a brighter core in noise, 8 x 40 x 32 voxels."""
     rng = np.random.default_rng(index)
     z, y, x = np.meshgrid(np.arange(8), np.arange(40), np.arange(32), indexing="ij")
     centre = rng.uniform((3, 16, 12), (5, 24, 20))

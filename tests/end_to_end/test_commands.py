@@ -1,4 +1,4 @@
-"""nnU-Net's own commands with SER's trainers: train, validate, predict without SAM, go on after kill -9."""
+"""nnU-Net's own commands with SER's trainers: train, validate, predict without SAM, resume after kill -9."""
 
 import json
 import signal
@@ -31,16 +31,16 @@ def trained(request, workplace):
     return request.param, workplace.model(request.param, "TinySER"), output
 
 
-def test_training_goes_through_both_phases_and_validates(trained):
+def test_training_passes_both_phases_and_validates(trained):
     _, model, output = trained
     assert "SAM guides epochs 0 to 1 of 4" in output
-    assert "The guided phase is over: SAM has left memory" in output
+    assert "The guided phase is over: SAM was released from memory" in output
     assert output.count("Dice of SAM's masks") == 2 and output.count("SAM is off") == 2
     summary = json.loads((model / "fold_0/validation/summary.json").read_text())
     assert len(summary["mean"]) == 2 and len(summary["metric_per_case"]) >= 1
 
 
-def test_the_log_file_and_the_checkpoint_keep_both_losses(trained):
+def test_the_checkpoint_holds_both_losses_and_nothing_of_sam(trained):
     _, model, _ = trained
     checkpoint = torch.load(model / "fold_0/checkpoint_final.pth", weights_only=False)
     for key in ("train_losses_seg", "train_losses_dist", "guided_dice"):
@@ -65,8 +65,8 @@ def test_prediction_needs_no_sam(trained, workplace, tmp_path):
 
 
 @pytest.mark.parametrize(("epoch", "phase"), [(1, "detached True SAM True"), (3, "detached False SAM False")])
-def test_a_killed_training_goes_on_in_its_phase(workplace, epoch, phase):
-    """Killed in the guided phase (epoch 1 of 0-3) and after it (epoch 3); `--c` takes it up there."""
+def test_a_killed_training_resumes_in_its_phase(workplace, epoch, phase):
+    """Killed in the guided phase (epoch 1 of 0-3) and after it (epoch 3); `--c` resumes there."""
     arguments = ("nnUNetv2_train", IDS["classes"], "2d", epoch, "-tr", "TinySERResumed", "-device", "cpu")
     process = workplace.start(*arguments, SER_TEST_WAIT=str(epoch))
     for line in process.stdout:

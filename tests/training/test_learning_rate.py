@@ -8,6 +8,7 @@ from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.paper import SERTrainerPaper
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM
+from tests.training.helpers import start_epoch
 
 
 def optimizer():
@@ -44,31 +45,30 @@ def test_a_resumed_training_needs_the_epoch_alone():
 
 
 class JointAtFirst(SERTrainerJoint):
-    """L_dist teaches the prompt learner all the time: nothing starts anew when SAM leaves."""
+    """L_dist trains the prompt learner all the time: nothing restarts when SAM is released."""
 
     guided_fraction = 0.5
 
 
-def test_without_a_new_teacher_the_rate_goes_on_falling(make_trainer):
+def test_without_a_change_of_losses_the_rate_keeps_falling(make_trainer):
     trainer = make_trainer(JointAtFirst)
     before, after = rates(trainer.lr_scheduler, [499, 500])
-    assert after < before < trainer.learning_rate
+    assert after < before < trainer.initial_lr
 
 
-@pytest.mark.parametrize(("trainer_class", "forgets"), [(SERTrainer, True), (JointAtFirst, False)])
-def test_the_optimiser_forgets_the_other_teachers_gradients(make_trainer, trainer_class, forgets):
-    """Not its parameters, and in the phase's first epoch alone: a resumed training keeps what it has learnt since."""
+@pytest.mark.parametrize(("trainer_class", "cleared"), [(SERTrainer, True), (JointAtFirst, False)])
+def test_the_optimisers_averages_are_cleared_when_the_losses_change(
+    make_trainer, sam_checkpoint, trainer_class, cleared
+):
+    """Not its parameters, and in the phase's first epoch alone: a resumed training keeps its averages."""
     trainer = make_trainer(trainer_class)
     trainer.guided_fraction, trainer.num_epochs = 0.5, 10
-    trainer._load_guide = lambda: None
     for epoch in range(4, 7):
         for parameter in trainer.network.parameters():
             parameter.grad = torch.ones_like(parameter)
         trainer.optimizer.step()
-        trainer.current_epoch = epoch
-        trainer.logger.local_logger.my_fantastic_logging["lrs"] = [0.0] * epoch
-        trainer.on_train_epoch_start()
-        assert bool(trainer.optimizer.state) == (not forgets or epoch != 5)
+        start_epoch(trainer, epoch)
+        assert bool(trainer.optimizer.state) == (not cleared or epoch != 5)
     assert len(trainer.optimizer.param_groups[0]["params"]) == len(list(trainer.network.parameters()))
 
 
@@ -76,9 +76,8 @@ def test_the_optimiser_forgets_the_other_teachers_gradients(make_trainer, traine
     ("trainer_class", "restart"),
     [(SERTrainer, 666), (SERTrainerPaper, 200), (SERTrainerJoint, 0), (SERTrainerNoSAM, 0)],
 )
-def test_the_rate_starts_anew_where_the_teacher_changes(make_trainer, trainer_class, restart):
+def test_the_rate_restarts_where_another_loss_trains_the_prompt_learner(make_trainer, trainer_class, restart):
     trainer = make_trainer(trainer_class)
-    scheduler = trainer.lr_scheduler
-    assert rates(scheduler, [0, restart]) == [trainer.learning_rate, trainer.learning_rate]
-    before, after = rates(scheduler, [restart + 1, trainer.num_epochs - 1])
-    assert after < before < trainer.learning_rate
+    assert rates(trainer.lr_scheduler, [0, restart]) == [trainer.initial_lr, trainer.initial_lr]
+    before, after = rates(trainer.lr_scheduler, [restart + 1, trainer.num_epochs - 1])
+    assert after < before < trainer.initial_lr

@@ -1,5 +1,7 @@
 """L_seg sees the same classes, regions and ignored pixels as nnU-Net's own loss."""
 
+import math
+
 import pytest
 import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -7,13 +9,11 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from ser_nnunet.training.losses import (
     binary_targets,
     build_seg_loss,
-    choose_slices,
     count_overlap,
+    mean_dice,
     one_vs_rest_logits,
-    quality,
     sam_distillation,
 )
-from ser_nnunet.training.trainer import mean_dice
 
 CLASSES = LabelManager({"background": 0, "one": 1, "two": 2}, None)
 IGNORING = LabelManager({"background": 0, "one": 1, "ignore": 2}, None)
@@ -64,49 +64,25 @@ def test_perfect_masks_reach_the_minimum():
     assert loss((targets.float() - 0.5) * 40, targets).item() == pytest.approx(-1, abs=1e-4)
 
 
-def batch_of(kinds):
-    """A batch of 2 x 2 slices: f with foreground, b background alone, i wholly ignored, x foreground but ignored."""
-    targets = torch.zeros(len(kinds), 2, 2, 2, dtype=torch.bool)
-    for index, kind in enumerate(kinds):
-        targets[index, 0, 0, 0] = kind in "fx"
-        targets[index, 1] = kind in "ix"
-    return targets
-
-
-@pytest.mark.parametrize(
-    ("kinds", "limit", "expected"),
-    [
-        ("bfbf", 1, [3]),  # one slice: foreground
-        ("ffffff", 4, [2, 3, 4, 5]),  # nothing but foreground: nnU-Net's oversampled slices, which stand last
-        ("bbfbff", 4, [2, 3, 4, 5]),  # round(0.85 * 4) = 3 with foreground, one without
-        ("bbfb", 3, [1, 2, 3]),  # too little foreground: background fills up
-        ("ibif", 2, [1, 3]),  # ignored slices come last
-        ("xb", 1, [1]),  # ignored foreground is none
-        ("ii", 1, [1]),  # but never an empty choice
-        ("fb", 8, [0, 1]),  # fewer slices than allowed
-    ],
-)
-def test_slices_with_foreground_come_first(kinds, limit, expected):
-    assert choose_slices(batch_of(kinds), IGNORING, limit).tolist() == expected
-
-
 def test_overlap_counts_leave_ignored_pixels_out():
     targets = torch.tensor([[[[1, 1, 0, 0, 1]], [[0, 0, 0, 0, 1]]]]).bool()  # the last pixel is ignored
     logits = torch.tensor([[[[3.0, -3.0, 3.0, -3.0, 3.0]]]])
     counts = count_overlap(logits, targets, IGNORING)
     assert counts.tolist() == [[1], [1], [1]]
-    assert mean_dice(counts.numpy()) == 0.5
+    assert mean_dice(counts).item() == 0.5
 
 
 def test_mean_dice_leaves_absent_classes_out():
-    assert mean_dice(torch.tensor([[5, 0], [0, 0], [0, 0]]).numpy()) == 1.0
-    assert mean_dice(torch.zeros(3, 2).numpy()) != mean_dice(torch.zeros(3, 2).numpy()), "NaN: no class at all"
-
-
-def test_a_teachers_quality_is_its_dice_and_never_undefined():
     counts = torch.tensor([[3, 0], [1, 0], [1, 0]])  # Dice 6 / 8; the second class doesn't occur
-    assert quality(counts) == 0.75 == pytest.approx(mean_dice(counts.numpy()))
-    assert quality(torch.zeros(3, 2)) == 0
+    assert mean_dice(counts).item() == 0.75
+
+
+def test_mean_dice_counts_a_class_that_only_the_masks_have():
+    assert mean_dice(torch.tensor([[3, 0], [1, 5], [1, 0]])).item() == 0.375
+
+
+def test_mean_dice_is_nan_without_any_class():
+    assert math.isnan(mean_dice(torch.zeros(3, 2, dtype=torch.long)))
 
 
 def test_a_classs_binary_logit_has_its_softmax_probability():
@@ -117,16 +93,16 @@ def test_a_classs_binary_logit_has_its_softmax_probability():
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
-def test_imitation_pulls_the_network_towards_sams_masks_and_leaves_sam_alone(labels):
+def test_sam_distillation_draws_the_network_towards_sams_masks_and_leaves_sam_alone(labels):
     masks = torch.tensor([3.0, -3.0]).reshape(1, 2, 1, 1).requires_grad_()
     logits = torch.zeros(1, 2 if labels.has_regions else 3, 1, 1, requires_grad=True)
     sam_distillation(logits, masks, labels).backward()
     assert masks.grad is None
     first, second = logits.grad.flatten()[-2:]
-    assert first < 0 < second, "the class that SAM sees rises, the one that it doesn't falls"
+    assert first < 0 < second, "the class that SAM's mask holds rises, the other one falls"
 
 
-def test_imitation_is_at_rest_where_network_and_sam_agree():
+def test_sam_distillation_has_no_gradient_where_network_and_sam_agree():
     masks = torch.tensor([1.0, -2.0]).reshape(1, 2, 1, 1)
     logits = masks.clone().requires_grad_()
     sam_distillation(logits, masks, REGIONS).backward()

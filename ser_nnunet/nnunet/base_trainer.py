@@ -1,0 +1,126 @@
+"""nnU-Net's trainer as a base class: settings as class attributes, whole checkpoints, and types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.distributed as dist
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.collate_outputs import collate_outputs
+
+from ser_nnunet.utils.files import replacing
+
+# What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
+SETTINGS = (
+    "num_epochs",
+    "num_iterations_per_epoch",
+    "num_val_iterations_per_epoch",
+    "initial_lr",
+    "weight_decay",
+    "oversample_foreground_percent",
+    "probabilistic_oversampling",
+    "save_every",
+    "enable_deep_supervision",
+)
+RENAMED = {  # names of version 0.1.0
+    "epochs": "num_epochs",
+    "iterations_per_epoch": "num_iterations_per_epoch",
+    "val_iterations_per_epoch": "num_val_iterations_per_epoch",
+    "learning_rate": "initial_lr",
+    "decay": "weight_decay",
+    "batch": "batch_size",
+}
+GRADIENT_NORM = 12.0  # at which nnU-Net clips gradients
+
+if TYPE_CHECKING:
+
+    class TypedTrainer(nnUNetTrainer):
+        """nnUNetTrainer with the types that its attributes have once it is initialised, and its methods' signatures.
+
+        nnU-Net sets these attributes to None at first and annotates few methods, which a type checker takes literally.
+        """
+
+        num_input_channels: int  # type: ignore[assignment]
+        network: torch.nn.Module  # type: ignore[assignment]
+        optimizer: torch.optim.Optimizer  # type: ignore[assignment]
+        loss: torch.nn.Module  # type: ignore[assignment]
+        grad_scaler: torch.amp.GradScaler | None
+        inference_allowed_mirroring_axes: tuple[int, ...] | None  # type: ignore[assignment]
+
+        def initialize(self) -> None: ...
+        def on_train_start(self) -> None: ...
+        def on_train_epoch_start(self) -> None: ...
+        def on_train_end(self) -> None: ...
+        def print_to_log_file(
+            self, *args: object, also_print_to_console: bool = True, add_timestamp: bool = True
+        ) -> None: ...
+else:
+    TypedTrainer = nnUNetTrainer
+
+
+class BaseTrainer(TypedTrainer):
+    """nnU-Net's trainer with nnU-Net's settings as class attributes, which subclasses and mixins may change.
+
+    Attributes that nnUNetTrainer's `__init__` sets (`SETTINGS`) take the class's value where the class has one. A
+    subclass may also set them in its own `__init__`, after `super().__init__(...)`, as in nnU-Net.
+    """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Refuse names of version 0.1.0, which would be ignored."""
+        super().__init_subclass__(**arguments)
+        renamed = [f"{old} is now {new}" for old, new in RENAMED.items() if hasattr(cls, old)]
+        if renamed:
+            raise TypeError(
+                f"{cls.__name__}: {', '.join(renamed)}; SER's trainers use nnU-Net's names for its settings"
+            )
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name in SETTINGS:
+            if hasattr(type(self), name):
+                setattr(self, name, getattr(type(self), name))
+
+    @property
+    def bare_network(self) -> torch.nn.Module:
+        """The network under DDP's and torch.compile's wrappers."""
+        module = self.network.module if self.is_ddp else self.network
+        return cast(torch.nn.Module, getattr(module, "_orig_mod", module))
+
+    def backward_and_step(self, loss: torch.Tensor) -> None:
+        """Backward pass, gradient clipping and optimiser step as in nnU-Net; through the scaler on a GPU."""
+        scaler = self.grad_scaler
+        torch.autograd.backward(loss if scaler is None else scaler.scale(loss))
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+
+    def gather_outputs(self, outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the collated outputs of an epoch's steps, one entry per GPU, the same on every GPU."""
+        collated = collate_outputs(outputs)
+        if not self.is_ddp:
+            return [collated]
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, collated)
+        return gathered
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Save as nnU-Net does, completely or not at all: a training killed while saving keeps its last checkpoint."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)  # which writes nothing
+            return
+        with replacing(Path(filename)) as unfinished:
+            super().save_checkpoint(str(unfinished))

@@ -1,0 +1,117 @@
+"""SER's trainers obey nnU-Net's own settings under nnU-Net's names, wherever a subclass sets them."""
+
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import nnUNetTrainer_5epochs
+
+from ser_nnunet.nnunet.base_trainer import RENAMED, SETTINGS
+from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.training.variants import SERTrainerNoSAM
+from tests.training.helpers import DATASETS, make_plans
+
+CHANGED = {
+    "num_epochs": 7,
+    "num_iterations_per_epoch": 3,
+    "num_val_iterations_per_epoch": 2,
+    "initial_lr": 0.5,
+    "weight_decay": 0.25,
+    "oversample_foreground_percent": 0.6,
+    "probabilistic_oversampling": True,
+    "save_every": 1,
+}
+
+
+class Settings:
+    """A mixin, which knows nothing of nnU-Net."""
+
+    num_epochs = 7
+    num_iterations_per_epoch = 3
+    num_val_iterations_per_epoch = 2
+    initial_lr = 0.5
+    weight_decay = 0.25
+    oversample_foreground_percent = 0.6
+    probabilistic_oversampling = True
+    save_every = 1
+
+
+class ByMixin(Settings, SERTrainer):
+    pass
+
+
+class ByAttribute(SERTrainer):
+    num_epochs = 7
+    num_iterations_per_epoch = 3
+    num_val_iterations_per_epoch = 2
+    initial_lr = 0.5
+    weight_decay = 0.25
+    oversample_foreground_percent = 0.6
+    probabilistic_oversampling = True
+    save_every = 1
+
+
+class InInit(SERTrainer):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name, value in CHANGED.items():
+            setattr(self, name, value)
+
+
+def check(trainer):
+    """The trainer has the changed settings, and its optimiser, schedules and phases were built from them."""
+    assert {name: getattr(trainer, name) for name in CHANGED} == CHANGED
+    group = trainer.optimizer.param_groups[0]
+    assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
+    assert trainer.schedule.guided_epochs == 4
+    rates = []
+    for epoch in (0, 4, 7):  # the beginning of each phase, and the end of the training
+        trainer.lr_scheduler.step(epoch)
+        rates.append(group["lr"])
+    assert rates == [0.5, 0.5, 0]
+
+
+@pytest.mark.parametrize("trainer_class", [ByAttribute, ByMixin, InInit])
+def test_a_subclass_is_obeyed(make_trainer, trainer_class):
+    check(make_trainer(trainer_class))
+
+
+def test_what_is_set_before_the_trainer_is_initialised_is_obeyed(make_trainer):
+    trainer = make_trainer(initialize=False)
+    for name, value in CHANGED.items():
+        setattr(trainer, name, value)
+    trainer.initialize()
+    check(trainer)
+
+
+def test_a_variant_of_nnunets_works_as_a_mixin(make_trainer):
+    class Short(nnUNetTrainer_5epochs, SERTrainer):
+        pass
+
+    trainer = make_trainer(Short)
+    assert (trainer.num_epochs, trainer.schedule.guided_epochs) == (5, 3)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_names_of_version_0_1_0_are_refused_instead_of_ignored(old):
+    message = f"Mine: {old} is now {RENAMED[old]}"
+    with pytest.raises(TypeError, match=message):
+        type("Mine", (SERTrainerNoSAM,), {old: 5})
+    with pytest.raises(TypeError, match=message):
+        type("Mine", (type("Mixin", (), {old: 5}), SERTrainer), {})
+
+
+def test_all_old_names_are_reported_at_once():
+    with pytest.raises(TypeError, match="epochs is now num_epochs, learning_rate is now initial_lr"):
+
+        class Mine(SERTrainer):
+            epochs = 5
+            learning_rate = 0.1
+
+
+def test_no_setting_of_nnunets_is_unknown(tmp_path, monkeypatch):
+    """A new one in a later nnU-Net must be added to SETTINGS."""
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    trainer = nnUNetTrainer(make_plans(), "2d", 0, DATASETS["binary"], torch.device("cpu"))
+    numbers = {name for name, value in vars(trainer).items() if isinstance(value, bool | int | float)}
+    state = {"is_ddp", "local_rank", "fold", "is_cascaded", "current_epoch", "disable_checkpointing", "was_initialized"}
+    assert numbers - state == set(SETTINGS)
