@@ -12,6 +12,7 @@ import pandas as pd
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.about import describe_evaluation
 from ser_nnunet.evaluation.case import CaseResult, check_voxels, evaluate_case, use_one_thread
+from ser_nnunet.evaluation.definitions import MetricGroup
 from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
 from ser_nnunet.evaluation.pairing import CaseFiles, pair_cases
@@ -21,7 +22,6 @@ from ser_nnunet.evaluation.statistics import compare_methods, summarise
 from ser_nnunet.utils.processes import fitting_processes, map_in_processes
 
 Folder = str | PathLike[str]
-Task = Callable[[CaseFiles], CaseResult]
 
 BYTES_PER_PROCESS = 400 * 2**20  # what a process doesn't share with the others of torch and MONAI
 
@@ -69,20 +69,14 @@ def evaluate(
     image_folder = Path(images) if images else None  # only the images of a named folder must be complete
     pairs, unpaired = pair_cases(references, methods, labels.file_ending, images=image_folder, only=cases, chill=chill)
     headers = check_headers(pairs)
-    invalid = bool(unpaired or headers.problems)  # then nothing is evaluated: collect every other problem, too
-    task: Task = partial(evaluate_case, labels=labels, settings=settings)
-    if invalid:
-        task = partial(check_voxels, labels=labels, skip=frozenset(headers.unreadable))
-    groups = [] if invalid else settings.metric_groups.values()
-    results = map_in_processes(
-        task,
-        pairs,
-        count_processes(headers.largest, settings) if processes is None else processes,
-        "looking for further problems" if invalid else "evaluating",
-        prepare_worker=use_one_thread,
-        preload=["ser_nnunet.evaluation.case", *(name for group in groups for name in (group.module, *group.preload))],
-        progress=progress,
-    )
+    count = count_processes(headers.largest, settings) if processes is None else processes
+    if unpaired or headers.problems:  # nothing is evaluated: collect the problems of all voxels, too
+        check = partial(check_voxels, labels=labels, skip=frozenset(headers.unreadable))
+        results = run_on_cases(check, pairs, count, "looking for further problems", [], progress)
+    else:
+        task = partial(evaluate_case, labels=labels, settings=settings)
+        groups = list(settings.metric_groups.values())
+        results = run_on_cases(task, pairs, count, "evaluating", groups, progress)
     raise_problems(unpaired, headers.problems, [problem for result in results for problem in result.problems])
     table = pd.DataFrame(row for result in results for row in result.metrics)
     table = table[[*KEYS, *(metric.name for metric in settings.metrics)]]
@@ -115,6 +109,27 @@ def count_processes(largest: int, settings: Settings) -> int:
     """Return how many processes fit cores and memory if each holds a case of `largest` voxels."""
     per_voxel = max(group.bytes_per_voxel for group in settings.metric_groups.values())
     return fitting_processes(largest * per_voxel + BYTES_PER_PROCESS)
+
+
+def run_on_cases(
+    task: Callable[[CaseFiles], CaseResult],
+    cases: Sequence[CaseFiles],
+    processes: int,
+    label: str,
+    groups: Sequence[MetricGroup],
+    progress: bool,
+) -> list[CaseResult]:
+    """Return a task's result for each case, in their order; the groups' modules are loaded once for all processes."""
+    modules = [name for group in groups for name in (group.module, *group.preload)]
+    return map_in_processes(
+        task,
+        cases,
+        processes,
+        label,
+        prepare_worker=use_one_thread,
+        preload=["ser_nnunet.evaluation.case", *modules],
+        progress=progress,
+    )
 
 
 def raise_problems(unpaired: Sequence[str], grids: Sequence[str], voxels: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ LabelOrRegion = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Labels:
-    """What dataset.json says about segmentations.
+    """The labels of a data set, as dataset.json defines them.
 
     Attributes:
         file: dataset.json's path.
