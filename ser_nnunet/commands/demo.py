@@ -108,7 +108,7 @@ def _predict(steps: Steps, place: Workspace, device: str) -> None:
 
 def _evaluate(steps: Steps, place: Workspace) -> float:
     """Evaluate, draw the picture, and return the mean lesion Dice of the test patients."""
-    from ser_nnunet.evaluation.report.case_figures import draw_cases
+    from ser_nnunet.evaluation.report import draw_cases
     from ser_nnunet.evaluation.result import Evaluation
 
     raw = _raw(place)

@@ -1,4 +1,4 @@
-"""`ser-nnunet report`: an evaluation -> one HTML page."""
+"""`ser-nnunet report`: write an evaluation as one HTML page."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ from ser_nnunet.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Fill the command's parser."""
+    """Add the command's arguments."""
     add = parser.add_argument
-    add("folder", type=Path, metavar="DIR", help="the -o of `ser-nnunet evaluate`")
-    add("-o", type=Path, metavar="FILE", help="the page (default: DIR/report.html)")
-    add("--images", type=Path, metavar="DIR", help="the images, if the evaluation didn't know them or they have moved")
-    add("--cases", nargs="+", default=[], metavar="CASE", help="draw these besides the best, median and worst ones")
-    add("--pictures", type=int, default=2, metavar="N", help="draw N of the best, median and worst cases (default: 2)")
-    add("--rank-by", default="Dice", metavar="METRIC", help="what makes a case the best (default: Dice)")
+    add("folder", type=Path, metavar="DIR", help="output folder of `ser-nnunet evaluate`")
+    add("-o", type=Path, metavar="FILE", help="HTML file to write (default: DIR/report.html)")
+    add("--images", type=Path, metavar="DIR", help="images, if they have moved or the evaluation found none")
+    add("--cases", nargs="+", default=[], metavar="CASE", help="also draw these cases")
+    add(
+        "--pictures",
+        type=int,
+        default=2,
+        metavar="N",
+        help="draw N of the best, of the median and of the worst cases (default: 2)",
+    )
+    add("--rank-by", default="Dice", metavar="METRIC", help="ranks the cases (default: Dice)")
     add("--title", help="of the page")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page and say where it is."""
-    from ser_nnunet.evaluation.report.page import write_report
+    """Write the page and print its path."""
+    from ser_nnunet.evaluation.report import write_report
     from ser_nnunet.evaluation.result import Evaluation
 
     if args.pictures < 0:
-        raise UserError(f"--pictures counts cases and cannot be {args.pictures}")
+        raise UserError(f"--pictures is a number of cases, at least 0, not {args.pictures}")
     evaluation = Evaluation.read(args.folder)
     if args.images is not None:
         if not args.images.is_dir():
-            raise UserError(f"--images {args.images} is no folder")
+            raise UserError(f"--images {args.images} is not a folder")
         evaluation = replace(evaluation, about=evaluation.about | {"images": str(args.images.resolve())})
     file = write_report(
         evaluation,

@@ -1,19 +1,18 @@
-"""All metrics of one case; what a worker process runs."""
+"""All metrics of one case; what a process computes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ser_nnunet.evaluation.definitions import Measurement
 from ser_nnunet.evaluation.labels import Labels
-from ser_nnunet.evaluation.masks import MaskError, Masks, pair_masks, read_label_map, reader_for
-from ser_nnunet.evaluation.overlap import overlap_metrics
-from ser_nnunet.evaluation.pairing import Case
+from ser_nnunet.evaluation.masks import ClassMasks, MaskError, choose_reader, pair_masks, read_label_map
+from ser_nnunet.evaluation.pairing import CaseFiles
 from ser_nnunet.evaluation.settings import Settings
 
 
@@ -26,69 +25,69 @@ class CaseResult:
     problems: list[str] = field(default_factory=list)
 
     @contextmanager
-    def noting(self, case: str) -> Iterator[None]:
-        """Keep a `MaskError` of the block as a problem, so that the other files are looked at, too."""
+    def collect_problem(self, case: str) -> Iterator[None]:
+        """Keep a `MaskError` of the block as a problem, so that the other files are checked, too."""
         try:
             yield
         except MaskError as error:
             self.problems.append(f"{case}: {error}")
 
 
-def evaluate_case(case: Case, labels: Labels, settings: Settings) -> CaseResult:
-    """Evaluate every method's prediction of one case, all classes; what is wrong with any file is kept, too."""
+def evaluate_case(case: CaseFiles, labels: Labels, settings: Settings) -> CaseResult:
+    """Evaluate every method's prediction of one case, all classes; keep the problems of all its files."""
     result = CaseResult()
-    with result.noting(case.name):
-        reader, truth = reader_for(labels, case.files), None
-        with result.noting(case.name):
-            truth = read_label_map(case.reference, reader, labels)
+    with result.collect_problem(case.name):
+        reader, reference = choose_reader(labels, case.files), None
+        with result.collect_problem(case.name):
+            reference = read_label_map(case.reference, reader, labels)
         for method, file in case.predictions.items():
-            with result.noting(case.name):
-                predicted = read_label_map(file, reader, labels)
-                if truth is not None:
-                    masks = pair_masks(truth, predicted, file)
-                    _evaluate_classes(masks, {"method": method, "case": case.name}, labels, settings, result)
+            with result.collect_problem(case.name):
+                prediction = read_label_map(file, reader, labels)
+                if reference is None:
+                    continue
+                masks = pair_masks(reference, prediction, file)
+                for name, label in labels.classes.items():
+                    measured = measure_class(masks.select_class(name, label, labels.ignore), settings)
+                    row = {"method": method, "case": case.name, "class": name}
+                    result.metrics.append(row | measured.values)
+                    result.lesions += [row | lesion for lesion in measured.lesions]
     return result
 
 
-def check_labels(case: Case, labels: Labels, skip: frozenset[Path] = frozenset()) -> CaseResult:
-    """Read every file of a case, but those to skip, for what is wrong with its voxels; compute nothing."""
+def check_voxels(case: CaseFiles, labels: Labels, skip: frozenset[Path] = frozenset()) -> CaseResult:
+    """Read every file of a case, but those to skip, and keep what is wrong with its voxels; compute nothing."""
     result = CaseResult()
     files = [file for file in case.files if file not in skip]
     if not files:
         return result
-    with result.noting(case.name):
-        reader = reader_for(labels, files)
+    with result.collect_problem(case.name):
+        reader = choose_reader(labels, files)
         for file in files:
-            with result.noting(case.name):
+            with result.collect_problem(case.name):
                 read_label_map(file, reader, labels)
     return result
 
 
-def _evaluate_classes(
-    masks: Masks, key: dict[str, str], labels: Labels, settings: Settings, result: CaseResult
-) -> None:
-    for name, label in labels.classes.items():
-        metrics, lesions = evaluate_masks(*masks.of_class(label, labels.ignore), masks, name, settings)
-        row = key | {"class": name}
-        result.metrics.append(row | metrics)
-        result.lesions += [row | lesion for lesion in lesions]
+def measure_class(masks: ClassMasks, settings: Settings) -> Measurement:
+    """Measure the metrics of every chosen group for one class.
+
+    Raises:
+        ValueError: a group's module and its entry in `definitions.py` don't name the same metrics.
+    """
+    whole = Measurement({})
+    for group in settings.metric_groups.values():
+        found: Measurement = import_module(group.module).measure(masks, settings)
+        defined = {metric.name for metric in group.columns(settings.stratum_names)}
+        if found.values.keys() != defined:
+            different = ", ".join(sorted(found.values.keys() ^ defined))
+            raise ValueError(f"{group.module} and its definition don't name the same metrics: {different}")
+        whole.values.update(found.values)
+        whole.lesions.extend(found.lesions)
+    return whole
 
 
-def evaluate_masks(
-    reference: np.ndarray, prediction: np.ndarray, masks: Masks, class_name: str, settings: Settings
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Return the metrics of one class, and its lesions; see `definitions.py` for the names and units."""
-    metrics = overlap_metrics(reference, prediction, masks.voxel_ml)
-    lesions: list[dict[str, Any]] = []
-    if "surface" in settings.groups:
-        from ser_nnunet.evaluation.surface import surface_metrics  # imports MONAI, which takes seconds
+def use_one_thread() -> None:
+    """Limit torch to one thread: the processes occupy the cores already."""
+    import torch
 
-        tolerance = settings.tolerance(class_name)
-        empty = masks.diagonal_mm if settings.empty_distance == "diagonal" else float("nan")
-        metrics |= surface_metrics(reference, prediction, masks.spacing, tolerance, empty)
-    if "lesions" in settings.groups:
-        from ser_nnunet.evaluation.lesions import lesion_metrics
-
-        counted, lesions = lesion_metrics(reference, prediction, masks.voxel_ml, settings)
-        metrics |= counted
-    return metrics, lesions
+    torch.set_num_threads(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,17 @@ from typing import Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import read_json
 
 LabelOrRegion = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What dataset.json says about segmentations.
+    """The labels of a data set, as dataset.json defines them.
 
     Attributes:
+        file: dataset.json's path.
         classes: class name -> label value, or the label values of a region; in nnU-Net's order, no background.
         ignore: the label value of reference voxels that are not evaluated, or None.
         values: every label value that may occur.
@@ -26,6 +27,7 @@ class Labels:
         content: dataset.json itself, from which nnU-Net chooses its reader.
     """
 
+    file: Path
     classes: dict[str, LabelOrRegion]
     ignore: int | None
     values: frozenset[int]
@@ -48,7 +50,7 @@ def find_dataset_json(reference: Path, prediction: Path, given: Path | None = No
             return place
     looked = "\n".join(f"  {place}" for place in places)
     raise UserError(
-        f"no dataset.json, which names the classes; looked for\n{looked}\nSay where it is: --dataset-json FILE"
+        f"no dataset.json, which names the classes; looked for\n{looked}\nName the file: --dataset-json FILE"
     )
 
 
@@ -59,7 +61,7 @@ def read_labels(dataset_json: Path) -> Labels:
         UserError: the file isn't an nnU-Net v2 dataset.json.
     """
     try:
-        content = json.loads(dataset_json.read_text(encoding="utf-8"))
+        content = read_json(dataset_json)
         named, file_ending = content["labels"], content["file_ending"]
         manager = LabelManager(named, content.get("regions_class_order"))
         found = manager.foreground_regions if manager.has_regions else manager.foreground_labels
@@ -69,14 +71,18 @@ def read_labels(dataset_json: Path) -> Labels:
             f" ({type(error).__name__}: {error}). `ser-nnunet convert` writes one; the Medical Segmentation Decathlon's"
             " own dataset.json has another form."
         ) from error
-    wanted = [_plain(value) for value in found]
-    classes = {name: _plain(value) for name, value in named.items() if _plain(value) in wanted and name != "ignore"}
+    wanted = [_simplify_label(value) for value in found]
+    classes = {
+        name: _simplify_label(value)
+        for name, value in named.items()
+        if _simplify_label(value) in wanted and name != "ignore"
+    }
     ignore = manager.ignore_label
     values = frozenset({0, *map(int, manager.all_labels), *([] if ignore is None else [int(ignore)])})
-    return Labels(classes, ignore, values, file_ending, content)
+    return Labels(dataset_json, classes, ignore, values, file_ending, content)
 
 
-def _plain(value: Any) -> LabelOrRegion:
+def _simplify_label(value: Any) -> LabelOrRegion:
     """Return 3 for 3 or [3], and (1, 2) for [1, 2]."""
     if not isinstance(value, list | tuple):
         return int(value)

@@ -1,4 +1,4 @@
-"""Lesions: connected components of a mask, which of them are found, missed and false, and how large they are."""
+"""Lesions: the connected components of a mask, which of them are found, missed or false, and their sizes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import cc3d
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ser_nnunet.evaluation.definitions import LESIONS, stratified
-from ser_nnunet.evaluation.overlap import ratio
+from ser_nnunet.evaluation.definitions import F1_IN_STRATUM, Measurement, stratum_column
+from ser_nnunet.evaluation.masks import ClassMasks
+from ser_nnunet.evaluation.overlap import divide
 from ser_nnunet.evaluation.settings import Settings
 
-CONNECTIVITY: dict[int, Literal[8, 26]] = {
-    2: 8,
-    3: 26,
-}  # voxels that touch by a face, an edge or a corner belong together
+# By dimension: voxels that touch by a face, an edge or a corner belong together.
+CONNECTIVITY: dict[int, Literal[8, 26]] = {2: 8, 3: 26}
 
 RULES = {
     "overlap": "a reference lesion is found if more than min_overlap of its voxels are predicted; a predicted lesion is"
@@ -34,7 +33,22 @@ class Components:
     sizes: np.ndarray
 
 
-def find_components(mask: np.ndarray) -> Components:
+def measure(masks: ClassMasks, settings: Settings) -> Measurement:
+    """Count the lesions of one class, overall and by size, and list them."""
+    return Measurement(*measure_lesions(masks.reference, masks.prediction, masks.voxel_ml, settings))
+
+
+def describe_rules(settings: Settings) -> str:
+    """Return what a reader must know to reproduce these metrics."""
+    return (
+        f"Connected components ({CONNECTIVITY[3]} neighbours in 3D, {CONNECTIVITY[2]} in 2D) of at least"
+        f" {settings.min_lesion_voxels} voxels. Rule '{settings.detection}', min_overlap {settings.threshold:g}:"
+        f" {RULES[settings.detection]}. Size strata in voxels: {', '.join(settings.stratum_names)};"
+        f" F1 within a stratum is {F1_IN_STRATUM}."
+    )
+
+
+def label_components(mask: np.ndarray) -> Components:
     """Label the 26-connected (3D) or 8-connected (2D) components of a bool mask."""
     labels = cc3d.connected_components(mask, connectivity=CONNECTIVITY[mask.ndim])
     return Components(labels, np.bincount(labels.ravel())[1:])
@@ -51,65 +65,9 @@ def match_lesions(
         rule: one of `RULES`.
         threshold: its min_overlap, a fraction in [0, 1].
     """
-    if rule == "iou":
-        return _match_one_to_one(reference, prediction, threshold)
-    return _covered(reference, prediction.labels > 0, threshold), _covered(prediction, reference.labels > 0, threshold)
-
-
-def lesion_metrics(
-    reference: np.ndarray, prediction: np.ndarray, voxel_ml: float, settings: Settings
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Count the lesions of two bool masks, `(Y, X)` or `(Z, Y, X)`.
-
-    Returns:
-        the metrics of `definitions.LESIONS`, overall and per size stratum; and a row per lesion. Sensitivity
-        within a stratum is that of the reference lesions of this size, precision that of the predicted ones, and
-        F1 is 2 TP / (2 TP + FN + FP): TP, FN the found and missed reference lesions, FP the false predicted ones.
-    """
-    components = find_components(reference), find_components(prediction)
-    hits = match_lesions(*components, settings.detection, settings.threshold)
-    lesions = [
-        {
-            "of": side,
-            "lesion": number + 1,
-            "voxels": int(size),
-            "ml": float(size * voxel_ml),
-            "stratum": settings.stratum_names[int(np.searchsorted(settings.strata, size, side="right"))],
-            "matched": bool(hit),
-        }
-        for side, found, matched in zip(("reference", "prediction"), components, hits, strict=True)
-        for number, (size, hit) in enumerate(zip(found.sizes, matched, strict=True))
-        if size >= settings.min_lesion_voxels
-    ]
-    metrics = _count(lesions)
-    for stratum in settings.stratum_names:
-        counted = _count([lesion for lesion in lesions if lesion["stratum"] == stratum], within_stratum=True)
-        metrics |= {stratified(name, stratum): value for name, value in counted.items()}
-    return metrics, lesions
-
-
-def _count(lesions: list[dict[str, Any]], within_stratum: bool = False) -> dict[str, float]:
-    reference = [lesion["matched"] for lesion in lesions if lesion["of"] == "reference"]
-    predicted = [lesion["matched"] for lesion in lesions if lesion["of"] == "prediction"]
-    found, true = sum(reference), sum(predicted)
-    missed, false = len(reference) - found, len(predicted) - true
-    sensitivity, precision = ratio(found, len(reference)), ratio(true, len(predicted))
-    if within_stratum or not reference or not predicted:
-        # A stratum's two sides are different lesions: a small lesion may be met by a large prediction.
-        f1 = ratio(2 * found, 2 * found + missed + false)
-    else:
-        # The harmonic mean of the two, in whole numbers.
-        f1 = ratio(2 * found * true, found * len(predicted) + true * len(reference)) if found or true else 0.0
-    values = [len(reference), len(predicted), found, missed, false, sensitivity, precision, f1]
-    return dict(zip((metric.name for metric in LESIONS), map(float, values), strict=True))
-
-
-def _covered(components: Components, other: np.ndarray, threshold: float) -> np.ndarray:
-    shared = np.bincount(components.labels[other], minlength=components.sizes.size + 1)[1:]
-    return shared > threshold * components.sizes
-
-
-def _match_one_to_one(reference: Components, prediction: Components, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    if rule == "overlap":
+        covered = _find_covered(reference, prediction.labels > 0, threshold)
+        return covered, _find_covered(prediction, reference.labels > 0, threshold)
     found = np.zeros(reference.sizes.size, dtype=bool)
     true = np.zeros(prediction.sizes.size, dtype=bool)
     both = (reference.labels > 0) & (prediction.labels > 0)
@@ -129,3 +87,64 @@ def _match_one_to_one(reference: Components, prediction: Components, threshold: 
     found[rows[best[0][paired]]] = True
     true[columns[best[1][paired]]] = True
     return found, true
+
+
+def measure_lesions(
+    reference: np.ndarray, prediction: np.ndarray, voxel_ml: float, settings: Settings
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Count the lesions of two bool masks, `(Y, X)` or `(Z, Y, X)`.
+
+    Returns:
+        the metrics of `definitions.LESIONS`, overall and per size stratum; and a row per lesion. Sensitivity
+        within a stratum is that of the reference lesions of this size, precision that of the predicted ones, and
+        F1 is 2 TP / (2 TP + FN + FP): TP, FN the found and missed reference lesions, FP the false predicted ones.
+    """
+    components = label_components(reference), label_components(prediction)
+    hits = match_lesions(*components, settings.detection, settings.threshold)
+    lesions = [
+        {
+            "of": side,
+            "lesion": number + 1,
+            "voxels": int(size),
+            "ml": float(size * voxel_ml),
+            "stratum": settings.stratum_names[int(np.searchsorted(settings.strata, size, side="right"))],
+            "matched": bool(hit),
+        }
+        for side, found, matched in zip(("reference", "prediction"), components, hits, strict=True)
+        for number, (size, hit) in enumerate(zip(found.sizes, matched, strict=True))
+        if size >= settings.min_lesion_voxels
+    ]
+    metrics = _summarise_lesions(lesions)
+    for stratum in settings.stratum_names:
+        counted = _summarise_lesions([each for each in lesions if each["stratum"] == stratum], within_stratum=True)
+        metrics |= {stratum_column(name, stratum): value for name, value in counted.items()}
+    return metrics, lesions
+
+
+def _summarise_lesions(lesions: list[dict[str, Any]], within_stratum: bool = False) -> dict[str, float]:
+    reference = [lesion["matched"] for lesion in lesions if lesion["of"] == "reference"]
+    predicted = [lesion["matched"] for lesion in lesions if lesion["of"] == "prediction"]
+    found, true = sum(reference), sum(predicted)
+    missed, false = len(reference) - found, len(predicted) - true
+    if within_stratum or not reference or not predicted:
+        # A stratum's two sides are different lesions: a small lesion may be detected by a large prediction.
+        f1 = divide(2 * found, 2 * found + missed + false)
+    else:
+        # The harmonic mean of sensitivity and precision, in whole numbers.
+        f1 = divide(2 * found * true, found * len(predicted) + true * len(reference)) if found or true else 0.0
+    return {
+        "lesions_reference": float(len(reference)),
+        "lesions_predicted": float(len(predicted)),
+        "lesions_found": float(found),
+        "lesions_missed": float(missed),
+        "lesions_false": float(false),
+        "lesion_sensitivity": divide(found, len(reference)),
+        "lesion_precision": divide(true, len(predicted)),
+        "lesion_F1": f1,
+    }
+
+
+def _find_covered(components: Components, other: np.ndarray, threshold: float) -> np.ndarray:
+    """Return for every component whether more than a share of its voxels is True in the other mask."""
+    shared = np.bincount(components.labels[other], minlength=components.sizes.size + 1)[1:]
+    return np.asarray(shared > threshold * components.sizes)

@@ -1,8 +1,7 @@
-"""The voxels of one case: reference and prediction, read by nnU-Net's reader, cropped to what is labelled."""
+"""The voxels of one case: reference and prediction, read by nnU-Net's reader, cropped to the labelled region."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from nnunetv2.evaluation.evaluate_predictions import region_or_label_to_mask
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-from ser_nnunet.evaluation.labels import Labels
+from ser_nnunet.evaluation.headers import describe_grid_difference
+from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
+from ser_nnunet.utils.geometry import Grid
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers invent a slice spacing of 999 (times the largest spacing) for 2D files
 
@@ -25,49 +26,57 @@ class MaskError(ValueError):
 
 
 @dataclass(frozen=True)
-class Masks:
-    """Reference and prediction of one case.
+class ClassMasks:
+    """Reference and prediction of one class of one case: what every metric is measured from.
 
     Attributes:
-        reference: label values, `(Z, Y, X)`, or `(Y, X)` for a single slice; cropped to where either is not 0.
-        prediction: same shape.
+        class_name: as in dataset.json.
+        reference: bool, `(Z, Y, X)`, or `(Y, X)` for a single slice; cropped to the labelled region of the case.
+            Ignored voxels are False in both masks.
+        prediction: bool, same shape.
         spacing: mm per axis, in the array's order.
         voxel_ml: volume of a voxel in ml (a 2D file counts as 1 mm thick).
         diagonal_mm: of the whole image: no distance in it is larger.
-        voxels: number of voxels of the whole image.
     """
+
+    class_name: str
+    reference: np.ndarray
+    prediction: np.ndarray
+    spacing: tuple[float, ...]
+    voxel_ml: float
+    diagonal_mm: float
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Label maps of one case, reference and prediction; attributes as in `ClassMasks`, but label values for bool."""
 
     reference: np.ndarray
     prediction: np.ndarray
     spacing: tuple[float, ...]
     voxel_ml: float
     diagonal_mm: float
-    voxels: int
 
-    def of_class(self, label: int | tuple[int, ...], ignore: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return reference and prediction as bool masks, ignored voxels False in both."""
-        pair = [region_or_label_to_mask(array, label) for array in (self.reference, self.prediction)]
+    def select_class(self, name: str, label: LabelOrRegion, ignore: int | None) -> ClassMasks:
+        """Return the masks of a class (one label value or a region of several), without the ignored voxels."""
+        reference, prediction = (region_or_label_to_mask(each, label) for each in (self.reference, self.prediction))
         if ignore is not None:
-            pair = [mask & (self.reference != ignore) for mask in pair]
-        return pair[0], pair[1]
+            evaluated = self.reference != ignore
+            reference, prediction = reference & evaluated, prediction & evaluated
+        return ClassMasks(name, reference, prediction, self.spacing, self.voxel_ml, self.diagonal_mm)
 
 
-@functools.lru_cache(maxsize=8)
-def _reader_class(file_ending: str, overwrite: str, example: str) -> type[BaseReaderWriter]:
-    content = {"file_ending": file_ending, "overwrite_image_reader_writer": overwrite}
-    return determine_reader_writer_from_dataset_json(content, example, verbose=False)
-
-
-def reader_for(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
+def choose_reader(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
     """Return nnU-Net's reader for the data set, chosen by the first of the files that can be read.
 
     Raises:
-        MaskError: none can.
+        MaskError: none of them can be read.
     """
     overwrite = str(labels.content.get("overwrite_image_reader_writer", "None"))
+    content = {"file_ending": labels.file_ending, "overwrite_image_reader_writer": overwrite}
     for example in examples:
         try:
-            return _reader_class(labels.file_ending, overwrite, str(example))()
+            return determine_reader_writer_from_dataset_json(content, str(example), verbose=False)()
         except RuntimeError:  # nnU-Net has printed why
             continue
     raise MaskError(f"none of nnU-Net's readers can read {', '.join(map(str, examples))}")
@@ -84,12 +93,15 @@ def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> Labe
     except Exception as error:  # whatever a reader may raise
         raise MaskError(f"{file} cannot be read ({type(error).__name__}: {error})") from error
     raw = array[0]
-    with np.errstate(invalid="ignore"):  # NaN is found below
+    with np.errstate(invalid="ignore"):  # NaN is reported below
         label_map = raw.astype(np.uint8 if max(labels.values) < 255 else np.uint16)
     if not np.array_equal(label_map, raw):
         found = np.unique(raw[label_map != raw])[:5]
         raise MaskError(f"{file} holds values that are no labels: {', '.join(f'{value:g}' for value in found)}")
-    unknown = sorted(_values(label_map) - labels.values)
+    counts = np.zeros(np.iinfo(label_map.dtype).max + 1, dtype=np.int64)
+    for plane in label_map:  # plane by plane, since bincount converts its input to int64
+        counts += np.bincount(plane.ravel(), minlength=counts.size)
+    unknown = sorted(set(np.flatnonzero(counts).tolist()) - labels.values)
     if unknown:
         known = ", ".join(map(str, sorted(labels.values)))
         raise MaskError(f"{file} holds label {', '.join(map(str, unknown[:5]))}; dataset.json knows {known}")
@@ -100,18 +112,18 @@ def pair_masks(reference: LabelMap, prediction: LabelMap, file: Path) -> Masks:
     """Return the masks of two label maps as `read_label_map` gives them; `file` is the prediction's.
 
     Raises:
-        MaskError: shapes or spacings that differ.
+        MaskError: shapes or spacings that differ as nnU-Net reads them, which is not always what the headers say.
     """
-    (truth, spacing), (predicted, other_spacing) = reference, prediction
-    if predicted.shape != truth.shape or not np.allclose(spacing, other_spacing, rtol=1e-3):
-        raise MaskError(
-            f"{file} has shape {predicted.shape} and spacing {other_spacing},"
-            f" its reference has {truth.shape} and {spacing}"
-        )
-    return masks_of(truth, predicted, spacing)
+    found, expected = (
+        Grid(array.shape[::-1], spacing[::-1], (0.0,) * 3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+        for array, spacing in (prediction, reference)
+    )
+    if difference := describe_grid_difference(found, expected):
+        raise MaskError(f"{file} has {difference} as in its reference")
+    return crop_masks(reference[0], prediction[0], reference[1])
 
 
-def masks_of(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...]) -> Masks:
+def crop_masks(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...]) -> Masks:
     """Crop two label maps `(Z, Y, X)` to the box in which either is not 0; drop the axis of a single slice."""
     voxel_ml = math.prod(spacing) / 1000
     if reference.shape[0] == 1:
@@ -119,22 +131,9 @@ def masks_of(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float
             voxel_ml = math.prod(spacing[1:]) / 1000
         reference, prediction, spacing = reference[0], prediction[0], spacing[1:]
     extent = [size * step for size, step in zip(reference.shape, spacing, strict=True)]
-    box = _bounding_box((reference != 0) | (prediction != 0))
-    return Masks(reference[box], prediction[box], spacing, voxel_ml, math.hypot(*extent), reference.size)
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Return the box around True, one voxel large if there is none."""
+    labelled = (reference != 0) | (prediction != 0)
     box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+    for axis in range(labelled.ndim):
+        filled = np.flatnonzero(labelled.any(axis=tuple(other for other in range(labelled.ndim) if other != axis)))
         box.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 1))
-    return tuple(box)
-
-
-def _values(label_map: np.ndarray) -> set[int]:
-    """Return the values that occur, plane by plane: bincount makes int64 of what it gets."""
-    counts = np.zeros(np.iinfo(label_map.dtype).max + 1, dtype=np.int64)
-    for plane in label_map:
-        counts += np.bincount(plane.ravel(), minlength=counts.size)
-    return set(np.flatnonzero(counts).tolist())
+    return Masks(reference[tuple(box)], prediction[tuple(box)], spacing, voxel_ml, math.hypot(*extent))

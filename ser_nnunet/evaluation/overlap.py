@@ -7,13 +7,30 @@ import math
 import numpy as np
 from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 
+from ser_nnunet.evaluation.definitions import Measurement
+from ser_nnunet.evaluation.masks import ClassMasks
+from ser_nnunet.evaluation.settings import Settings
 
-def ratio(numerator: float, denominator: float) -> float:
-    """Return the quotient, NaN where nothing is divided by nothing: the one rule for every ratio here."""
+
+def measure(masks: ClassMasks, settings: Settings) -> Measurement:
+    """Measure overlap and volumes of one class."""
+    return Measurement(measure_overlap(masks.reference, masks.prediction, masks.voxel_ml))
+
+
+def describe_rules(settings: Settings) -> str:
+    """Return what a reader must know to reproduce these metrics."""
+    return (
+        "Dice, IoU: TP, FP, FN counted by nnunetv2.evaluation.evaluate_predictions; voxels with the ignore label in the"
+        " reference are not counted."
+    )
+
+
+def divide(numerator: float, denominator: float) -> float:
+    """Return the quotient, NaN for 0 / 0: the one rule for every fraction here."""
     return float(numerator / denominator) if denominator else math.nan
 
 
-def overlap_metrics(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float) -> dict[str, float]:
+def measure_overlap(reference: np.ndarray, prediction: np.ndarray, voxel_ml: float) -> dict[str, float]:
     """Compare two masks voxel by voxel.
 
     Args:
@@ -28,10 +45,10 @@ def overlap_metrics(reference: np.ndarray, prediction: np.ndarray, voxel_ml: flo
     tp, fp, fn = (int(number) for number in counted)
     difference = (fp - fn) * voxel_ml
     return {
-        "Dice": ratio(2 * tp, 2 * tp + fp + fn),
-        "IoU": ratio(tp, tp + fp + fn),
-        "sensitivity": ratio(tp, tp + fn),
-        "precision": ratio(tp, tp + fp),
+        "Dice": divide(2 * tp, 2 * tp + fp + fn),
+        "IoU": divide(tp, tp + fp + fn),
+        "sensitivity": divide(tp, tp + fn),
+        "precision": divide(tp, tp + fp),
         "reference_ml": (tp + fn) * voxel_ml,
         "prediction_ml": (tp + fp) * voxel_ml,
         "volume_difference_ml": difference,

@@ -1,11 +1,8 @@
-"""An evaluation's result: its tables, and the files that hold them."""
+"""An evaluation's result: its tables, and the files they are written to."""
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +10,18 @@ from typing import Any
 import pandas as pd
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.definitions import Metric, metrics_of
+from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.utils.files import read_json, remove, replacing, write_json
 
 KEYS = ["method", "case", "class"]
 RESULT_FILE = "evaluation.json"
+TABLES = ("summary", "comparison", "cases", "lesions")  # of `Evaluation`, as they are named in the JSON
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
         cases: one row per method, case and class (`KEYS`), then one column per metric; NaN where undefined.
@@ -30,7 +29,7 @@ class Evaluation:
         summary: one row per method, class and metric: n, mean, SD, median, quartiles, interval.
         comparison: one row per other method, class and metric: paired test against the first method.
         settings: the choices.
-        about: folders, methods, classes, versions, rules; everything else a reader of the numbers must know.
+        about: folders, methods, classes, versions and rules (see `about.py`).
     """
 
     cases: pd.DataFrame
@@ -43,7 +42,7 @@ class Evaluation:
     @property
     def metrics(self) -> list[Metric]:
         """The metrics of `cases`, in their order."""
-        return [metric for metric in metrics_of(self.settings) if metric.name in self.cases]
+        return [metric for metric in self.settings.metrics if metric.name in self.cases]
 
     @property
     def methods(self) -> list[str]:
@@ -70,34 +69,27 @@ class Evaluation:
         return float(pd.Series([self.values(metric, name, method).mean() for name in names]).mean())
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the tables as CSV and everything as JSON; all files or, if one fails, none.
+        """Write the tables as CSV and everything as JSON; all files or, if writing one fails, none.
 
         Returns:
-            metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (the last three if there is
-            something in them) and evaluation.json.
+            metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (each if it has rows) and
+            evaluation.json.
         """
         long = self.cases.melt(id_vars=KEYS, var_name="metric", value_name="value")
         tables = {"metrics_wide.csv": self.cases, "metrics_long.csv": long, "lesions.csv": self.lesions}
         tables |= {"summary.csv": self.summary, "comparison.csv": self.comparison}
-        folder.mkdir(parents=True, exist_ok=True)
-        written = []
-        with tempfile.TemporaryDirectory(prefix=".writing_", dir=folder) as temporary:
-            for name, table in tables.items():
-                if len(table):
-                    table.to_csv(Path(temporary) / name, index=False)
-                    written.append(name)
-            (Path(temporary) / RESULT_FILE).write_text(json.dumps(self._as_json(), indent=1), encoding="utf-8")
-            for name in [*written, RESULT_FILE]:
-                shutil.move(Path(temporary) / name, folder / name)
-        for name in set(tables) - set(written):  # of an earlier evaluation
-            (folder / name).unlink(missing_ok=True)
+        written = [name for name, table in tables.items() if len(table)]
+        content = {"about": self.about, "settings": self.settings.as_json()}
+        for name in TABLES:
+            rows: pd.DataFrame = getattr(self, name).astype(object)
+            content[name] = rows.where(rows.notna(), None).to_dict(orient="records")  # JSON has no NaN
+        with ExitStack() as stack:
+            for name in written:
+                tables[name].to_csv(stack.enter_context(replacing(folder / name)), index=False)
+            write_json(folder / RESULT_FILE, content)
+        for name in tables.keys() - set(written):  # left by an earlier evaluation
+            remove(folder / name)
         return [folder / name for name in [*written, RESULT_FILE]]
-
-    def _as_json(self) -> dict[str, Any]:
-        tables = {"summary": self.summary, "comparison": self.comparison, "cases": self.cases, "lesions": self.lesions}
-        return {"about": self.about, "settings": self.settings.as_json()} | {
-            name: _records(table) for name, table in tables.items()
-        }
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
@@ -108,9 +100,8 @@ class Evaluation:
         """
         file = folder / RESULT_FILE
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            names = ("cases", "lesions", "summary", "comparison")
-            tables = {name: pd.DataFrame.from_records(content[name]) for name in names}
+            content = read_json(file)
+            tables = {name: pd.DataFrame.from_records(content[name]) for name in TABLES}
             settings = Settings.from_json(content["settings"])
             about = content["about"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -118,18 +109,6 @@ class Evaluation:
             raise UserError(
                 f"{file} is no result of `ser-nnunet evaluate` ({reason}); give the folder of its -o"
             ) from error
-        numbers = [metric.name for metric in metrics_of(settings) if metric.name in tables["cases"]]
+        numbers = [metric.name for metric in settings.metrics if metric.name in tables["cases"]]
         tables["cases"][numbers] = tables["cases"][numbers].astype(float)  # a column of nulls only reads as objects
         return cls(**tables, settings=settings, about=about)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as dicts; NaN, which JSON doesn't know, as None."""
-    rows = table.to_dict(orient="records")
-    return [
-        {
-            str(key): None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()
-        }
-        for row in rows
-    ]

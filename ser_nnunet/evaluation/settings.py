@@ -1,14 +1,14 @@
-"""What can be chosen about an evaluation; everything here is written into its output."""
+"""The choices of an evaluation; all of them are written into its output."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.definitions import ALWAYS, GROUPS, Metric, MetricGroup
 
-GROUPS = ("overlap", "surface", "lesions")
 DETECTION_RULES = ("overlap", "iou")
 EMPTY_DISTANCES = ("diagonal", "undefined")
 
@@ -21,7 +21,7 @@ class Settings:
     """The choices of one evaluation.
 
     Attributes:
-        groups: which metrics, out of `GROUPS`; overlap and volumes are always computed.
+        groups: which metrics, out of `definitions.GROUPS`; overlap and volumes are always computed.
         tolerance_mm: NSD's tolerance in mm, for every class that `class_tolerance_mm` doesn't name.
         class_tolerance_mm: NSD's tolerance in mm by class name.
         detection: how lesions are matched, out of `DETECTION_RULES` (see `lesions.py`).
@@ -32,9 +32,12 @@ class Settings:
         bootstrap: number of resamples of the intervals.
         confidence: of the intervals.
         seed: of the resampling.
+
+    Raises:
+        UserError: with all values that are out of range.
     """
 
-    groups: tuple[str, ...] = GROUPS
+    groups: tuple[str, ...] = field(default_factory=lambda: tuple(GROUPS))
     tolerance_mm: float = 1.0
     class_tolerance_mm: Mapping[str, float] = field(default_factory=dict)
     detection: str = "overlap"
@@ -47,27 +50,38 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise `UserError` with everything that is out of range."""
-        problems = [problem for problem in self._problems() if problem]
+        tolerance = min([self.tolerance_mm, *self.class_tolerance_mm.values()])
+        rising = bool(self.strata) and list(self.strata) == sorted(set(self.strata)) and self.strata[0] > 1
+        overlap, smallest, resamples = self.min_overlap, self.min_lesion_voxels, self.bootstrap
+        unknown = sorted(set(self.groups) - set(GROUPS))
+        faults = {
+            f"unknown metrics {', '.join(unknown)}; there are {', '.join(GROUPS)}": bool(unknown),
+            f"detection is one of {', '.join(DETECTION_RULES)}, not {self.detection}": (
+                self.detection not in DETECTION_RULES
+            ),
+            f"empty_distance is one of {', '.join(EMPTY_DISTANCES)}, not {self.empty_distance}": (
+                self.empty_distance not in EMPTY_DISTANCES
+            ),
+            f"NSD's tolerance must be above 0 mm, not {tolerance}": not tolerance > 0,
+            f"the minimal overlap lies in 0 to 1, not {overlap}": not 0 <= (overlap or 0) <= 1,
+            f"lesions have at least 1 voxel, not {smallest}": smallest < 1,
+            f"the strata need rising edges above 1, not {list(self.strata)}": not rising,
+            f"at least 100 bootstrap resamples are needed, not {resamples}": resamples < 100,
+            f"the confidence lies between 0 and 1, not {self.confidence}": not 0 < self.confidence < 1,
+        }
+        problems = [problem for problem, wrong in faults.items() if wrong]
         if problems:
             raise UserError("these settings cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
 
-    def _problems(self) -> list[str]:
-        tolerances = [self.tolerance_mm, *self.class_tolerance_mm.values()]
-        edges = self.strata
-        return [
-            _unknown("metrics", set(self.groups) - set(GROUPS), GROUPS),
-            _unknown("detection rule", {self.detection} - set(DETECTION_RULES), DETECTION_RULES),
-            _unknown("empty distance", {self.empty_distance} - set(EMPTY_DISTANCES), EMPTY_DISTANCES),
-            "" if min(tolerances) > 0 else f"NSD's tolerance must be above 0 mm, not {min(tolerances)}",
-            "" if 0 <= (self.min_overlap or 0) <= 1 else f"the minimal overlap lies in 0 to 1, not {self.min_overlap}",
-            "" if self.min_lesion_voxels >= 1 else f"lesions have at least 1 voxel, not {self.min_lesion_voxels}",
-            ""
-            if edges and list(edges) == sorted(set(edges)) and edges[0] > 1
-            else f"the strata need rising edges above 1, not {list(edges)}",
-            "" if self.bootstrap >= 100 else f"at least 100 bootstrap resamples are needed, not {self.bootstrap}",
-            "" if 0 < self.confidence < 1 else f"the confidence lies between 0 and 1, not {self.confidence}",
-        ]
+    @property
+    def metric_groups(self) -> dict[str, MetricGroup]:
+        """The chosen groups in the order of the columns."""
+        return {name: group for name, group in GROUPS.items() if name == ALWAYS or name in self.groups}
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics of the chosen groups, in the order of the columns."""
+        return [metric for group in self.metric_groups.values() for metric in group.columns(self.stratum_names)]
 
     @property
     def threshold(self) -> float:
@@ -79,6 +93,11 @@ class Settings:
         """For example `["<10", "10-99", ">=100"]`."""
         inner = [f"{low}-{high - 1}" for low, high in zip(self.strata, self.strata[1:], strict=False)]
         return [f"<{self.strata[0]}", *inner, f">={self.strata[-1]}"]
+
+    def check_classes(self, classes: Collection[str]) -> None:
+        """Raise `UserError` if a tolerance is given for a class that the data set doesn't have."""
+        if unknown := sorted(set(self.class_tolerance_mm) - set(classes)):
+            raise UserError(f"a tolerance is given for {', '.join(unknown)}, but the classes are {', '.join(classes)}")
 
     def tolerance(self, class_name: str) -> float:
         """NSD's tolerance of a class, in mm."""
@@ -95,7 +114,3 @@ class Settings:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         return cls(**kept)
-
-
-def _unknown(what: str, names: set[str], known: tuple[str, ...]) -> str:
-    return f"unknown {what} {', '.join(sorted(names))}; there are {', '.join(known)}" if names else ""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ser_nnunet.evaluation.definitions import Metric, metrics_of
+from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.settings import Settings
 
-BATCH = 1_000_000  # resampled values held at once: bounds the memory of many resamples of many cases
+BATCH = 1_000_000  # resampled values held at once, which bounds the memory of many resamples of many cases
 
 
 def summarise(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -29,9 +28,9 @@ def summarise(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {"method": method, "class": name, "metric": metric.name, "unit": metric.unit}
-        | _describe(group[metric.name].to_numpy(float), settings)
+        | _describe_values(group[metric.name].to_numpy(float), settings)
         for (method, name), group in cases.groupby(["method", "class"], sort=False)
-        for metric in metrics_of(settings)
+        for metric in settings.metrics
     )
 
 
@@ -43,12 +42,52 @@ def compare_methods(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         bootstrap interval, the median difference, Wilcoxon's two-sided p, p after Holm's correction over all rows,
         the rank-biserial correlation (1: the first is larger in every case), and which method is better.
     """
-    methods = list(dict.fromkeys(cases["method"]))
-    rows = list(_paired_rows(cases, methods, settings)) if len(methods) > 1 else []
-    corrected = holm([row["p"] for row in rows])
+    first, *others = dict.fromkeys(cases["method"])
+    tables = {key: group.set_index("case") for key, group in cases.groupby(["method", "class"], sort=False)}
+    tested = [
+        (other, name, metric)
+        for other in others
+        for name in dict.fromkeys(cases["class"])
+        for metric in settings.metrics
+        if metric.headline
+    ]
+    rows = [
+        {"method": first, "other": other, "class": name, "metric": metric.name}
+        | compare_pairs(tables[first, name][metric.name], tables[other, name][metric.name], settings)
+        for other, name, metric in tested
+    ]
+    corrected = correct_holm([row["p"] for row in rows])
     return pd.DataFrame(
-        [row | {"p_holm": p, "better": _better(row, p, settings)} for row, p in zip(rows, corrected, strict=True)]
+        [
+            row | {"p_holm": p, "better": _name_better(row, p, metric, settings)}
+            for row, p, (*_, metric) in zip(rows, corrected, tested, strict=True)
+        ]
     )
+
+
+def compare_pairs(ours: pd.Series, theirs: pd.Series, settings: Settings) -> dict[str, Any]:
+    """Test a metric of two methods case by case.
+
+    Args:
+        ours: values by case; NaN where undefined.
+        theirs: values by case of the other method; cases in which either is undefined are left out.
+        settings: resamples, confidence, seed.
+
+    Returns:
+        The columns of `compare_methods` from n to p.
+    """
+    # Rounding errors of distances and volumes would count as differences in Wilcoxon's ranks.
+    differences = (ours - theirs).round(9).dropna().to_numpy(float)
+    low, high = mean_interval(differences, settings)
+    return {
+        "n": differences.size,
+        "mean_difference": float(differences.mean()) if differences.size else math.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "median_difference": float(np.median(differences)) if differences.size else math.nan,
+        "rank_biserial": rank_biserial(differences) if differences.size else math.nan,
+        "p": wilcoxon_p(differences),
+    }
 
 
 def mean_interval(values: np.ndarray, settings: Settings) -> tuple[float, float]:
@@ -69,6 +108,30 @@ def mean_interval(values: np.ndarray, settings: Settings) -> tuple[float, float]
     return float(interval.low), float(interval.high)
 
 
+def pooled_ratio_interval(parts: np.ndarray, wholes: np.ndarray, settings: Settings) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of sum(parts) / sum(wholes), cases resampled.
+
+    Args:
+        parts: `(N,)`, one count per case, such as found lesions.
+        wholes: `(N,)`, such as all lesions.
+        settings: resamples, confidence, seed.
+
+    Returns:
+        The interval; NaN where fewer than two cases have a denominator, and (1, 1) where all parts equal the wholes.
+    """
+    if np.count_nonzero(wholes) < 2:
+        return math.nan, math.nan
+    if np.array_equal(parts, wholes):
+        return 1.0, 1.0
+    random = np.random.default_rng(settings.seed)
+    drawn = random.multinomial(parts.size, np.full(parts.size, 1 / parts.size), size=settings.bootstrap)
+    with np.errstate(invalid="ignore"):
+        ratios = (drawn @ parts) / (drawn @ wholes)
+    tail = (1 - settings.confidence) / 2
+    low, high = np.nanquantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def rank_biserial(differences: np.ndarray) -> float:
     """Return Kerby's (2014) matched-pairs rank-biserial correlation in [-1, 1]; zeros carry no rank, as in Wilcoxon."""
     nonzero = differences[differences != 0]
@@ -87,7 +150,7 @@ def wilcoxon_p(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences, zero_method="wilcox").pvalue)
 
 
-def holm(p_values: list[float]) -> list[float]:
+def correct_holm(p_values: list[float]) -> list[float]:
     """Correct p values for their number (Holm 1979); NaN stays NaN and doesn't count."""
     defined = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
     corrected, highest = [math.nan] * len(p_values), 0.0
@@ -97,7 +160,7 @@ def holm(p_values: list[float]) -> list[float]:
     return corrected
 
 
-def _describe(values: np.ndarray, settings: Settings) -> dict[str, Any]:
+def _describe_values(values: np.ndarray, settings: Settings) -> dict[str, Any]:
     defined = values[np.isfinite(values)]
     low, high = mean_interval(defined, settings)
     described = {
@@ -114,37 +177,9 @@ def _describe(values: np.ndarray, settings: Settings) -> dict[str, Any]:
     return described | {"ci_low": low, "ci_high": high}
 
 
-def _paired_rows(cases: pd.DataFrame, methods: list[str], settings: Settings) -> Iterator[dict[str, Any]]:
-    first, *others = methods
-    tables = {key: group.set_index("case") for key, group in cases.groupby(["method", "class"], sort=False)}
-    for other in others:
-        for name in dict.fromkeys(cases["class"]):
-            for metric in metrics_of(settings):
-                if metric.headline:
-                    pair = tables[first, name][metric.name], tables[other, name][metric.name]
-                    key = {"method": first, "other": other, "class": name, "metric": metric.name}
-                    yield key | _paired(*pair, settings)
-
-
-def _paired(ours: pd.Series, theirs: pd.Series, settings: Settings) -> dict[str, Any]:
-    # Distances and volumes carry rounding noise, of which Wilcoxon's ranks would make differences.
-    differences = (ours - theirs).round(9).dropna().to_numpy(float)
-    low, high = mean_interval(differences, settings)
-    return {
-        "n": differences.size,
-        "mean_difference": float(differences.mean()) if differences.size else math.nan,
-        "ci_low": low,
-        "ci_high": high,
-        "median_difference": float(np.median(differences)) if differences.size else math.nan,
-        "rank_biserial": rank_biserial(differences) if differences.size else math.nan,
-        "p": wilcoxon_p(differences),
-    }
-
-
-def _better(row: dict[str, Any], p_holm: float, settings: Settings) -> str:
-    """The better method's name, or nothing where the difference is not significant after correction."""
-    metric: Metric = next(each for each in metrics_of(settings) if each.name == row["metric"])
-    if not p_holm < 1 - settings.confidence or not row["rank_biserial"]:
+def _name_better(row: dict[str, Any], p_holm: float, metric: Metric, settings: Settings) -> str:
+    """Return the better method's name, or nothing where the difference is not significant after correction."""
+    if not p_holm < 1 - settings.confidence or not row["rank_biserial"] or metric.better == "none":
         return ""
     first_is_better = (row["rank_biserial"] > 0) == (metric.better == "higher")
-    return row["method"] if first_is_better else row["other"]
+    return str(row["method"] if first_is_better else row["other"])

@@ -1,4 +1,4 @@
-"""The short tables that the terminal shows."""
+"""The headline metrics as text tables for the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from ser_nnunet.evaluation.result import Evaluation
 
 
-def short_table(evaluation: Evaluation) -> str:
+def format_summary(evaluation: Evaluation) -> str:
     """Return the headline metrics of every method and class: mean, interval, SD, median."""
     settings = evaluation.settings
     headline = {metric.name: metric for metric in evaluation.metrics if metric.headline}
@@ -18,13 +18,13 @@ def short_table(evaluation: Evaluation) -> str:
         {
             "class": rows["class"],
             "metric": [headline[name].title for name in rows["metric"]],
-            "mean": [number(mean) for mean in rows["mean"]],
+            "mean": [format_number(mean) for mean in rows["mean"]],
             f"{settings.confidence:.0%} interval": [
-                f"{number(low)} to {number(high)}" if not math.isnan(low) else ""
+                f"{format_number(low)} to {format_number(high)}" if not math.isnan(low) else ""
                 for low, high in zip(rows["ci_low"], rows["ci_high"], strict=True)
             ],
-            "SD": [number(sd) for sd in rows["sd"]],
-            "median": [number(median) for median in rows["median"]],
+            "SD": [format_number(sd) for sd in rows["sd"]],
+            "median": [format_number(median) for median in rows["median"]],
             "unit": rows["unit"],
             "cases": rows["n"],
         }
@@ -33,12 +33,12 @@ def short_table(evaluation: Evaluation) -> str:
     for method in evaluation.methods:
         part = table[rows["method"] == method]
         heading = f"{method}\n" if len(evaluation.methods) > 1 else ""
-        parts.append(heading + aligned(part))
+        parts.append(heading + align_columns(part))
     return "\n\n".join(parts)
 
 
-def comparison_table(evaluation: Evaluation) -> str:
-    """Return what the paired tests say, one row per other method, class and metric; empty without other methods."""
+def format_comparison(evaluation: Evaluation) -> str:
+    """Return the paired tests, one row per other method, class and metric; empty without other methods."""
     rows = evaluation.comparison
     if not len(rows):
         return ""
@@ -48,18 +48,18 @@ def comparison_table(evaluation: Evaluation) -> str:
             "against": rows["other"],
             "class": rows["class"],
             "metric": [titles[name] for name in rows["metric"]],
-            "mean difference": [number(value, signed=True) for value in rows["mean_difference"]],
+            "mean difference": [format_number(value, signed=True) for value in rows["mean_difference"]],
             "effect": [f"{value:+.2f}" for value in rows["rank_biserial"]],
-            "p (Holm)": [p_value(p) for p in rows["p_holm"]],
+            "p (Holm)": [format_p_value(p) for p in rows["p_holm"]],
             "better": rows["better"],
             "pairs": rows["n"],
         }
     )
     heading = f"{evaluation.methods[0]} against the others: paired Wilcoxon, effect = rank-biserial correlation"
-    return f"{heading}\n{aligned(table)}"
+    return f"{heading}\n{align_columns(table)}"
 
 
-def aligned(table: pd.DataFrame) -> str:
+def align_columns(table: pd.DataFrame) -> str:
     """Return a table as text: words to the left, numbers to the right."""
     words = {"class", "metric", "unit", "better", "against"}
     columns = []
@@ -71,16 +71,18 @@ def aligned(table: pd.DataFrame) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def number(value: float, signed: bool = False) -> str:
-    """Return a number with as many digits as it deserves; `-` if it is undefined."""
+def format_number(value: float, signed: bool = False, count: bool = False) -> str:
+    """Return a number with about four significant digits, or a count without decimals; `-` if it is undefined."""
     if value is None or math.isnan(value):
         return "-"
+    if count:
+        return f"{value:.0f}"
     digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
-def p_value(p: float) -> str:
-    """Return a p value as papers print it."""
+def format_p_value(p: float) -> str:
+    """Return a p value with three decimals, or `<0.001`; `-` if it is undefined."""
     if p is None or math.isnan(p):
         return "-"
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,4 +1,4 @@
-"""Small data sets on disk, whose voxels are made by the test."""
+"""Small data sets on disk, written from arrays."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
+
+from ser_nnunet.evaluation import Settings
 
 LABELS = {"background": 0, "anterior": 1, "posterior": 2}
 REGIONS = {"background": 0, "whole": [1, 2], "posterior": [2]}
 IGNORE = {"background": 0, "anterior": 1, "posterior": 2, "ignore": 3}
+FAST = {"processes": 1, "progress": False}
+OVERLAP = Settings(groups=("overlap",), bootstrap=100)
 SPACING = (0.8, 1.0, 2.5)  # x, y, z in mm
 
 
@@ -50,7 +55,5 @@ def random_label_map(seed: int, values: int = 3, shape: tuple[int, int, int] = (
 
 def random_blobs(seed: int, shape: tuple[int, ...] = (14, 18, 16)) -> np.ndarray:
     """A bool mask of a few smooth blobs."""
-    from scipy import ndimage
-
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2)
     return noise > np.quantile(noise, 0.8)

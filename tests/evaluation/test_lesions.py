@@ -1,30 +1,30 @@
-"""Lesions on hand-made masks: which are found, missed and false, by which rule, and of what size."""
+"""Lesions on masks drawn by hand: found, missed and false ones by both rules, and by size."""
 
 import math
 
 import numpy as np
 import pytest
 
-from ser_nnunet.evaluation.lesions import find_components, lesion_metrics
+from ser_nnunet.evaluation.lesions import label_components, measure_lesions
 from ser_nnunet.evaluation.settings import Settings
 
 
-def drawing(*rows):
+def draw_mask(*rows):
     return np.array([[cell == "#" for cell in row] for row in rows])
 
 
 #                    3 voxels, a single one, 4 voxels
-REFERENCE = drawing("###.....##", "........##", ".....#....")
+REFERENCE = draw_mask("###.....##", "........##", ".....#....")
 #                    two pieces of the first, nothing, one of the four, and one alone
-PREDICTION = drawing("#.#......#", "..........", ".#........")
+PREDICTION = draw_mask("#.#......#", "..........", ".#........")
 
 
-def count(reference, prediction, **choices):
-    return lesion_metrics(reference, prediction, 0.001, Settings(**choices))
+def measure(reference, prediction, **choices):
+    return measure_lesions(reference, prediction, 0.001, Settings(**choices))
 
 
 def test_lesions_are_counted_one_by_one():
-    metrics, lesions = count(REFERENCE, PREDICTION, strata=(2, 4))
+    metrics, lesions = measure(REFERENCE, PREDICTION, strata=(2, 4))
     assert metrics["lesions_reference"] == 3 and metrics["lesions_predicted"] == 4
     assert metrics["lesions_found"] == 2 and metrics["lesions_missed"] == 1 and metrics["lesions_false"] == 1
     assert metrics["lesion_sensitivity"] == 2 / 3 and metrics["lesion_precision"] == 3 / 4
@@ -35,7 +35,7 @@ def test_lesions_are_counted_one_by_one():
 
 
 def test_sizes_fall_into_their_strata():
-    metrics, _ = count(REFERENCE, PREDICTION, strata=(2, 4))
+    metrics, _ = measure(REFERENCE, PREDICTION, strata=(2, 4))
     assert [metrics[f"lesions_reference[{stratum}]"] for stratum in ("<2", "2-3", ">=4")] == [1, 1, 1]
     assert [metrics[f"lesion_sensitivity[{stratum}]"] for stratum in ("<2", "2-3", ">=4")] == [0, 1, 1]
     assert metrics["lesions_predicted[<2]"] == 4 and metrics["lesion_precision[<2]"] == 3 / 4
@@ -52,16 +52,16 @@ def dots_and_bars(bars):
     return reference, prediction
 
 
-def test_small_lesions_that_large_predictions_meet_are_found():
-    metrics, _ = count(*dots_and_bars([(1, 0), (3, 0), (5, 0)]))
+def test_small_lesions_that_large_predictions_cover_are_found():
+    metrics, _ = measure(*dots_and_bars([(1, 0), (3, 0), (5, 0)]))
     assert metrics["lesions_predicted[<10]"] == 0 and metrics["lesions_predicted[10-99]"] == 3
     assert metrics["lesion_sensitivity[<10]"] == 1 and metrics["lesion_F1[<10]"] == 1
     assert math.isnan(metrics["lesion_F1[10-99]"])  # none to be found, none false
     assert metrics["lesion_F1"] == 1
 
 
-def test_one_missed_lesion_does_not_undo_the_found_ones_of_its_size():
-    metrics, _ = count(*dots_and_bars([(1, 0), (3, 0)]))
+def test_f1_within_a_stratum_counts_its_missed_lesions():
+    metrics, _ = measure(*dots_and_bars([(1, 0), (3, 0)]))
     assert metrics["lesion_sensitivity[<10]"] == 2 / 3
     assert metrics["lesion_F1[<10]"] == 2 * 2 / (2 * 2 + 1)
 
@@ -69,50 +69,50 @@ def test_one_missed_lesion_does_not_undo_the_found_ones_of_its_size():
 def test_false_lesions_count_in_the_stratum_of_their_own_size():
     reference, prediction = dots_and_bars([(1, 0), (3, 0), (3, 20)])  # two met, a bar of 11 beside nothing
     prediction[1, 30] = True  # and a dot beside nothing
-    metrics, _ = count(reference, prediction)
+    metrics, _ = measure(reference, prediction)
     assert metrics["lesion_F1[<10]"] == 2 * 2 / (2 * 2 + 1 + 1)
     assert metrics["lesion_F1[10-99]"] == 0
     assert math.isnan(metrics["lesion_F1[>=100]"])
 
 
-def test_predictions_too_small_to_count_do_not_undo_what_they_found():
-    reference = drawing("####......", "..........", "......####")
-    one_of_two = drawing("#.........", "..........", "..........")
-    both = drawing("#.........", "..........", ".........#")
-    assert count(reference, both, min_lesion_voxels=2)[0]["lesion_F1"] == 1
-    assert count(reference, one_of_two, min_lesion_voxels=2)[0]["lesion_F1"] == 2 * 1 / (2 * 1 + 1)
+def test_lesions_found_by_predictions_below_the_minimal_size_stay_found():
+    reference = draw_mask("####......", "..........", "......####")
+    one_of_two = draw_mask("#.........", "..........", "..........")
+    both = draw_mask("#.........", "..........", ".........#")
+    assert measure(reference, both, min_lesion_voxels=2)[0]["lesion_F1"] == 1
+    assert measure(reference, one_of_two, min_lesion_voxels=2)[0]["lesion_F1"] == 2 * 1 / (2 * 1 + 1)
 
 
 def test_the_papers_strata_are_the_default():
     line = np.zeros((1, 400), bool)
     for start, size in ((0, 9), (10, 10), (30, 99), (140, 100)):
         line[0, start : start + size] = True
-    metrics, _ = count(line, line)
+    metrics, _ = measure(line, line)
     assert [metrics[f"lesions_reference[{stratum}]"] for stratum in ("<10", "10-99", ">=100")] == [1, 2, 1]
 
 
-def test_the_minimal_overlap_is_a_share_of_the_lesion():
-    assert count(REFERENCE, PREDICTION, min_overlap=0.3)[0]["lesions_found"] == 1  # 2 of 3 voxels, but not 1 of 4
-    assert count(REFERENCE, PREDICTION, min_overlap=0.7)[0]["lesions_found"] == 0
+def test_minimal_overlap_is_a_fraction_of_the_lesion():
+    assert measure(REFERENCE, PREDICTION, min_overlap=0.3)[0]["lesions_found"] == 1  # 2 of 3 voxels, but not 1 of 4
+    assert measure(REFERENCE, PREDICTION, min_overlap=0.7)[0]["lesions_found"] == 0
 
 
 def test_one_to_one_pairs_count_a_split_lesion_once():
-    metrics, _ = count(REFERENCE, PREDICTION, detection="iou", min_overlap=0.2)
+    metrics, _ = measure(REFERENCE, PREDICTION, detection="iou", min_overlap=0.2)
     # Each piece of the first lesion has an IoU of 1/3 with it, and one of them is left over; 1/4 for the last.
     assert metrics["lesions_found"] == 2 and metrics["lesions_false"] == 2
-    assert count(REFERENCE, PREDICTION, detection="iou", min_overlap=0.3)[0]["lesions_found"] == 1
+    assert measure(REFERENCE, PREDICTION, detection="iou", min_overlap=0.3)[0]["lesions_found"] == 1
 
 
 def test_one_to_one_pairs_are_the_best_ones():
-    reference = drawing("####", "....", "....")
+    reference = draw_mask("####", "....", "....")
     reference[2, :] = True
-    prediction = drawing("####", "#...", "####")  # one component over both lesions
-    metrics, _ = count(reference, prediction, detection="iou", min_overlap=0.1)
+    prediction = draw_mask("####", "#...", "####")  # one component over both lesions
+    metrics, _ = measure(reference, prediction, detection="iou", min_overlap=0.1)
     assert (metrics["lesions_found"], metrics["lesions_missed"], metrics["lesions_false"]) == (1, 1, 0)
 
 
-def test_small_lesions_can_be_left_out_but_still_explain_predictions():
-    metrics, _ = count(REFERENCE, drawing("..........", "..........", "....##...."), min_lesion_voxels=2)
+def test_predictions_on_lesions_below_the_minimal_size_are_true():
+    metrics, _ = measure(REFERENCE, draw_mask("..........", "..........", "....##...."), min_lesion_voxels=2)
     assert metrics["lesions_reference"] == 2 and metrics["lesions_found"] == 0
     assert metrics["lesion_precision"] == 1  # it meets a lesion, though one too small to be asked for
 
@@ -121,20 +121,20 @@ def test_small_lesions_can_be_left_out_but_still_explain_predictions():
 def test_corners_and_edges_connect_in_three_dimensions(first, second):
     mask = np.zeros((4, 4, 4), bool)
     mask[first] = mask[second] = True
-    assert find_components(mask).sizes.tolist() == [2]
+    assert label_components(mask).sizes.tolist() == [2]
 
 
 def test_corners_connect_in_two_dimensions_and_a_gap_does_not():
-    assert find_components(drawing("#..", ".#.", "...")).sizes.tolist() == [2]
-    assert find_components(drawing("#.#", "...", "...")).sizes.tolist() == [1, 1]
+    assert label_components(draw_mask("#..", ".#.", "...")).sizes.tolist() == [2]
+    assert label_components(draw_mask("#.#", "...", "...")).sizes.tolist() == [1, 1]
 
 
-def test_nothing_at_all_is_undefined_and_one_empty_side_is_not():
+def test_metrics_of_two_empty_masks_are_undefined_and_of_one_are_zero():
     empty = np.zeros((3, 10), bool)
-    nothing = count(empty, empty)[0]
+    nothing = measure(empty, empty)[0]
     assert nothing["lesions_reference"] == 0 and math.isnan(nothing["lesion_F1"])
     assert math.isnan(nothing["lesion_sensitivity"]) and math.isnan(nothing["lesion_precision"])
-    missed = count(REFERENCE, empty)[0]
+    missed = measure(REFERENCE, empty)[0]
     assert missed["lesion_F1"] == 0 and missed["lesion_sensitivity"] == 0 and math.isnan(missed["lesion_precision"])
-    false = count(empty, PREDICTION)[0]
+    false = measure(empty, PREDICTION)[0]
     assert false["lesion_F1"] == 0 and math.isnan(false["lesion_sensitivity"]) and false["lesion_precision"] == 0

@@ -1,9 +1,7 @@
-"""Memory that may be taken, read from a machine's files as a container, a job or a plain system shows them."""
+"""Available memory, read from the files of a plain system, a container or a batch job."""
 
 import pytest
 
-from ser_nnunet.evaluation import workers
-from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.memory import available_memory
 
 GIB = 2**30
@@ -52,10 +50,3 @@ def test_a_limit_of_any_group_around_the_process_counts(machine):
 def test_without_these_files_the_system_is_asked(tmp_path):
     found = available_memory(tmp_path)
     assert found is None or found > 0
-
-
-@pytest.mark.parametrize(("gib", "expected"), [(64, 8), (3, 1), (0, 1)])
-def test_fewer_workers_run_where_memory_is_short(monkeypatch, gib, expected):
-    monkeypatch.setattr(workers, "available_memory", lambda: gib * GIB)
-    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
-    assert workers.worker_count(None, 30, 10**7, Settings()) == expected  # 1.6 GB for surfaces, 0.4 GB besides

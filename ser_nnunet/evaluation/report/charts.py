@@ -1,4 +1,4 @@
-"""The report's charts, as SVG for embedding: distributions, Bland-Altman, lesion sensitivity by size."""
+"""The report's charts as SVG: distributions, Bland-Altman plots, lesion sensitivity by size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ser_nnunet.evaluation.definitions import Metric, stratified
+from ser_nnunet.evaluation.definitions import Metric, stratum_column
 from ser_nnunet.evaluation.result import Evaluation
+from ser_nnunet.evaluation.statistics import pooled_ratio_interval
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; the markers say the same without colour.
+# Okabe and Ito's colours differ with every kind of colour vision; the markers distinguish methods without colour.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-WIDTH = 4.2  # inches: fits a phone's width without shrinking the letters
-METADATA = ("Date", "Creator", "Format", "Type")  # left out
+WIDTH = 4.2  # inches: the text stays legible on a phone
+DIRECTIONS = {"higher": ", higher is better", "lower": ", lower is better", "none": ""}
 STYLE: Any = {
-    "svg.fonttype": "none",  # letters stay letters: they can be found, copied and read aloud
-    "svg.hashsalt": "ser-nnunet",  # the same evaluation gives the same file
+    "svg.fonttype": "none",  # text stays text: it can be searched, copied and read by screen readers
+    "svg.hashsalt": "ser-nnunet",  # reproducible: the same evaluation gives the same file
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -38,89 +39,86 @@ def case_anchor(case: str) -> str:
     return "case-" + re.sub(r"[^\w.-]", "_", case)
 
 
-def distribution(evaluation: Evaluation, metric: Metric) -> str:
-    """Boxes (median, quartiles, 1.5 IQR) with every case as a point; a line per class and method."""
-    methods, classes = evaluation.methods, evaluation.classes
-    rows = [(name, index) for name in classes for index in range(len(methods))]
-    with _figure(0.9 + 0.42 * len(rows)) as (figure, axes):
+def draw_distribution(evaluation: Evaluation, metric: Metric) -> str:
+    """Draw boxes (median, quartiles, 1.5 IQR) with every case as a point, one row per class and method."""
+    methods = evaluation.methods
+    rows = [(name, index) for name in evaluation.classes for index in range(len(methods))]
+    labels = [name if len(methods) == 1 else f"{name}\n{methods[index]}" for name, index in rows]
+    with _new_figure(0.9 + 0.42 * len(rows)) as (figure, axes):
         for place, (name, index) in enumerate(rows):
-            values = evaluation.values(metric.name, name, methods[index]).dropna()
-            _box_with_points(axes, values, place, index)
-        axes.set_yticks(range(len(rows)), [_row_label(evaluation, *row) for row in rows])
+            _draw_box(axes, evaluation.values(metric.name, name, methods[index]).dropna(), place, index)
+        axes.set_yticks(range(len(rows)), list(map(_shorten_lines, labels)))
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel(metric.title + (f" ({metric.unit})" if metric.unit else "") + _direction(metric))
+        axes.set_xlabel(metric.title + (f" ({metric.unit})" if metric.unit else "") + DIRECTIONS[metric.better])
         axes.grid(axis="x", color="#e3e3e3", linewidth=0.6)
         axes.set_axisbelow(True)
-    return figure_svg(figure)
+    return figure_to_svg(figure)
 
 
-def bland_altman(evaluation: Evaluation, class_name: str) -> str:
-    """Volume difference over mean volume, with the mean difference and the limits of agreement (1.96 SD)."""
-    with _figure(2.9) as (figure, axes):
+def draw_bland_altman(evaluation: Evaluation, class_name: str) -> str:
+    """Draw the volume difference over the mean volume, with the mean difference and the limits of agreement."""
+    with _new_figure(2.9) as (figure, axes):
         for index, method in enumerate(evaluation.methods):
             difference = evaluation.values("volume_difference_ml", class_name, method)
             sizes = [evaluation.values(f"{side}_ml", class_name, method) for side in ("reference", "prediction")]
-            _points(axes, (sizes[0] + sizes[1]) / 2, difference, index, difference.index)
-            mean, sd = difference.mean(), difference.std(ddof=1)
+            _draw_points(axes, (sizes[0] + sizes[1]) / 2, difference, index, difference.index)
+            mean, *limits = limits_of_agreement(evaluation, class_name, method)
             axes.axhline(mean, color=_colour(index), linewidth=1.2)
-            for limit in (mean - 1.96 * sd, mean + 1.96 * sd):
-                if np.isfinite(limit):
-                    axes.axhline(limit, color=_colour(index), linewidth=0.9, linestyle=(0, (4, 2)))
+            for limit in filter(np.isfinite, limits):  # undefined for a single case
+                axes.axhline(limit, color=_colour(index), linewidth=0.9, linestyle=(0, (4, 2)))
         axes.axhline(0, color="#888888", linewidth=0.6)
         axes.set_xlabel("mean of reference and prediction (ml)")
         axes.set_ylabel("prediction - reference (ml)")
-    return figure_svg(figure)
+    return figure_to_svg(figure)
 
 
-def agreement(evaluation: Evaluation, class_name: str, method: str) -> tuple[float, float, float]:
-    """Return the mean volume difference and its lower and upper limit of agreement, in ml."""
+def limits_of_agreement(evaluation: Evaluation, class_name: str, method: str) -> tuple[float, float, float]:
+    """Return the mean volume difference and its lower and upper limit of agreement (1.96 SD), in ml."""
     difference = evaluation.values("volume_difference_ml", class_name, method)
     mean, sd = float(difference.mean()), float(difference.std(ddof=1))
     return mean, mean - 1.96 * sd, mean + 1.96 * sd
 
 
-def sensitivity_by_size(evaluation: Evaluation, class_name: str) -> pd.DataFrame:
-    """Return found and all reference lesions of all cases per stratum and method, and the share that was found.
+def tabulate_lesion_sensitivity(evaluation: Evaluation, class_name: str) -> pd.DataFrame:
+    """Return found and all reference lesions of all cases per size stratum and method, and the fraction found.
 
     The interval resamples cases, not lesions: lesions of one patient are not independent.
     """
     rows = []
     for stratum in evaluation.settings.stratum_names:
         for method in evaluation.methods:
-            pair = [
-                evaluation.values(stratified(f"lesions_{what}", stratum), class_name, method).to_numpy()
-                for what in ("found", "reference")
-            ]
-            found, total = (int(each.sum()) for each in pair)
-            low, high = _ratio_interval(pair[0], pair[1], evaluation)
-            share = found / total if total else float("nan")
-            rows.append((stratum, method, found, total, share, low, high))
+            found, total = (
+                evaluation.values(stratum_column(name, stratum), class_name, method).to_numpy()
+                for name in ("lesions_found", "lesions_reference")
+            )
+            low, high = pooled_ratio_interval(found, total, evaluation.settings)
+            counts = int(found.sum()), int(total.sum())
+            rows.append((stratum, method, *counts, counts[0] / counts[1] if counts[1] else float("nan"), low, high))
     return pd.DataFrame(rows, columns=["stratum", "method", "found", "total", "sensitivity", "low", "high"])
 
 
-def sensitivity_chart(evaluation: Evaluation, class_name: str) -> str:
-    """Bars of `sensitivity_by_size`, their intervals, and how many lesions they stand for; "" if there are none."""
-    table, count = sensitivity_by_size(evaluation, class_name), len(evaluation.methods)
+def draw_lesion_sensitivity(table: pd.DataFrame, methods: list[str]) -> str:
+    """Draw the bars and intervals of `tabulate_lesion_sensitivity`; an empty string without reference lesions."""
     table = table[table["total"] > 0].reset_index(drop=True)
     if not len(table):
         return ""
-    with _figure(1.0 + 0.36 * len(table)) as (figure, axes):
+    labels = [f"{row.stratum} voxels" + (f"\n{row.method}" if len(methods) > 1 else "") for row in table.itertuples()]
+    with _new_figure(1.0 + 0.36 * len(table)) as (figure, axes):
         for place, row in enumerate(table.itertuples()):
-            colour = _colour(evaluation.methods.index(str(row.method)))
+            colour = _colour(methods.index(str(row.method)))
             axes.barh(place, np.nan_to_num(row.sensitivity), height=0.7, color=colour, alpha=0.55)
             if np.isfinite(row.low):
                 axes.plot([row.low, row.high], [place, place], color="#222222", linewidth=1.4, solid_capstyle="butt")
             axes.text(1.02, place, f"{row.found} of {row.total}", va="center", fontsize=8)
-        labels = [f"{row.stratum} voxels" + (f"\n{row.method}" if count > 1 else "") for row in table.itertuples()]
-        axes.set_yticks(range(len(table)), [_shortened(label) for label in labels])
+        axes.set_yticks(range(len(table)), list(map(_shorten_lines, labels)))
         axes.set_ylim(len(table) - 0.4, -0.6)
         axes.set_xlim(0, 1.0)
-        axes.set_xlabel("share of reference lesions found")
-    return figure_svg(figure)
+        axes.set_xlabel("fraction of reference lesions found")
+    return figure_to_svg(figure)
 
 
-def figure_svg(figure: Figure) -> str:
-    """Return a figure as an `<svg>` element without width and height, so that the page decides."""
+def figure_to_svg(figure: Figure) -> str:
+    """Return a figure as an `<svg>` element without width and height, which the page sets."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         FigureCanvasSVG(figure).print_svg(
@@ -134,13 +132,13 @@ def figure_svg(figure: Figure) -> str:
 
 
 @contextmanager
-def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+def _new_figure(height: float) -> Iterator[tuple[Figure, Axes]]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure, figure.add_subplot()
 
 
-def _box_with_points(axes: Axes, values: pd.Series, place: int, index: int) -> None:
+def _draw_box(axes: Axes, values: pd.Series, place: int, index: int) -> None:
     if not len(values):
         axes.text(0.5, place, "undefined in every case", transform=axes.get_yaxis_transform(), ha="center", va="center")
         return
@@ -158,49 +156,23 @@ def _box_with_points(axes: Axes, values: pd.Series, place: int, index: int) -> N
         capprops=line,
         manage_ticks=False,
     )
-    # Spread by rank, not by chance: two runs draw the same picture.
+    # Spread by rank instead of at random: reproducible.
     spread = ((values.rank(method="first") * 0.618034) % 1 - 0.5) * 0.44
-    _points(axes, values, place + spread, index, values.index)
+    _draw_points(axes, values, place + spread, index, values.index)
 
 
-def _points(axes: Axes, x: pd.Series, y: pd.Series, index: int, cases: pd.Index) -> None:
+def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, index: int, cases: pd.Index) -> None:
     size, alpha = (18, 0.8) if len(cases) < 50 else (10, 0.45)
-    dots = axes.scatter(x, y, s=size, color=_colour(index), alpha=alpha, linewidths=0, marker=_marker(index), zorder=3)
+    dots = axes.scatter(
+        x, y, s=size, color=_colour(index), alpha=alpha, linewidths=0, marker=MARKERS[index % len(MARKERS)], zorder=3
+    )
     dots.set_urls([f"#{quote(case_anchor(str(case)))}" for case in cases])
 
 
-def _ratio_interval(found: np.ndarray, total: np.ndarray, evaluation: Evaluation) -> tuple[float, float]:
-    """Bootstrap sum(found) / sum(total) over cases."""
-    settings = evaluation.settings
-    if total.sum() == 0 or np.count_nonzero(total) < 2:
-        return float("nan"), float("nan")
-    if np.array_equal(found, total):
-        return 1.0, 1.0
-    random = np.random.default_rng(settings.seed)
-    drawn = random.multinomial(found.size, np.full(found.size, 1 / found.size), size=settings.bootstrap)
-    with np.errstate(invalid="ignore"):
-        shares = (drawn @ found) / (drawn @ total)
-    tail = (1 - settings.confidence) / 2
-    low, high = np.nanquantile(shares, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _row_label(evaluation: Evaluation, name: str, index: int) -> str:
-    return _shortened(name if len(evaluation.methods) == 1 else f"{name}\n{evaluation.methods[index]}")
-
-
-def _shortened(label: str, longest: int = 18) -> str:
-    """Ends of long method names (folders) tell more than their beginnings."""
+def _shorten_lines(label: str, longest: int = 18) -> str:
+    """Keep the end of every long line: method names are folders, which differ at their ends."""
     return "\n".join(line if len(line) <= longest else f"...{line[3 - longest :]}" for line in label.split("\n"))
-
-
-def _direction(metric: Metric) -> str:
-    return {"higher": ", higher is better", "lower": ", lower is better", "none": ""}[metric.better]
 
 
 def _colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
-
-
-def _marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs nothing else: no network, no other file."""
+"""An evaluation as one self-contained HTML page: no network, no other file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.report import charts
-from ser_nnunet.evaluation.report.case_figures import rank_cases, view_of
-from ser_nnunet.evaluation.report.panels import CasePanels, case_panels
+from ser_nnunet.evaluation.report.cases import select_best_median_worst
+from ser_nnunet.evaluation.report.panels import CasePanels, make_panels
+from ser_nnunet.evaluation.report.views import view_evaluated_case
 from ser_nnunet.evaluation.result import Evaluation
-from ser_nnunet.evaluation.text_tables import number, p_value
-
-COUNTS = ("lesions_found", "lesions_missed", "lesions_false")
-SHOWN_IN_TABLE = ("HD_mm", "reference_ml", "prediction_ml", *COUNTS)
-CAPTIONS = ("Dice", "NSD", "HD95_mm", "reference_ml", "prediction_ml", *COUNTS)
+from ser_nnunet.evaluation.text_tables import format_number, format_p_value
+from ser_nnunet.utils.files import write_text
 
 
 def write_report(
@@ -37,11 +34,11 @@ def write_report(
     """Write an evaluation as a self-contained HTML page.
 
     Args:
-        evaluation: of `evaluate`, or read from its folder; its segmentations must still be there for pictures.
+        evaluation: of `evaluate`, or read from its folder; the evaluated files must still exist if cases are drawn.
         file: of the page.
-        cases: that are drawn in any case.
+        cases: to draw in any case.
         pictures: how many of the best, of the median and of the worst cases are drawn; 0 draws none of them.
-        rank_by: the metric that says which these are (mean over the classes, first method).
+        rank_by: the metric that ranks the cases (mean over the classes, first method).
         title: of the page; None makes one from the data set's name.
         progress: whether to show a progress bar.
 
@@ -49,57 +46,29 @@ def write_report(
         `file`.
 
     Raises:
-        UserError: an unknown case or metric, or files that are no longer there.
+        UserError: an unknown case or metric, or files that no longer exist.
     """
     if rank_by not in {metric.name for metric in evaluation.metrics}:
         known = ", ".join(metric.name for metric in evaluation.metrics)
         raise UserError(f"this evaluation has no metric {rank_by!r} to rank by; it has {known}")
-    chosen = pick_cases(evaluation, cases, pictures, rank_by)
+    selected = select_best_median_worst(evaluation, cases, pictures, rank_by)
     drawn = [
-        (label, case_panels(view_of(evaluation, name)))
-        for name, label in tqdm(chosen.items(), desc="drawing", unit="case", disable=not progress)
+        (reason, make_panels(view_evaluated_case(evaluation, name)))
+        for name, reason in tqdm(selected.items(), desc="drawing", unit="case", disable=not progress)
     ]
-    page = _render(evaluation, drawn, title or f"Evaluation of {evaluation.about['dataset']}", rank_by)
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(file)
-    return file
+    page = _render_page(evaluation, drawn, title or f"Evaluation of {evaluation.about['dataset']}", rank_by)
+    return write_text(Path(file), page)
 
 
-def pick_cases(evaluation: Evaluation, asked: Sequence[str], count: int, rank_by: str) -> dict[str, str]:
-    """Return case -> why it is shown: the asked ones, then `count` each of the worst, median and best ones."""
-    better = next(metric.better for metric in evaluation.metrics if metric.name == rank_by)
-    ranked = rank_cases(evaluation, rank_by)  # rising
-    count = min(count, max(1, len(ranked) // 3)) if count else 0  # few cases: none is best and worst at once
-    if better == "lower":
-        ranked = ranked[::-1]
-    middle = max(0, (len(ranked) - count + 1) // 2)
-    groups = {
-        "asked for": list(asked),
-        "worst": ranked[:count],
-        "best": ranked[::-1][:count],
-        "median": ranked[middle : middle + count],
-    }
-    labels: dict[str, list[str]] = {}
-    for group, names in groups.items():
-        for place, name in enumerate(names):
-            ordinal = f" {place + 1}" if count > 1 and group in ("worst", "best") else ""
-            labels.setdefault(name, []).append(f"{group}{ordinal}")
-    order = ["asked for", "best", "median", "worst"]
-    place_of = {
-        name: min(order.index(label.rstrip(" 0123456789")) for label in found) for name, found in labels.items()
-    }
-    return {name: ", ".join(labels[name]) for name in sorted(labels, key=place_of.__getitem__)}
-
-
-def _render(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], title: str, rank_by: str) -> str:
+def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], title: str, rank_by: str) -> str:
     folder = files("ser_nnunet.evaluation.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "p_value": p_value, "anchor": charts.case_anchor}
+    environment.filters |= {"number": format_number, "p_value": format_p_value, "anchor": charts.case_anchor}
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     headline = [metric for metric in evaluation.metrics if metric.headline]
+    rows: list[dict[str, Any]] = [
+        {str(key): value for key, value in row.items()} for row in evaluation.cases.to_dict(orient="records")
+    ]
     return template.render(
         title=title,
         evaluation=evaluation,
@@ -109,21 +78,27 @@ def _render(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], title: 
         count=evaluation.cases["case"].nunique(),
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),
         js=Markup((folder / "report.js").read_text(encoding="utf-8")),
-        headline=headline,
         colours=charts.COLOURS,
-        summary=_summary(evaluation, headline),
-        distributions=[(metric, Markup(charts.distribution(evaluation, metric))) for metric in headline],
-        volumes=[_volumes(evaluation, name) for name in evaluation.classes],
-        lesions=_lesions(evaluation),
-        columns=_columns(evaluation),
-        rows=evaluation.cases.to_dict(orient="records"),
+        summary=_group_summary(evaluation),
+        distributions=[(metric, Markup(charts.draw_distribution(evaluation, metric))) for metric in headline],
+        volumes=[
+            {
+                "class": name,
+                "chart": Markup(charts.draw_bland_altman(evaluation, name)),
+                "limits": {each: charts.limits_of_agreement(evaluation, name, each) for each in evaluation.methods},
+            }
+            for name in evaluation.classes
+        ],
+        lesions=_describe_lesions(evaluation),
+        table_metrics=[metric for metric in evaluation.metrics if metric.headline or metric.in_case_table],
+        figure_metrics=[metric for metric in evaluation.metrics if metric.in_case_figures],
+        rows=rows,
         drawn=drawn,
-        captions={panels.case: _captions(evaluation, panels.case) for _, panels in drawn},
         rank_title=next(metric.title for metric in evaluation.metrics if metric.name == rank_by),
     )
 
 
-def _summary(evaluation: Evaluation, headline: list[Metric]) -> dict[str, list[dict[str, Any]]]:
+def _group_summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """Class -> rows of the summary: a metric, its numbers for every method, and the tests of the other methods."""
     numbers = {(row["method"], row["class"], row["metric"]): row for row in evaluation.summary.to_dict("records")}
     tests = {(row["other"], row["class"], row["metric"]): row for row in evaluation.comparison.to_dict("records")}
@@ -138,39 +113,22 @@ def _summary(evaluation: Evaluation, headline: list[Metric]) -> dict[str, list[d
                     for other in others
                 ],
             }
-            for metric in headline
+            for metric in evaluation.metrics
+            if metric.headline
         ]
         for name in evaluation.classes
     }
 
 
-def _volumes(evaluation: Evaluation, name: str) -> dict[str, Any]:
-    limits = {method: charts.agreement(evaluation, name, method) for method in evaluation.methods}
-    return {"class": name, "chart": Markup(charts.bland_altman(evaluation, name)), "limits": limits}
-
-
-def _lesions(evaluation: Evaluation) -> list[dict[str, Any]]:
-    if "lesions" not in evaluation.settings.groups:
-        return []
+def _describe_lesions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """A chart and a table of lesion sensitivity by size per class; empty if lesions were not evaluated."""
+    classes = evaluation.classes if "lesions" in evaluation.settings.groups else []
+    tables = {name: charts.tabulate_lesion_sensitivity(evaluation, name) for name in classes}
     return [
         {
             "class": name,
-            "chart": Markup(charts.sensitivity_chart(evaluation, name)),
-            "rows": charts.sensitivity_by_size(evaluation, name).to_dict("records"),
+            "chart": Markup(charts.draw_lesion_sensitivity(table, evaluation.methods)),
+            "rows": table.to_dict("records"),
         }
-        for name in evaluation.classes
-    ]
-
-
-def _columns(evaluation: Evaluation) -> list[Metric]:
-    return [metric for metric in evaluation.metrics if metric.headline or metric.name in SHOWN_IN_TABLE]
-
-
-def _captions(evaluation: Evaluation, case: str) -> list[dict[str, Any]]:
-    """A case's figures: a row per class and method."""
-    metrics = [metric for metric in evaluation.metrics if metric.name in CAPTIONS]
-    rows = evaluation.cases[evaluation.cases["case"] == case]
-    return [
-        {"method": row["method"], "class": row["class"], "values": [(metric, row[metric.name]) for metric in metrics]}
-        for row in rows.to_dict("records")
+        for name, table in tables.items()
     ]

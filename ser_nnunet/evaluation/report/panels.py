@@ -1,4 +1,4 @@
-"""A case's pictures as data for the report's template: one grey image, and outlines that the page colours."""
+"""A case's images as data for the report's template: one grey image, and outlines that the page colours."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ser_nnunet.evaluation.report.views import View, outlines
+from ser_nnunet.evaluation.report.views import View, find_outlines
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: which method's outlines ("" for none), and the part shown as `x y width height` in mm."""
+    """One panel: whose outlines it shows ("" for none), the part shown as `x y width height` in mm, SVG paths."""
 
     method: str
     view_box: str
-    truth: str
+    reference: str
     prediction: str
 
 
 @dataclass(frozen=True)
 class CasePanels:
-    """All pictures of a case.
+    """All panels of a case.
 
     Attributes:
         case: its name.
@@ -48,8 +48,8 @@ class CasePanels:
     panels: list[Panel]
 
 
-def case_panels(view: View) -> CasePanels:
-    """Prepare a view for the page."""
+def make_panels(view: View) -> CasePanels:
+    """Return the panels of a view: an overview, and a zoom per method."""
     rows, columns = view.image.shape
     row_mm, column_mm = view.spacing
     row_window, column_window = view.window
@@ -59,13 +59,16 @@ def case_panels(view: View) -> CasePanels:
         (column_window.stop - column_window.start) * column_mm,
         (row_window.stop - row_window.start) * row_mm,
     )
-    whole = _view_box((0, 0, columns * column_mm, rows * row_mm))
-    truth = svg_path(view.reference)
-    zooms = [Panel(method, _view_box(frame), truth, svg_path(masks)) for method, masks in view.predictions.items()]
+    whole = _format_box((0, 0, columns * column_mm, rows * row_mm))
+    reference = outlines_to_svg(view.reference)
+    zooms = [
+        Panel(method, _format_box(frame), reference, outlines_to_svg(masks))
+        for method, masks in view.predictions.items()
+    ]
     return CasePanels(
         view.case,
         view.where,
-        png_uri(view.image),
+        encode_png(view.image),
         columns,
         rows,
         f"{column_mm:.6g} {row_mm:.6g}",
@@ -74,18 +77,18 @@ def case_panels(view: View) -> CasePanels:
     )
 
 
-def svg_path(masks: Mapping[str, np.ndarray]) -> str:
+def outlines_to_svg(masks: Mapping[str, np.ndarray]) -> str:
     """Return the outlines of all classes as an SVG path in pixels."""
-    lines = [line for mask in masks.values() for line in outlines(mask)]
+    lines = [line for mask in masks.values() for line in find_outlines(mask)]
     return "".join("M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in line) + "Z" for line in lines)
 
 
-def png_uri(image: np.ndarray) -> str:
+def encode_png(image: np.ndarray) -> str:
     """Return grey values in [0, 1] as a PNG in a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(np.round(image * 255).astype(np.uint8)).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _view_box(box: tuple[float, float, float, float]) -> str:
+def _format_box(box: tuple[float, float, float, float]) -> str:
     return " ".join(f"{value:.6g}" for value in box)

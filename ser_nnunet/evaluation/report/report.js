@@ -3,17 +3,17 @@
   const byId = (id) => document.getElementById(id);
   const root = document.documentElement;
 
-  // Pictures: colours, fill, and which outlines are there.
+  // Example cases: colours, fill, and which outlines are shown.
   const palette = byId("palette");
   if (palette) {
     palette.addEventListener("change", () => root.setAttribute("data-palette", palette.value));
-    const toggles = { "fill": ["filled", true], "show-truth": ["without-truth", false], "show-prediction": ["without-prediction", false] };
+    const toggles = { "fill": ["filled", true], "show-reference": ["without-reference", false], "show-prediction": ["without-prediction", false] };
     for (const [id, [name, when]] of Object.entries(toggles)) {
       byId(id).addEventListener("change", (event) => root.classList.toggle(name, event.target.checked === when));
     }
   }
 
-  // Charts: a point says which case it is, and leads to its row. Hundreds of points would be hundreds of tab stops.
+  // Charts: a point shows its case's name and links to its row. Points are no tab stops, since there may be hundreds.
   const names = new Map([...document.querySelectorAll("#case-table tr[id]")].map((row) => [row.id, row.dataset.case]));
   for (const link of document.querySelectorAll(".chart a")) {
     const target = decodeURIComponent((link.getAttribute("href") || link.getAttribute("xlink:href") || "").slice(1));
@@ -61,7 +61,7 @@
     byId("shown").textContent = shown === rows.length ? shown + " rows" : shown + " of " + rows.length + " rows";
   }
   for (const [, input] of filters) input.addEventListener("input", filter);
-  // A link to a row that the filter hides would lead nowhere.
+  // A link to a hidden row clears the filters.
   window.addEventListener("hashchange", () => {
     const row = byId(decodeURIComponent(location.hash.slice(1)));
     if (!row || !row.hidden) return;

@@ -1,15 +1,12 @@
-"""Which slice and window of a case is shown, what its outlines are, and the picture file."""
+"""Which slice and window of a case is shown, and what its outlines are."""
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation import Settings, draw_cases, evaluate
-from ser_nnunet.evaluation.pairing import Case
-from ser_nnunet.evaluation.report.case_figures import choose_cases
-from ser_nnunet.evaluation.report.views import outlines, view_case
-from tests.evaluation.cohort import write_cohort, write_volume
+from ser_nnunet.evaluation.pairing import CaseFiles
+from ser_nnunet.evaluation.report.views import find_outlines, view_case
+from tests.evaluation.cohort import write_volume
 
 LESION = {"lesion": 1}
 
@@ -19,7 +16,7 @@ def write_case(folder, reference, prediction, spacing=(1.0, 1.0, 1.0), image=Non
         if array is not None:
             write_volume(folder / f"{name}.nii.gz", array, spacing)
     shown = folder / "image.nii.gz" if image is not None else None
-    return Case("a", folder / "reference.nii.gz", {"ours": folder / "prediction.nii.gz"}, shown)
+    return CaseFiles("a", folder / "reference.nii.gz", {"ours": folder / "prediction.nii.gz"}, shown)
 
 
 def test_the_slice_with_most_disagreement_is_shown(tmp_path):
@@ -38,7 +35,7 @@ def test_without_disagreement_the_slice_with_most_foreground_is_shown(tmp_path):
     assert view.where == "axial slice 4 of 6"
 
 
-def test_thick_slices_are_cut_as_they_were_acquired_with_the_head_on_top(tmp_path):
+def test_thick_slices_are_cut_as_acquired_with_the_head_on_top(tmp_path):
     reference = np.zeros((20, 6, 20), np.uint8)  # coronal: 4 mm along y
     reference[15, 2, 3] = 1  # near the head
     view = view_case(write_case(tmp_path, reference, reference, (1.0, 4.0, 1.0)), LESION)
@@ -54,7 +51,7 @@ def test_ignored_voxels_are_neither_disagreement_nor_shown(tmp_path):
     assert view.where == "axial slice 5 of 6"
 
 
-def test_the_window_lies_around_what_disagrees(tmp_path):
+def test_the_window_contains_the_disagreement(tmp_path):
     reference, prediction = np.zeros((2, 1, 200, 200), np.uint8)
     reference[0, 150:160, 20:30] = 1  # missed
     reference[0, 20:24, 170:174] = prediction[0, 20:24, 170:174] = 1  # agreed upon, far away
@@ -70,47 +67,16 @@ def test_an_image_of_another_grid_is_refused(tmp_path):
         view_case(case, LESION)
 
 
+def test_a_prediction_of_another_size_is_refused(tmp_path):
+    case = write_case(tmp_path, np.zeros((6, 9, 9), np.uint8), np.zeros((6, 9, 1), np.uint8))
+    with pytest.raises(UserError, match=r"prediction\.nii\.gz has"):
+        view_case(case, LESION)
+
+
 def test_outlines_enclose_the_pixels():
     mask = np.zeros((5, 6), bool)
     mask[1:3, 2:5] = True
-    (line,) = outlines(mask)
+    (line,) = find_outlines(mask)
     assert line[0].tolist() == line[-1].tolist()  # closed
     assert (line.min(axis=0).tolist(), line.max(axis=0).tolist()) == ([2, 1], [5, 3])
-    assert outlines(np.zeros((3, 3), bool)) == []
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    reference = np.zeros((4, 40, 40), np.uint8)
-    reference[1:3, 10:20, 10:20] = 1
-    predictions = {f"case{shift}": np.roll(reference, shift, axis=2) for shift in range(5)}
-    write_cohort(folder, dict.fromkeys(predictions, reference), predictions, labels={"background": 0, "lesion": 1})
-    for case in predictions:
-        image = np.random.default_rng(0).normal(100, 5, reference.shape) + 50 * reference
-        write_volume(folder / "imagesTr" / f"{case}_0000.nii.gz", image.astype(np.float32))
-    settings = Settings(groups=("overlap",), bootstrap=100)
-    return evaluate(folder / "labelsTr", folder / "pred0", settings=settings, processes=1, progress=False)
-
-
-def test_cases_are_chosen_from_worst_to_best(evaluated):
-    assert choose_cases(evaluated, 3) == ["case4", "case2", "case0"]
-    assert choose_cases(evaluated, 99) == ["case4", "case3", "case2", "case1", "case0"]
-
-
-@pytest.mark.parametrize(
-    ("palette", "truth", "prediction"),
-    [("red-blue", (255, 59, 48), (61, 155, 255)), ("colour-blind", (230, 159, 0), (86, 180, 233))],
-)
-def test_the_picture_shows_truth_and_prediction_in_their_colours(evaluated, tmp_path, palette, truth, prediction):
-    file = draw_cases(evaluated, tmp_path / "new" / "cases.png", cases=["case3"], palette=palette)
-    pixels = (imread(file)[..., :3] * 255).reshape(-1, 3)
-    for colour in (truth, prediction):
-        assert (np.abs(pixels - colour).max(axis=1) < 12).sum() > 100
-
-
-def test_unknown_cases_and_palettes_are_refused(evaluated, tmp_path):
-    with pytest.raises(UserError, match="nobody is no evaluated case"):
-        draw_cases(evaluated, tmp_path / "cases.png", cases=["nobody"])
-    with pytest.raises(UserError, match="no palette"):
-        draw_cases(evaluated, tmp_path / "cases.png", palette="mauve")
+    assert find_outlines(np.zeros((3, 3), bool)) == []

@@ -1,4 +1,4 @@
-// Appended to a report's copy: uses the page as a reader would, and leaves what it saw as JSON in #probe.
+// Appended to a report's copy: uses the page as a reader does, and writes what it shows as JSON in #probe.
 "use strict";
 const found = {};
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -27,14 +27,14 @@ type("filter-method", "theirs");
 found.shown = rows().filter((row) => !row.hidden).map((row) => row.dataset.case + row.dataset.method);
 found.count = document.getElementById("shown").textContent;
 
-const truth = () => getComputedStyle(document.querySelector(".panels path.truth"));
+const reference = () => getComputedStyle(document.querySelector(".panels path.reference"));
 const palette = document.getElementById("palette");
-found.red = truth().stroke;
+found.red = reference().stroke;
 palette.value = "colour-blind";
 palette.dispatchEvent(new Event("change"));
-found.orange = truth().stroke;
-document.getElementById("show-truth").click();
-found.hidden = truth().display;
+found.orange = reference().stroke;
+document.getElementById("show-reference").click();
+found.hidden = reference().display;
 
 found.tips = all(".chart a title").map((title) => title.textContent);
 found.focusable = all("a[href], button, input, select, summary, [tabindex='0']").filter((each) => each.tabIndex >= 0).length;

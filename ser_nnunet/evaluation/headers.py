@@ -1,0 +1,80 @@
+"""Whether predictions lie on the grids of their references, read from the headers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ser_nnunet.evaluation.pairing import CaseFiles
+from ser_nnunet.utils.geometry import Grid
+
+GRID_TOLERANCE = 0.45
+"""How far corresponding corner voxels of two grids may lie apart, as a share of the smallest voxel edge.
+
+Below one half, the reference's voxel nearest to a voxel of the prediction has the same index everywhere (the corners
+are the extremes), so that comparing the masks index by index is right. A shift by half a voxel, as different
+conventions for a voxel's corner and centre produce, is refused. A spacing that a tool rounded to three decimals is
+accepted over 512 voxels of the usual fields of view: 500 mm / 512 written as 0.977 mm moves the far corner by 0.32 of
+an edge.
+"""
+
+FORMATS_WITHOUT_SPACING = (".png", ".bmp", ".tif", ".tiff")
+"""Files of which nnU-Net ignores what the header says of resolution (in TIFF, of print): their sizes are compared."""
+
+
+@dataclass
+class HeaderReport:
+    """What the headers of one or more cases say.
+
+    Attributes:
+        problems: every unreadable file and every difference between grids.
+        unreadable: the files whose headers cannot be read.
+        largest: number of voxels of the largest reference.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    unreadable: set[Path] = field(default_factory=set)
+    largest: int = 0
+
+
+def check_headers(cases: Sequence[CaseFiles]) -> HeaderReport:
+    """Compare the grids of each reference and its predictions, without reading voxels."""
+    with ThreadPoolExecutor(8) as pool:  # limited by the disk, not by the processor
+        reports = list(pool.map(_check_case, cases))
+    return HeaderReport(
+        [problem for report in reports for problem in report.problems],
+        set().union(*(report.unreadable for report in reports)),
+        max((report.largest for report in reports), default=0),
+    )
+
+
+def describe_grid_difference(found: Grid, expected: Grid) -> str:
+    """Return how a grid differs from the expected one by more than `GRID_TOLERANCE`, or an empty string."""
+    same = found.distance_mm(expected) <= GRID_TOLERANCE * min(expected.spacing)
+    return "" if same else found.difference(expected)
+
+
+def _check_case(case: CaseFiles) -> HeaderReport:
+    report, grids = HeaderReport(), {}
+    for file in case.files:
+        try:
+            grids[file] = Grid.read(file)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()  # the lines before say where in ITK
+            report.problems.append(f"{case.name}: {file} cannot be read ({reason})")
+            report.unreadable.add(file)
+    reference = grids.pop(case.reference, None)
+    if reference is None:
+        return report
+    report.largest = math.prod(reference.size)
+    for file, grid in grids.items():
+        if file.suffix.lower() in FORMATS_WITHOUT_SPACING:
+            difference = grid.difference(reference) if grid.size != reference.size else ""
+        else:
+            difference = describe_grid_difference(grid, reference)
+        if difference:
+            report.problems.append(f"{case.name}: {file} has {difference} as in {case.reference}")
+    return report

@@ -1,0 +1,97 @@
+"""Voxels as nnU-Net reads them: label values, truncated files, 2D files, files without a spacing in their header."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation import Settings, evaluate
+from tests.evaluation.cohort import FAST, OVERLAP, random_label_map, write_cohort
+
+
+def test_label_values_outside_dataset_json_are_refused(tmp_path):
+    array = random_label_map(0)
+    strange, broken = array.copy(), array.astype(np.float32)
+    strange[0, 0, 0], broken[0, 0, 0] = 7, 0.5
+    folder = write_cohort(tmp_path, dict.fromkeys("ab", array), {"a": strange, "b": broken})
+    with pytest.raises(UserError) as raised:
+        evaluate(folder / "labelsTr", folder / "pred0", **FAST)
+    assert "a.nii.gz holds label 7; dataset.json knows 0, 1, 2" in str(raised.value)
+    assert "b.nii.gz holds values that are no labels: 0.5" in str(raised.value)
+
+
+@pytest.mark.parametrize("broken", [["labelsTr"], ["labelsTr", "pred0"]])
+def test_truncated_files_are_named(tmp_path, broken):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array}, file_ending=".nii")
+    for place in broken:
+        file = folder / place / "a.nii"
+        file.write_bytes(file.read_bytes()[:400])  # the header is whole
+    with pytest.raises(UserError) as raised:
+        evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+    assert all(str(folder / place / "a.nii") in str(raised.value) for place in broken)
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array})
+    (folder / "pred0" / "a.nii.gz").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"a\.nii\.gz cannot be read"):
+        evaluate(folder / "labelsTr", folder / "pred0", **FAST)
+
+
+def test_two_dimensional_files_are_measured_in_two_dimensions(tmp_path):
+    reference, prediction = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    reference[5:10, 5:10] = 1
+    prediction[5:10, 8:13] = 1
+    prediction[15, 25] = 1
+    labels = {"background": 0, "cell": 1}
+    folder = write_cohort(
+        tmp_path, {"a": reference}, {"a": prediction}, labels=labels, spacing=(0.5, 0.5), file_ending=".nii.gz"
+    )
+    result = evaluate(folder / "labelsTr", folder / "pred0", **FAST)
+    assert result.value("reference_ml", "a", "cell") == pytest.approx(25 * 0.25 / 1000)  # counts as 1 mm thick
+    assert result.value("lesions_false", "a", "cell") == 1
+    # From the single pixel at (15, 25) to the square's corner at (9, 9).
+    assert result.value("HD_mm", "a", "cell") == pytest.approx(0.5 * np.hypot(6, 16))
+
+
+def write_flat_cohort(folder, file_ending, reference, prediction, **saving):
+    """A cohort of one case in a format without millimetres; `saving` goes to the reference's writer."""
+    for place, array, options in (("labelsTr", reference, saving), ("pred0", prediction, {})):
+        (folder / place).mkdir()
+        Image.fromarray(array).save(folder / place / f"a{file_ending}", **options)
+    content = {"channel_names": {"0": "RGB"}, "labels": {"background": 0, "cell": 1}, "file_ending": file_ending}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("file_ending", [".png", ".bmp", ".tif"])
+def test_natural_images_are_measured_in_pixels_whatever_their_print_resolution(tmp_path, file_ending):
+    reference, prediction = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    reference[5:10, 5:10] = 1
+    prediction[5:10, 8:13] = 1
+    folder = write_flat_cohort(tmp_path, file_ending, reference, prediction, dpi=(72, 72))
+    result = evaluate(folder / "labelsTr", folder / "pred0", settings=Settings(bootstrap=100), **FAST)
+    assert result.value("reference_ml", "a", "cell") == pytest.approx(25 / 1000)  # a pixel counts as 1 mm x 1 mm x 1 mm
+    assert result.value("HD_mm", "a", "cell") == 3
+
+
+def test_natural_images_of_different_sizes_are_refused(tmp_path):
+    folder = write_flat_cohort(tmp_path, ".tif", np.zeros((20, 30), np.uint8), np.zeros((20, 31), np.uint8))
+    with pytest.raises(UserError, match=r"a\.tif has shape \(31, 20\), expected \(30, 20\)"):
+        evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+
+
+def test_spacings_beside_tiff_volumes_are_compared(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    for place, spacing in (("labelsTr", [2.5, 1, 1]), ("pred0", [3.0, 1, 1])):
+        (tmp_path / place).mkdir()
+        tifffile.imwrite(tmp_path / place / "a.tif", random_label_map(0))
+        (tmp_path / place / "a.json").write_text(json.dumps({"spacing": spacing}))
+    content = {"channel_names": {"0": "EM"}, "labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ".tif"}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"spacing \(1, 1, 3\), expected \(1, 1, 2\.5\)"):
+        evaluate(tmp_path / "labelsTr", tmp_path / "pred0", settings=OVERLAP, **FAST)

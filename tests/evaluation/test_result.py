@@ -1,0 +1,52 @@
+"""The files of an evaluation: complete, readable, and of one evaluation only."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation import Evaluation, Settings, evaluate
+from tests.evaluation.cohort import FAST, OVERLAP, random_label_map, write_cohort
+
+
+def test_written_results_can_be_read_and_replace_earlier_ones(tmp_path):
+    folder = write_cohort(
+        tmp_path,
+        {f"case{seed}": random_label_map(seed) for seed in range(3)},
+        {f"case{seed}": random_label_map(seed + 10) for seed in range(3)},
+        {f"case{seed}": random_label_map(seed + 20) for seed in range(3)},
+    )
+    settings = Settings(groups=("overlap", "lesions"), strata=(5, 50), bootstrap=100)
+    compared = evaluate(
+        folder / "labelsTr", folder / "pred0", compare=[folder / "pred1"], settings=settings, names=["x", "y"], **FAST
+    )
+    out = tmp_path / "out"
+    names = {file.name for file in compared.write(out)}
+    assert names == {file.name for file in out.iterdir()}
+    assert {"metrics_wide.csv", "metrics_long.csv", "lesions.csv", "summary.csv", "comparison.csv"} < names
+
+    again = Evaluation.read(out)
+    assert again.settings.as_json() == settings.as_json() and again.methods == ["x", "y"]
+    assert np.allclose(again.cases[["Dice"]], compared.cases[["Dice"]])
+    assert json.loads((out / "evaluation.json").read_text())["about"]["versions"]["nnunetv2"]
+
+    evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST).write(out)
+    assert not (out / "comparison.csv").exists() and not (out / "lesions.csv").exists()
+
+
+def test_a_failed_write_leaves_the_earlier_files_and_nothing_else(tmp_path):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array})
+    first = evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+    first.write(tmp_path / "out")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    with pytest.raises(TypeError):
+        replace(first, cases=first.cases.assign(Dice=0.0), about={"date": object()}).write(tmp_path / "out")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_folder_without_evaluation_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no result of `ser-nnunet evaluate`"):
+        Evaluation.read(tmp_path)
