@@ -9,7 +9,7 @@ import pandas as pd
 from ser_nnunet.benchmark.compare import divide
 from ser_nnunet.benchmark.curves import iterations_to_reach
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.tables import spans, whole, words
+from ser_nnunet.benchmark.tables import format_count, format_intervals, format_number
 
 QUARTILES = {"epoch_seconds": 0.5, "epoch_seconds_q1": 0.25, "epoch_seconds_q3": 0.75}
 
@@ -49,23 +49,23 @@ def paired_ratios(rows: pd.DataFrame, column: str, pairing: list[str]) -> pd.Dat
     return pd.DataFrame(divide(wide.to_numpy(float), first), index=wide.index, columns=wide.columns)
 
 
-def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the costs for people."""
+def format_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the costs as text."""
 
     def ratios(column: str, *ends: str) -> list[str]:
-        return spans(table, [f"{column}_ratio", *(f"{column}_ratio_{end}" for end in ends)], 2)
+        return format_intervals(table, [f"{column}_ratio", *(f"{column}_ratio_{end}" for end in ends)], 2)
 
     return pd.DataFrame(
         {
             "trainer": table["trainer"],
-            "parameters (M)": [words(count / 1e6) for count in table["parameters"]],
+            "parameters (M)": [format_number(count / 1e6) for count in table["parameters"]],
             "batch": [f"{size:g}" for size in table["batch_size"]],
-            "training (min)": [words(seconds / 60) for seconds in table["train_seconds"]],
+            "training (min)": [format_number(seconds / 60) for seconds in table["train_seconds"]],
             "training, of the first": ratios("train_seconds", "low", "high"),
-            "an epoch (s), median (quartiles)": spans(table, list(QUARTILES)),
+            "an epoch (s), median (quartiles)": format_intervals(table, list(QUARTILES)),
             "an epoch, of the first (quartiles)": ratios("epoch_seconds", "q1", "q3"),
-            "prediction (min)": [words(seconds / 60) for seconds in table["predict_seconds"]],
+            "prediction (min)": [format_number(seconds / 60) for seconds in table["predict_seconds"]],
             "prediction, of the first": ratios("predict_seconds", "low", "high"),
-            "iterations to reach the first": [whole(count) for count in table["iterations_to_reach"]],
+            "iterations to reach the first": [format_count(count) for count in table["iterations_to_reach"]],
         }
     )

@@ -1,4 +1,4 @@
-"""What a reader must know to judge a measurement: versions, machine, load, date, command."""
+"""Provenance of a measurement: versions, machine, load, date, command."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 PACKAGES = ("ser-nnunet", "torch", "nnunetv2")
 
 
-def provenance(device: str = "cpu", **settings: object) -> dict[str, str]:
-    """Return what was run, with what, where and when, as words; `settings` are added as they are."""
+def collect_provenance(device: str = "cpu", **settings: object) -> dict[str, str]:
+    """Return command, date, versions, machine and load as text; `settings` are added under their own names."""
     import torch
 
     about = {
@@ -34,12 +34,12 @@ def provenance(device: str = "cpu", **settings: object) -> dict[str, str]:
 
 
 def command_line() -> str:
-    """Return the command as one would type it."""
+    """Return the command that is running, quoted for a shell."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def cpu_model() -> str:
-    """Return the processor's name as the system knows it."""
+    """Return the processor's name as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -49,5 +49,5 @@ def cpu_model() -> str:
 
 
 def load_average() -> str:
-    """Return the processes that wanted a core in the last minute: above the number of cores, timings are disturbed."""
+    """Return the last minute's mean number of runnable processes; above the number of cores, timings are disturbed."""
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
