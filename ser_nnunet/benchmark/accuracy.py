@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from ser_nnunet.benchmark.accuracy_tables import write_accuracy
 from ser_nnunet.benchmark.dataset_view import PlannedDataset
-from ser_nnunet.benchmark.device import training_threads
+from ser_nnunet.benchmark.device import count_training_threads
 from ser_nnunet.benchmark.run_provenance import UNGUIDED, list_versions, record_sam, refuse_other_sam
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.settings import AccuracySettings, refuse
+from ser_nnunet.benchmark.settings import AccuracySettings, refuse_problems
 from ser_nnunet.benchmark.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
@@ -25,7 +25,7 @@ from ser_nnunet.utils.variables import SAM_CHECKPOINT
 def run_accuracy(settings: AccuracySettings) -> list[Path]:
     """Train and predict what isn't finished yet, evaluate all, write the tables; return accuracy.csv and accuracy.md.
 
-    An interruption (Ctrl-C) leaves everything so that another call resumes from the last checkpoints.
+    After an interruption (Ctrl-C) the same call resumes from the last checkpoints.
 
     Raises:
         UserError: something would stop a run (all problems at once, before the first), the output folder holds
@@ -66,10 +66,10 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
         settings.train_cases,
     )
     checkpoint = os.environ.get(SAM_CHECKPOINT)
-    refuse(
-        settings.problems()
+    refuse_problems(
+        settings.find_problems()
         + (
-            dataset.problems()
+            dataset.find_problems()
             or find_trainer_problems(
                 settings.trainers, settings.epochs, dataset.plans, settings.configuration, checkpoint
             )
@@ -91,7 +91,7 @@ def make_spec(settings: AccuracySettings, dataset: PlannedDataset) -> dict[str, 
         "val_iterations": settings.validation_steps,
         "train_cases": settings.train_cases,
         "device": settings.device,
-        "threads": training_threads(settings.device),
+        "threads": count_training_threads(settings.device),
     }
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from ser_nnunet.benchmark.compare import collect_values, compare_with_first
-from ser_nnunet.benchmark.costs import cost_table, format_costs
-from ser_nnunet.benchmark.curves import WINDOW, draw_curves, read_curves
+from ser_nnunet.benchmark.costs import format_costs, tabulate_costs
+from ser_nnunet.benchmark.curves import LEAST_DICE, WINDOW, draw_curves, read_curves
 from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset
 from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.benchmark.run_provenance import describe_sam, note_versions
@@ -35,10 +35,10 @@ NOTES = [
     "Training time: the epochs' wall time, data loading and nnU-Net's validation included, one run after another.",
     "Training and prediction, of the first: ratio of the mean times; in brackets, with two seeds or more, the lowest"
     " and highest seed's own ratio. An epoch, of the first: ratio of the medians; in brackets the quartiles of the"
-    " ratios of equal epochs. Runs follow one another, so these ratios also contain changes"
-    " of the machine's load between them.",
+    " ratios of equal epochs. Runs follow one another, so these ratios also contain changes of the machine's load"
+    " between them.",
     f"Iterations to reach the first trainer's last pseudo Dice: both as mean of {WINDOW} epochs of the learning curve;"
-    " a dash: not reached in every seed, or the first trainer's pseudo Dice stayed about 0.",
+    f" a dash: not reached in every seed, or that Dice lies below {LEAST_DICE}.",
 ]
 
 
@@ -51,7 +51,7 @@ def write_accuracy(runs: list[Run], dataset: PlannedDataset, settings: AccuracyS
     evaluation.write(settings.output / "evaluation")
     accuracies = compare_trainers(evaluation, methods)
     curves = read_curves(runs)
-    costs = cost_table(runs, curves)
+    costs = tabulate_costs(runs, curves)
     write_text(settings.output / "learning_curves.csv", curves.to_csv(index=False))
     draw_curves(curves, settings.output / "learning_curves.png")
     write_text(settings.output / "costs.csv", costs.to_csv(index=False))

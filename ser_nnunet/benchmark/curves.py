@@ -24,7 +24,7 @@ def read_curves(runs: Sequence[Run]) -> pd.DataFrame:
     return curves[["trainer", "seed", *curves.columns.drop(["trainer", "seed"])]]
 
 
-def iterations_to_reach(curves: pd.DataFrame, trainer: str, baseline: str) -> float:
+def count_iterations_to_reach(curves: pd.DataFrame, trainer: str, baseline: str) -> float:
     """Return after how many iterations a trainer's smoothed pseudo Dice reaches the baseline's last; mean over seeds.
 
     NaN if it doesn't in some seed, or if the baseline's last is below `LEAST_DICE`, which any training reaches at once.
@@ -33,8 +33,8 @@ def iterations_to_reach(curves: pd.DataFrame, trainer: str, baseline: str) -> fl
     for seed in curves["seed"].unique():
         own = curves[(curves["trainer"] == trainer) & (curves["seed"] == seed)]
         target = curves[(curves["trainer"] == baseline) & (curves["seed"] == seed)]["smoothed"].iloc[-1]
-        there = own[(own["smoothed"] >= target) & (target >= LEAST_DICE)]["iterations"]
-        reached.append(float(there.iloc[0]) if len(there) else float("nan"))
+        reaching = own[(own["smoothed"] >= target) & (target >= LEAST_DICE)]["iterations"]
+        reached.append(float(reaching.iloc[0]) if len(reaching) else float("nan"))
     return float(pd.Series(reached).mean(skipna=False))
 
 

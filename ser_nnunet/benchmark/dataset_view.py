@@ -38,7 +38,7 @@ class PlannedDataset:
     batch_size: int | None = None
     train_cases: int | None = None
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Return what is missing, in sentences."""
         files = [self.folder / f"{self.plans_name}.json", *(self.folder / name for name in COPIED)]
         missing = [f"{file} is missing: plan the data set" for file in files if not file.is_file()]
@@ -52,9 +52,9 @@ class PlannedDataset:
             found.append(f"{self.cases_folder} holds no cases: run  nnUNetv2_preprocess -c {self.configuration}")
         if not (self.folder / REFERENCES).is_dir():
             found.append(f"{self.folder / REFERENCES} is missing: preprocess the data set")
-        return found or self.split_problems()
+        return found or self.find_split_problems()
 
-    def split_problems(self) -> list[str]:
+    def find_split_problems(self) -> list[str]:
         """Return what is wrong with the fold and its cases, in sentences."""
         if not 0 <= self.fold < len(self.splits):
             return [f"fold {self.fold} doesn't exist: there are folds 0 to {len(self.splits) - 1}"]

@@ -7,14 +7,14 @@ import os
 from ser_nnunet.utils.processes import usable_cores
 
 
-def default_device() -> str:
+def choose_device() -> str:
     """Return `cuda` where there is a GPU, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def training_threads(device: str) -> int:
+def count_training_threads(device: str) -> int:
     """Return the threads of a training: one beside a GPU, as in nnU-Net; on the CPU OMP_NUM_THREADS or all cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return count_threads(device, int(given) if given.isdigit() and device == "cpu" else None)

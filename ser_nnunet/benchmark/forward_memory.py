@@ -25,8 +25,8 @@ def measure_forward_peak(system: System, device: str = "cpu") -> int:
     """Return the bytes that one call of the network needs at its peak, above the loaded network and its input.
 
     Measured in a new process: on CUDA by `torch.cuda.max_memory_allocated`, on the CPU by the process's high-water mark
-    (Linux: VmHWM; elsewhere getrusage), which never falls again. The allocator's reserve and oneDNN's
-    rearranged weights are part of it, because they are part of what the machine must have.
+    (Linux: VmHWM; elsewhere getrusage), which never falls again. The allocator's reserve and oneDNN's rearranged
+    weights are included, because the machine must have that memory too.
 
     Raises:
         UserError: the process ended without a result (out of memory, no such device).
@@ -60,10 +60,10 @@ def measure_in_this_process(spec: dict[str, Any]) -> int:
         before = torch.cuda.memory_allocated()
     else:
         warm_up(system, network)
-        before = resident_bytes()
+        before = read_resident_bytes()
     with torch.inference_mode():
         network(image)
-    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident_bytes()) - before
+    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else read_peak_resident_bytes()) - before
 
 
 def warm_up(system: System, network: torch.nn.Module) -> None:
@@ -76,13 +76,13 @@ def warm_up(system: System, network: torch.nn.Module) -> None:
         network(torch.zeros(1, system.planned.channels, *edges))
 
 
-def resident_bytes() -> int:
+def read_resident_bytes() -> int:
     """Return the process's memory now (Linux), or the most it has had, where only that is known; in bytes.
 
     Linux keeps a high-water mark that imports may have raised far above the present memory: it is reset here.
     """
     if not STATUS.is_file():
-        return peak_resident_bytes()
+        return read_peak_resident_bytes()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -90,7 +90,7 @@ def resident_bytes() -> int:
     return _status("VmRSS")
 
 
-def peak_resident_bytes() -> int:
+def read_peak_resident_bytes() -> int:
     """Return the most memory that this process had, in bytes.
 
     Not `getrusage` on Linux: its figure survives exec, and so starts at the size of the process that started this one.

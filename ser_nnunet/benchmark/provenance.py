@@ -19,7 +19,7 @@ def collect_provenance(device: str = "cpu", **settings: object) -> dict[str, str
 
     about = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command_line(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         **{package: version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -28,14 +28,10 @@ def collect_provenance(device: str = "cpu", **settings: object) -> dict[str, str
         "torch threads": str(torch.get_num_threads()),
         "device": device,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "load average": load_average(),
+        # Of the last minute: above the number of cores, timings are disturbed.
+        "load average": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
     }
     return about | {key.replace("_", " "): str(value) for key, value in settings.items()}
-
-
-def command_line() -> str:
-    """Return the command that is running, quoted for a shell."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def cpu_model() -> str:
@@ -46,8 +42,3 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def load_average() -> str:
-    """Return the last minute's mean number of runnable processes; above the number of cores, timings are disturbed."""
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"

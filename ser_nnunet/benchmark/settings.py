@@ -1,4 +1,4 @@
-"""What can be chosen about each benchmark: one frozen object per command, whose `problems` lists what is out of range.
+"""What can be chosen about each benchmark: one frozen object per command, with `find_problems` for bad values.
 
 Imports nothing slow: the command line takes its defaults from here.
 """
@@ -69,7 +69,7 @@ class SizeSettings:
     memory: bool = True
     sam_memory: tuple[str, ...] = ()
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Return which SAMs are unknown, as a sentence."""
         unknown = ", ".join(sorted(set(self.sam_memory) - set(SAM_SIZES)))
         return [f"--sam-memory: {unknown} unknown; there are {', '.join(SAM_SIZES)}"] if unknown else []
@@ -107,7 +107,7 @@ class SpeedSettings:
     sam_encoder: str | None = None
     sam_encoder_sizes: tuple[int, ...] = (1024,)
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Return what cannot be timed, in sentences."""
         counts = {"rounds": self.rounds, "batch-size": self.batch_size, "slices": self.slices, "threads": self.threads}
         problems = find_too_small(counts, 1) + find_too_small({"warmup": self.warmup}, 0)
@@ -158,7 +158,7 @@ class AccuracySettings:
         """Steps of nnU-Net's validation per epoch."""
         return self.val_iterations or max(1, self.iterations // 5)
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Return what is out of range or named twice, in sentences."""
         names = ("epochs", "iterations", "val_iterations", "batch_size", "save_every")
         problems = find_too_small({name.replace("_", "-"): getattr(self, name) for name in names}, 1)
@@ -194,7 +194,7 @@ class ProxySamSettings:
     image_size: int = 256
     seed: int = 0
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Return what is out of range, in sentences."""
         problems = find_too_small({"steps": self.steps}, 1)
         if self.image_size < 64 or self.image_size % 16:
@@ -211,7 +211,7 @@ def find_too_small(values: dict[str, int | None], least: int) -> list[str]:
     ]
 
 
-def refuse(problems: list[str]) -> None:
+def refuse_problems(problems: list[str]) -> None:
     """Raise `UserError` with all problems, if there are any."""
     if problems:
         raise UserError("this benchmark can't start:\n" + "\n".join(f"  {problem}" for problem in problems))

@@ -15,7 +15,7 @@ from ser_nnunet.benchmark.counting import count_macs, count_weight_bytes
 from ser_nnunet.benchmark.forward_memory import measure_forward_peak
 from ser_nnunet.benchmark.plan_source import load_plans
 from ser_nnunet.benchmark.provenance import collect_provenance
-from ser_nnunet.benchmark.settings import SizeSettings, refuse
+from ser_nnunet.benchmark.settings import SizeSettings, refuse_problems
 from ser_nnunet.benchmark.systems import System, list_systems
 from ser_nnunet.benchmark.tables import format_number, write_results
 from ser_nnunet.network.layers import count_parameters
@@ -40,7 +40,7 @@ def run_size(settings: SizeSettings) -> list[Path]:
     Raises:
         UserError: what is asked for doesn't exist, or the memory couldn't be measured.
     """
-    refuse(settings.problems())
+    refuse_problems(settings.find_problems())
     planned, resenc = load_plans(settings.plan)
     with_sam = find_spec("segment_anything") is not None
     notes = NOTES if with_sam else [*NOTES, "No SAM pipelines: they need  pip install 'ser-nnunet[sam]'."]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ser_nnunet.benchmark.device import count_threads, use_device
 from ser_nnunet.benchmark.plan_source import load_plans
 from ser_nnunet.benchmark.provenance import collect_provenance
-from ser_nnunet.benchmark.settings import SpeedSettings, refuse
+from ser_nnunet.benchmark.settings import SpeedSettings, refuse_problems
 from ser_nnunet.benchmark.tables import format_intervals, format_number, write_results
 from ser_nnunet.benchmark.timed_tasks import Task, build_predictions, build_sam_encoders, build_training_steps
 from ser_nnunet.benchmark.timing import summarise_times, time_interleaved
@@ -39,7 +39,7 @@ def run_speed(settings: SpeedSettings) -> list[Path]:
     Raises:
         UserError: what is asked for doesn't exist.
     """
-    refuse(settings.problems())
+    refuse_problems(settings.find_problems())
     use_device(settings.device, count_threads(settings.device, settings.threads))
     planned, _ = load_plans(settings.plan)
     volume = choose_volume(planned, settings.slices)

@@ -25,7 +25,7 @@ SAM_ARCHITECTURES = {  # embedding width, depth, heads, blocks with global atten
 }
 
 
-def sam_architecture(size: str, image_size: int = 1024) -> SamArchitecture:
+def make_sam_architecture(size: str, image_size: int = 1024) -> SamArchitecture:
     """Return the sizes of the published `ViT-B`, `ViT-L` or `ViT-H`, at another image size if need be."""
     embed_dim, depth, heads, global_blocks = SAM_ARCHITECTURES[size]
     return SamArchitecture(
@@ -79,7 +79,7 @@ class System:
             shape = planned.channels, planned.heads, planned.patch_size, planned.strides, planned.prompts
             network = SERNet(*shape, preset=self.variant)
         else:
-            network = SAMPipeline(planned.channels, planned.prompts, build(sam_architecture(self.variant)))
+            network = SAMPipeline(planned.channels, planned.prompts, build(make_sam_architecture(self.variant)))
         return network.eval()
 
     @property
@@ -115,7 +115,7 @@ def build_nnunet_network(planned: PlannedConfiguration) -> nn.Module:
 def list_systems(
     planned: PlannedConfiguration, resenc: PlannedConfiguration | None = None, sam: bool = True
 ) -> list[System]:
-    """Return the systems of one table; nnU-Net's network comes first, everything else is relative to it."""
+    """Return the systems of one table; nnU-Net's network comes first, all others are relative to it."""
     systems = [System("nnU-Net", "nnunet", planned)]
     systems += [System("nnU-Net ResEnc-L", "nnunet", resenc)] if resenc else []
     systems += [System(f"SERNet {preset}", "sernet", planned, preset) for preset in ("light", "paper")]

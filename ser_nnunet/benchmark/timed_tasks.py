@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from ser_nnunet.benchmark.systems import list_systems, sam_architecture
+from ser_nnunet.benchmark.systems import list_systems, make_sam_architecture
 from ser_nnunet.nnunet.paths import PREPROCESSED, RESULTS
 from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.sam.architecture import build
@@ -132,7 +132,7 @@ def build_sam_encoders(variant: str, sizes: Sequence[int], device: torch.device)
     """Return name -> SAM's image encoder on one slice at each size; random weights, which take as long as others."""
     tasks: dict[str, Task] = {}
     for size in sizes:
-        encoder = build(sam_architecture(variant, size)).image_encoder.to(device)
+        encoder = build(make_sam_architecture(variant, size)).image_encoder.to(device)
         tasks[f"SAM {variant} encoder, {size} pixels"] = partial(encode, encoder, torch.zeros(1, 3, size, size), device)
     return tasks
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one of them; return its exit status."""
-    from ser_nnunet.benchmark.device import default_device
+    from ser_nnunet.benchmark.device import choose_device
 
-    args.device = args.device or default_device()
+    args.device = args.device or choose_device()
     return KINDS[args.benchmark][0].run(args)

@@ -18,9 +18,9 @@ def test_a_difference_that_is_the_same_in_every_case_has_an_interval_of_no_width
 
 def test_seeds_widen_the_interval_when_trainings_differ():
     case = np.linspace(0.7, 0.8, 20)[:, None]
-    alike, apart = np.stack([case, case]), np.stack([case - 0.2, case + 0.2])
+    alike, different = np.stack([case, case]), np.stack([case - 0.2, case + 0.2])
     narrow = compare_with_first({"A": alike, "B": alike + 0.01}).iloc[1]
-    wide = compare_with_first({"A": alike, "B": apart + 0.01}).iloc[1]
+    wide = compare_with_first({"A": alike, "B": different + 0.01}).iloc[1]
     assert narrow["difference"] == pytest.approx(wide["difference"])
     assert wide["difference_high"] - wide["difference_low"] > 0.3
     assert narrow["difference_high"] - narrow["difference_low"] < 1e-9

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ser_nnunet.benchmark.costs import cost_table, format_costs
+from ser_nnunet.benchmark.costs import format_costs, tabulate_costs
 from ser_nnunet.benchmark.curves import read_curves
 from tests.benchmark.finished_runs import write_curve
 
@@ -18,7 +18,7 @@ def test_costs_are_means_over_seeds_and_relative_to_the_first(tmp_path):
             done["train_seconds"] = 60.0 * (minutes + seed)
             (run.folder / "finished.json").write_text(json.dumps(done))
             runs.append(run)
-    table = cost_table(runs, read_curves(runs)).set_index("trainer")
+    table = tabulate_costs(runs, read_curves(runs)).set_index("trainer")
     assert table.loc["first", "train_seconds"] == 630 and table.loc["second", "train_seconds"] == 330
     assert table.loc["second", "train_seconds_ratio"] == pytest.approx(330 / 630)
     low, high = table.loc["second", ["train_seconds_ratio_low", "train_seconds_ratio_high"]]
@@ -38,7 +38,7 @@ def test_with_one_seed_epochs_are_paired_and_totals_have_no_range(tmp_path):
     for run in runs:
         done = {"parameters": 1, "batch_size": 2, "iterations": 30, "predict_seconds": 0.0}
         (run.folder / "finished.json").write_text(json.dumps(done | {"train_seconds": sum(seconds[run.trainer])}))
-    shown = format_costs(cost_table(runs, read_curves(runs))).set_index("trainer")
+    shown = format_costs(tabulate_costs(runs, read_curves(runs))).set_index("trainer")
     # "second" takes half of each epoch, however the epochs differ; "third" 1/2, 1/4 and 3/2 of them, median 5 of 20.
     assert shown["an epoch, of the first (quartiles)"].tolist()[1:] == ["0.50 (0.50 to 0.50)", "0.25 (0.38 to 1.0)"]
     assert shown["training, of the first"].tolist() == ["1.0", "0.50", "1.0"]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ser_nnunet.benchmark.counting import count_macs, count_weight_bytes
-from ser_nnunet.benchmark.systems import System, sam_architecture
+from ser_nnunet.benchmark.systems import System, make_sam_architecture
 from ser_nnunet.network.layers import count_parameters
 from ser_nnunet.sam.architecture import build
 from tests.benchmark.tiny_dataset import tiny_configuration, tiny_plans
@@ -36,7 +36,7 @@ def test_sam_and_prompt_learner_have_their_known_sizes():
     known = {"ViT-B": (93.7, 484), "ViT-L": (312.3, 1488), "ViT-H": (641.1, 2973)}
     for size, (millions, giga) in known.items():
         with torch.device("meta"):
-            sam = build(sam_architecture(size))
+            sam = build(make_sam_architecture(size))
             assert count_parameters(sam) / 1e6 == pytest.approx(millions, abs=0.05)
             assert count_macs(sam.image_encoder, (1, 3, 1024, 1024)) / 1e9 == pytest.approx(giga, rel=0.01)
     with torch.device("meta"):

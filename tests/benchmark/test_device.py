@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ser_nnunet.benchmark import device
-from ser_nnunet.benchmark.device import count_threads, training_threads, use_device
+from ser_nnunet.benchmark.device import count_threads, count_training_threads, use_device
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def test_the_cpu_has_all_cores_and_a_gpu_one_thread_unless_a_number_is_given(eig
 @pytest.mark.parametrize(("variable", "threads"), [("2", 2), ("", 8), ("0", 8), ("2,1", 8)])
 def test_a_training_on_the_cpu_takes_omp_num_threads(eight_cores, monkeypatch, variable, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    assert training_threads("cpu") == threads
-    assert training_threads("cuda") == 1
+    assert count_training_threads("cpu") == threads
+    assert count_training_threads("cuda") == 1
 
 
 @pytest.mark.parametrize(("name", "searches"), [("cuda", True), ("cpu", False)])

@@ -46,9 +46,9 @@ def draw_points(
     labels[:, 0] = FOREGROUND
     chance = torch.rand(len(masks), count, *masks.shape[1:], generator=generator)
     wanted = (masks[:, None] == (labels == FOREGROUND)[..., None, None]) & inside[:, None]
-    place = (chance * wanted).flatten(2).argmax(2)
+    index = (chance * wanted).flatten(2).argmax(2)
     width = masks.shape[2]
-    return torch.stack([place % width, place // width], -1).float(), labels
+    return torch.stack([index % width, index // width], -1).float(), labels
 
 
 def draw_boxes(masks: torch.Tensor, inside: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

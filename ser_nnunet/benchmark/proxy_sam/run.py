@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.provenance import collect_provenance
-from ser_nnunet.benchmark.settings import ProxySamSettings, refuse
+from ser_nnunet.benchmark.settings import ProxySamSettings, refuse_problems
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.utils.files import replacing, write_json, write_text
@@ -70,16 +70,16 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
     except ImportError as error:
         raise UserError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
 
-    problems = settings.problems()
+    problems = settings.find_problems()
     sources = []
     for name in settings.datasets:
         dataset = PlannedDataset(preprocessed_dataset(name), settings.plans_name, "2d", settings.fold)
-        found = dataset.problems()
+        found = dataset.find_problems()
         problems += found
         if not found:
             patch = dataset.plans["configurations"]["2d"]["patch_size"]
             sources.append(SliceSource(dataset.cases_folder, tuple(dataset.training_cases), tuple(patch)))
-    refuse(problems)
+    refuse_problems(problems)
     return sources
 
 
