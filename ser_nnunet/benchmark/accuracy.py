@@ -65,16 +65,11 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
         settings.batch_size,
         settings.train_cases,
     )
-    checkpoint = os.environ.get(SAM_CHECKPOINT)
-    refuse_problems(
-        settings.find_problems()
-        + (
-            dataset.find_problems()
-            or find_trainer_problems(
-                settings.trainers, settings.epochs, dataset.plans, settings.configuration, checkpoint
-            )
-        )
-    )
+    found = dataset.find_problems()
+    if not found:  # trainers can only be checked against a plan that is there
+        names, configuration, checkpoint = settings.trainers, settings.configuration, os.environ.get(SAM_CHECKPOINT)
+        found = find_trainer_problems(names, settings.epochs, dataset.plans, configuration, checkpoint)
+    refuse_problems(settings.find_problems() + found)
     return dataset
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 PROMPT_KINDS = ("point", "points", "box", "mask", "mask and point")
-FOREGROUND, BACKGROUND = 1, 0  # SAM's labels of points
+FOREGROUND = 1  # SAM's label of a point in the mask; 0 is one outside
 JITTER = 0.1  # of a box's edges, relative to its size (as SAM's, appendix A, but uniform)
 MASK_LOGIT = 10.0  # logits of a mask prompt lie between -10 and 10
 
