@@ -12,7 +12,7 @@ RESAMPLES = 2000
 LOW, HIGH = 2.5, 97.5  # percentiles of a 95 % interval
 
 
-def values_of(cases: pd.DataFrame, methods: Mapping[str, list[str]], metric: str) -> dict[str, np.ndarray]:
+def collect_values(cases: pd.DataFrame, methods: Mapping[str, list[str]], metric: str) -> dict[str, np.ndarray]:
     """Return trainer -> values `(seeds, cases, classes)`; NaN where a metric is undefined.
 
     Args:
@@ -33,21 +33,23 @@ def values_of(cases: pd.DataFrame, methods: Mapping[str, list[str]], metric: str
     }
 
 
-def mean_of(values: np.ndarray) -> float:
+def mean_over_classes(values: np.ndarray) -> float:
     """Return the mean over classes of the mean over seeds and cases `(seeds, cases, classes)` where it is defined."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a class without a defined case is left out
         return float(np.nanmean(np.nanmean(values, axis=(0, 1))))
 
 
-def compare(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RESAMPLES) -> pd.DataFrame:
+def compare_with_first(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Compare every trainer with the first.
 
     Differences and ratios are paired: a case counts, seed by seed and class by class, where both trainers' values are
-    defined. So a trainer gains nothing by what is defined for it alone; `difference` need not be that of the means.
+    defined. A trainer gains nothing by values that are defined for it alone, and `difference` need not be that of the
+    means.
 
-    Cases and seeds are drawn with replacement, the same draw for all trainers, so that what makes a case hard cancels
-    out. With one seed the intervals tell of cases alone, and not of what another training would have given.
+    Cases and seeds are drawn with replacement, the same draw for all trainers, so that the difficulty of a case cancels
+    out. With one seed the intervals cover the choice of cases and not the variation between trainings. Several scans of
+    one patient are drawn as independent cases.
 
     Args:
         values: trainer -> `(seeds, cases, classes)`, all of one shape.
@@ -75,7 +77,7 @@ def compare(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RE
 
 
 def _means(values: np.ndarray, draws: list[tuple[np.ndarray, ...]]) -> np.ndarray:
-    """Return `mean_of` the values and then of every draw: how often it has each seed, and how often each case."""
+    """Return `mean_over_classes` of the values, then of every draw (how often each seed and each case is in it)."""
     seeds, cases = (np.array(each, float) for each in zip(*draws, strict=True))
     defined = np.isfinite(values)
     sums, counts = (
@@ -84,7 +86,7 @@ def _means(values: np.ndarray, draws: list[tuple[np.ndarray, ...]]) -> np.ndarra
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a draw without a defined case has no mean
-        return np.array([mean_of(values), *np.nanmean(divide(sums, counts), axis=1)])
+        return np.array([mean_over_classes(values), *np.nanmean(divide(sums, counts), axis=1)])
 
 
 def divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ser_nnunet.benchmark.compare import divide
-from ser_nnunet.benchmark.curves import iterations_to_reach
+from ser_nnunet.benchmark.curves import count_iterations_to_reach
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.tables import spans, whole, words
+from ser_nnunet.benchmark.tables import format_count, format_intervals, format_number
 
 QUARTILES = {"epoch_seconds": 0.5, "epoch_seconds_q1": 0.25, "epoch_seconds_q3": 0.75}
 
 
-def cost_table(runs: Sequence[Run], curves: pd.DataFrame) -> pd.DataFrame:
+def tabulate_costs(runs: Sequence[Run], curves: pd.DataFrame) -> pd.DataFrame:
     """Return one row per trainer: time to train and predict (mean over seeds), ratios to the first trainer.
 
     `*_ratio_low, *_ratio_high` are the lowest and highest seed's ratio; NaN with one seed. `epoch_seconds_ratio` is the
@@ -31,41 +31,41 @@ def cost_table(runs: Sequence[Run], curves: pd.DataFrame) -> pd.DataFrame:
         table[f"{column}_ratio"] = divide(table[column].to_numpy(float), float(table[column].iloc[0]))
     several = finished["seed"].nunique() > 1
     for column in ("train_seconds", "predict_seconds"):
-        ratios = paired_ratios(finished, column, ["seed"])
+        ratios = compute_paired_ratios(finished, column, ["seed"])
         for end, values in (("low", ratios.min()), ("high", ratios.max())):
             table[f"{column}_ratio_{end}"] = trainers.map(values) if several else float("nan")
-    ratios = paired_ratios(curves, "seconds", ["seed", "epoch"])
+    ratios = compute_paired_ratios(curves, "seconds", ["seed", "epoch"])
     for end, quantile in (("q1", 0.25), ("q3", 0.75)):
         table[f"epoch_seconds_ratio_{end}"] = trainers.map(ratios.quantile(quantile))
     first = str(trainers.iloc[0])
-    table["iterations_to_reach"] = [iterations_to_reach(curves, str(name), first) for name in trainers]
+    table["iterations_to_reach"] = [count_iterations_to_reach(curves, str(name), first) for name in trainers]
     return table
 
 
-def paired_ratios(rows: pd.DataFrame, column: str, pairing: list[str]) -> pd.DataFrame:
+def compute_paired_ratios(rows: pd.DataFrame, column: str, pairing: list[str]) -> pd.DataFrame:
     """Return every trainer's ratio to the first: one row per pair (such as a seed), one column per trainer."""
     wide = rows.pivot(index=pairing, columns="trainer", values=column)
     first = wide[[rows["trainer"].iloc[0]]].to_numpy(float)
     return pd.DataFrame(divide(wide.to_numpy(float), first), index=wide.index, columns=wide.columns)
 
 
-def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the costs for people."""
+def format_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the costs as text."""
 
     def ratios(column: str, *ends: str) -> list[str]:
-        return spans(table, [f"{column}_ratio", *(f"{column}_ratio_{end}" for end in ends)], 2)
+        return format_intervals(table, [f"{column}_ratio", *(f"{column}_ratio_{end}" for end in ends)], 2)
 
     return pd.DataFrame(
         {
             "trainer": table["trainer"],
-            "parameters (M)": [words(count / 1e6) for count in table["parameters"]],
+            "parameters (M)": [format_number(count / 1e6) for count in table["parameters"]],
             "batch": [f"{size:g}" for size in table["batch_size"]],
-            "training (min)": [words(seconds / 60) for seconds in table["train_seconds"]],
+            "training (min)": [format_number(seconds / 60) for seconds in table["train_seconds"]],
             "training, of the first": ratios("train_seconds", "low", "high"),
-            "an epoch (s), median (quartiles)": spans(table, list(QUARTILES)),
+            "an epoch (s), median (quartiles)": format_intervals(table, list(QUARTILES)),
             "an epoch, of the first (quartiles)": ratios("epoch_seconds", "q1", "q3"),
-            "prediction (min)": [words(seconds / 60) for seconds in table["predict_seconds"]],
+            "prediction (min)": [format_number(seconds / 60) for seconds in table["predict_seconds"]],
             "prediction, of the first": ratios("predict_seconds", "low", "high"),
-            "iterations to reach the first": [whole(count) for count in table["iterations_to_reach"]],
+            "iterations to reach the first": [format_count(count) for count in table["iterations_to_reach"]],
         }
     )

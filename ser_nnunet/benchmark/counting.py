@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates and bytes of a network."""
+"""Multiply-accumulates and bytes of a network."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of parameters; shared ones count once."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int:
@@ -26,20 +21,22 @@ def count_macs(network: nn.Module, input_shape: Sequence[int]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-class _Counter:
-    """A file that only counts."""
+class ByteCounter:
+    """A file that counts what is written to it and keeps nothing."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
     def write(self, content: bytes) -> int:
+        """Count the bytes."""
         self.bytes += len(content)
         return len(content)
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Nothing to do."""
 
 
-def weights_bytes(network: nn.Module) -> int:
+def count_weight_bytes(network: nn.Module) -> int:
     """Return the size of the weights as nnU-Net's checkpoints hold them (`network_weights`, written by `torch.save`).
 
     A training's checkpoint also holds the optimiser's state: as much again with SGD's momentum, twice with AdamW.
@@ -47,6 +44,6 @@ def weights_bytes(network: nn.Module) -> int:
     """
     if any(parameter.is_meta for parameter in network.parameters()):
         return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    counter = _Counter()
+    counter = ByteCounter()
     torch.save({"network_weights": network.state_dict()}, counter)  # type: ignore[arg-type]
     return counter.bytes

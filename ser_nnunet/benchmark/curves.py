@@ -1,4 +1,4 @@
-"""Learning curves: nnU-Net's pseudo Dice per epoch, and how soon one trainer reaches another's."""
+"""Learning curves: nnU-Net's pseudo Dice per epoch, and after how many iterations one trainer reaches another's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from ser_nnunet.benchmark.runs import Run
 
 WINDOW = 5  # epochs that are averaged: the pseudo Dice of one epoch comes from a few random patches
-LEARNT = 0.01  # smoothed pseudo Dice: a baseline that ends below it has learnt nothing that one could reach
+LEAST_DICE = 0.01  # smoothed pseudo Dice: a baseline that ends below it has learnt nothing yet
 
 
 def read_curves(runs: Sequence[Run]) -> pd.DataFrame:
@@ -24,17 +24,17 @@ def read_curves(runs: Sequence[Run]) -> pd.DataFrame:
     return curves[["trainer", "seed", *curves.columns.drop(["trainer", "seed"])]]
 
 
-def iterations_to_reach(curves: pd.DataFrame, trainer: str, baseline: str) -> float:
+def count_iterations_to_reach(curves: pd.DataFrame, trainer: str, baseline: str) -> float:
     """Return after how many iterations a trainer's smoothed pseudo Dice reaches the baseline's last; mean over seeds.
 
-    NaN if it doesn't in some seed, or if the baseline's last is below `LEARNT`: anything reaches that at once.
+    NaN if it doesn't in some seed, or if the baseline's last is below `LEAST_DICE`, which any training reaches at once.
     """
     reached = []
     for seed in curves["seed"].unique():
         own = curves[(curves["trainer"] == trainer) & (curves["seed"] == seed)]
         target = curves[(curves["trainer"] == baseline) & (curves["seed"] == seed)]["smoothed"].iloc[-1]
-        there = own[(own["smoothed"] >= target) & (target >= LEARNT)]["iterations"]
-        reached.append(float(there.iloc[0]) if len(there) else float("nan"))
+        reaching = own[(own["smoothed"] >= target) & (target >= LEAST_DICE)]["iterations"]
+        reached.append(float(reaching.iloc[0]) if len(reaching) else float("nan"))
     return float(pd.Series(reached).mean(skipna=False))
 
 

@@ -1,4 +1,4 @@
-"""A view of a planned data set for the benchmark's own trainings: nothing of the user's is written to."""
+"""A planned data set, and a view of it for the benchmark's own trainings: the user's folders are never written to."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import read_json, replacing, write_json
 
 COPIED = ("dataset.json", "dataset_fingerprint.json")
+REFERENCES = "gt_segmentations"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A planned data set, its configuration and fold.
+class PlannedDataset:
+    """A planned and preprocessed data set, its configuration and fold.
 
     Attributes:
         folder: the data set's folder in nnUNet_preprocessed.
@@ -36,7 +38,7 @@ class Source:
     batch_size: int | None = None
     train_cases: int | None = None
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Return what is missing, in sentences."""
         files = [self.folder / f"{self.plans_name}.json", *(self.folder / name for name in COPIED)]
         missing = [f"{file} is missing: plan the data set" for file in files if not file.is_file()]
@@ -45,18 +47,20 @@ class Source:
         if self.configuration not in self.plans["configurations"]:
             known = ", ".join(self.plans["configurations"])
             return [f"{files[0]} has no configuration {self.configuration}; it has {known}"]
-        found = [] if self.cases else [f"{self.data} holds no cases: run  nnUNetv2_preprocess -c {self.configuration}"]
-        if not (self.folder / "gt_segmentations").is_dir():
-            found.append(f"{self.folder / 'gt_segmentations'} is missing: preprocess the data set")
-        return found or self._split_problems()
+        found = []
+        if not self.cases:
+            found.append(f"{self.cases_folder} holds no cases: run  nnUNetv2_preprocess -c {self.configuration}")
+        if not (self.folder / REFERENCES).is_dir():
+            found.append(f"{self.folder / REFERENCES} is missing: preprocess the data set")
+        return found or self.find_split_problems()
 
-    def _split_problems(self) -> list[str]:
-        splits = self.splits
-        if not 0 <= self.fold < len(splits):
-            return [f"fold {self.fold} doesn't exist: there are folds 0 to {len(splits) - 1}"]
-        split = splits[self.fold]
-        unknown = sorted({*split["train"], *split["val"]} - set(self.cases))
-        found = [f"{self.data} lacks {', '.join(unknown[:8])} of the split: preprocess again"] if unknown else []
+    def find_split_problems(self) -> list[str]:
+        """Return what is wrong with the fold and its cases, in sentences."""
+        if not 0 <= self.fold < len(self.splits):
+            return [f"fold {self.fold} doesn't exist: there are folds 0 to {len(self.splits) - 1}"]
+        split = self.splits[self.fold]
+        absent = sorted({*split["train"], *split["val"]} - set(self.cases))
+        found = [f"{self.cases_folder} lacks {', '.join(absent[:8])} of the split: preprocess again"] if absent else []
         if self.train_cases is not None and not 1 <= self.train_cases <= len(split["train"]):
             found.append(f"--train-cases {self.train_cases}: the fold has {len(split['train'])} training cases")
         return found
@@ -64,11 +68,11 @@ class Source:
     @property
     def plans(self) -> dict[str, Any]:
         """The user's plans."""
-        return _read(self.folder / f"{self.plans_name}.json")
+        return read_json(self.folder / f"{self.plans_name}.json")
 
     @property
-    def data(self) -> Path:
-        """The preprocessed cases' folder."""
+    def cases_folder(self) -> Path:
+        """The folder of the configuration's preprocessed cases."""
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         return self.folder / PlansManager(self.plans).get_configuration(self.configuration).data_identifier
@@ -76,18 +80,23 @@ class Source:
     @property
     def cases(self) -> list[str]:
         """Names of the preprocessed cases, sorted."""
-        return sorted(file.stem for file in self.data.glob("*.pkl"))
+        return sorted(file.stem for file in self.cases_folder.glob("*.pkl"))
 
     @property
     def splits(self) -> list[dict[str, list[str]]]:
         """splits_final.json's content, or what nnU-Net would write there."""
         file = self.folder / "splits_final.json"
         if file.is_file():
-            return _read(file)
+            return read_json(file)
         from nnunetv2.utilities.crossval_split import generate_crossval_split
 
         splits = generate_crossval_split(self.cases, seed=12345, n_splits=5)
         return [{part: [str(case) for case in split[part]] for part in ("train", "val")} for split in splits]
+
+    @property
+    def training_cases(self) -> list[str]:
+        """The fold's training cases, all of them."""
+        return list(self.splits[self.fold]["train"])
 
     @property
     def validation_cases(self) -> list[str]:
@@ -99,41 +108,41 @@ class Source:
         """The plans' name in the view: `nnUNetPlans_b32` where the batch size is changed."""
         return self.plans_name if self.batch_size is None else f"{self.plans_name}_b{self.batch_size}"
 
-    def digest(self) -> str:
-        """Return a fingerprint of plan and split: a benchmark that goes on must go on with the same."""
+    @property
+    def plan_and_split_hash(self) -> str:
+        """16 digits of the SHA-256 of plan and split, which a resumed benchmark must share."""
         content = json.dumps([self.plans, self.splits[self.fold]], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def view(self, root: Path, seed: int) -> Path:
+    def make_view(self, root: Path, seed: int) -> Path:
         """Make (or find) a folder for nnUNet_preprocessed below `root`; return it.
 
         Plans and split are copies with the batch size and training cases asked for; images are links. With fewer
         training cases every seed draws its own, the same for all trainers; a smaller number is part of a larger one.
-        """
-        preprocessed = root / ("all_cases" if self.train_cases is None else f"{self.train_cases}_cases_seed{seed}")
-        folder = preprocessed / self.folder.name
-        if folder.is_dir():
-            return preprocessed
-        unfinished = preprocessed.with_name(f"{preprocessed.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        self._fill(unfinished / self.folder.name, seed)
-        return unfinished.replace(preprocessed)
 
-    def _fill(self, folder: Path, seed: int) -> None:
-        data = folder / self.data.name
-        data.mkdir(parents=True)
-        for file in self.data.iterdir():  # one by one: nnU-Net may unpack beside them
-            _link(file, data / file.name)
-        _link(self.folder / "gt_segmentations", folder / "gt_segmentations")
-        for name in COPIED:
-            shutil.copyfile(self.folder / name, folder / name)
+        Raises:
+            UserError: no links can be made below `root`.
+        """
+        view = root / ("all_cases" if self.train_cases is None else f"{self.train_cases}_cases_seed{seed}")
+        if (view / self.folder.name).is_dir():
+            return view
         plans = self.plans | {"plans_name": self.used_plans_name}
         if self.batch_size is not None:
             plans["configurations"][self.configuration]["batch_size"] = self.batch_size
-        _write(folder / f"{self.used_plans_name}.json", plans)
         splits = self.splits
-        splits[self.fold]["train"] = choose_cases(splits[self.fold]["train"], self.train_cases, seed)
-        _write(folder / "splits_final.json", splits)
+        splits[self.fold]["train"] = choose_cases(self.training_cases, self.train_cases, seed)
+        with replacing(view) as unfinished:
+            folder = unfinished / self.folder.name
+            cases_folder = folder / self.cases_folder.name
+            cases_folder.mkdir(parents=True)
+            for file in self.cases_folder.iterdir():  # one by one: nnU-Net may unpack beside them
+                link_to(file, cases_folder / file.name)
+            link_to(self.folder / REFERENCES, folder / REFERENCES)
+            for name in COPIED:
+                shutil.copyfile(self.folder / name, folder / name)
+            write_json(folder / f"{self.used_plans_name}.json", plans)
+            write_json(folder / "splits_final.json", splits)
+        return view
 
 
 def choose_cases(cases: list[str], count: int | None, seed: int) -> list[str]:
@@ -144,16 +153,9 @@ def choose_cases(cases: list[str], count: int | None, seed: int) -> list[str]:
     return sorted(sorted(cases)[index] for index in order[:count])
 
 
-def _link(source: Path, target: Path) -> None:
+def link_to(source: Path, link: Path) -> None:
+    """Make a symbolic link; raises `UserError` where the file system has none."""
     try:
-        target.symlink_to(source.resolve())
+        link.symlink_to(source.resolve())
     except OSError as error:
-        raise UserError(f"{target}: a link to {source} can't be made here ({error}): choose another -o") from error
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _write(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        raise UserError(f"{link}: a link to {source} can't be made here ({error}): choose another -o") from error

@@ -15,18 +15,18 @@ import torch
 
 from ser_nnunet.benchmark.systems import System
 from ser_nnunet.errors import UserError
-from ser_nnunet.nnunet.plans import Planned
+from ser_nnunet.nnunet.plans import PlannedConfiguration
 
 SMALL = 32  # pixels: two at SERNet's deepest stride, because a normalisation needs more than one
 STATUS = Path("/proc/self/status")
 
 
-def forward_peak(system: System, device: str = "cpu") -> int:
+def measure_forward_peak(system: System, device: str = "cpu") -> int:
     """Return the bytes that one call of the network needs at its peak, above the loaded network and its input.
 
-    A new process per measurement, because a peak is never forgotten: on CUDA `torch.cuda.max_memory_allocated`, on
-    the CPU the process's high-water mark (Linux: VmHWM; elsewhere getrusage). The allocator's reserve and oneDNN's
-    rearranged weights are part of it, because they are part of what the machine must have.
+    Measured in a new process: on CUDA by `torch.cuda.max_memory_allocated`, on the CPU by the process's high-water mark
+    (Linux: VmHWM; elsewhere getrusage), which never falls again. The allocator's reserve and oneDNN's rearranged
+    weights are included, because the machine must have that memory too.
 
     Raises:
         UserError: the process ended without a result (out of memory, no such device).
@@ -45,10 +45,14 @@ def forward_peak(system: System, device: str = "cpu") -> int:
     return int(done.stdout.strip().splitlines()[-1])
 
 
-def measure(spec: dict[str, Any]) -> int:
-    """Build the system, call it once, return the bytes; meant for a process that does nothing else."""
+def measure_in_this_process(spec: dict[str, Any]) -> int:
+    """Build the system, call it once, return the bytes; meant for a process that does nothing else.
+
+    Args:
+        spec: the fields of `System`, and `device`.
+    """
     device = torch.device(spec.pop("device"))
-    system = System(**spec | {"planned": Planned(**spec["planned"])})
+    system = System(**spec | {"planned": PlannedConfiguration(**spec["planned"])})
     network = system.build().to(device)
     image = torch.zeros(system.input_shape, device=device)
     if device.type == "cuda":
@@ -56,29 +60,29 @@ def measure(spec: dict[str, Any]) -> int:
         before = torch.cuda.memory_allocated()
     else:
         warm_up(system, network)
-        before = resident()
+        before = read_resident_bytes()
     with torch.inference_mode():
         network(image)
-    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident()) - before
+    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else read_peak_resident_bytes()) - before
 
 
 def warm_up(system: System, network: torch.nn.Module) -> None:
-    """Call the network on a small patch: thread pools and kernels' code, some 60 MB, are nobody's activations."""
-    if system.kind == "sam":  # takes one size only, beside whose gigabytes this doesn't count
+    """Call the network on a small patch, so that thread pools and kernels' code (some 60 MB) aren't counted."""
+    if system.kind == "sam":  # takes one size only, whose gigabytes make those MB negligible
         return
-    steps = np.prod(np.array(system.planned.strides or [[1] * len(system.planned.patch)]), axis=0)
-    edges = [min(max(2 * int(step), SMALL), edge) for step, edge in zip(steps, system.planned.patch, strict=True)]
+    steps = np.prod(np.array(system.planned.strides or [[1] * len(system.planned.patch_size)]), axis=0)
+    edges = [min(max(2 * int(step), SMALL), edge) for step, edge in zip(steps, system.planned.patch_size, strict=True)]
     with torch.inference_mode():
         network(torch.zeros(1, system.planned.channels, *edges))
 
 
-def resident() -> int:
-    """Return the process's memory now (Linux), or the most it ever had, where only that is known; in bytes.
+def read_resident_bytes() -> int:
+    """Return the process's memory now (Linux), or the most it has had, where only that is known; in bytes.
 
-    Linux keeps a high-water mark that imports may have raised far above today's need: it is reset here.
+    Linux keeps a high-water mark that imports may have raised far above the present memory: it is reset here.
     """
     if not STATUS.is_file():
-        return peak_resident()
+        return read_peak_resident_bytes()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -86,7 +90,7 @@ def resident() -> int:
     return _status("VmRSS")
 
 
-def peak_resident() -> int:
+def read_peak_resident_bytes() -> int:
     """Return the most memory that this process had, in bytes.
 
     Not `getrusage` on Linux: its figure survives exec, and so starts at the size of the process that started this one.
@@ -106,4 +110,4 @@ def _status(key: str) -> int:
 
 
 if __name__ == "__main__":
-    print(measure(json.load(sys.stdin)))
+    print(measure_in_this_process(json.load(sys.stdin)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,23 +9,21 @@ from pathlib import Path
 from ser_nnunet.benchmark.provenance import PACKAGES
 from ser_nnunet.benchmark.runs import NOT_RECORDED, Run
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.hashing import file_sha256
+from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
-PIECE = 1 << 20  # bytes read at once
+UNGUIDED = {"sam_file": None, "sam_sha256": None}
 
 
-def software() -> str:
+def list_versions() -> str:
     """Return the packages' versions: `ser-nnunet 0.1, torch 2.5, nnunetv2 2.6`."""
     return ", ".join(f"{package} {version(package)}" for package in PACKAGES)
 
 
-def sam_record(checkpoint: str) -> dict[str, str]:
-    """Return `sam_file` (its name) and `sam_sha256`: a path says nothing about the bytes there."""
+def record_sam(checkpoint: str) -> dict[str, str]:
+    """Return `sam_file` (its name) and `sam_sha256`, because the file behind a path may change."""
     file = Path(checkpoint).expanduser()
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(PIECE):
-            digest.update(piece)
-    return {"sam_file": file.name, "sam_sha256": digest.hexdigest()}
+    return {"sam_file": file.name, "sam_sha256": file_sha256(file)}
 
 
 def refuse_other_sam(runs: Iterable[Run], sam: dict[str, str]) -> None:
@@ -34,35 +31,36 @@ def refuse_other_sam(runs: Iterable[Run], sam: dict[str, str]) -> None:
 
     Args:
         runs: all runs of the output folder.
-        sam: what `sam_record` returned.
+        sam: what `record_sam` returned.
 
     Raises:
         UserError: naming every run with another SAM.
     """
     others = [run for run in runs if run.record.get("sam_sha256") not in (None, sam["sam_sha256"])]
     if others:
-        told = "\n".join(f"  {run.folder}: {_sam_words(run.record)}" for run in others)
+        listed = "\n".join(f"  {run.folder}: {format_sam(run.record)}" for run in others)
         raise UserError(
-            f"runs in this folder were guided by another SAM than {_sam_words(sam)}:\n{told}\n"
-            "set SER_SAM_CHECKPOINT to the same file, choose another -o, or delete these runs' folders"
+            f"runs in this folder were guided by another SAM than {format_sam(sam)}:\n{listed}\n"
+            f"set {SAM_CHECKPOINT} to the same file, choose another -o, or delete these runs' folders"
         )
 
 
-def sam_of(runs: Sequence[Run]) -> str:
-    """Return which SAM guided the runs, in words; `none` if none was guided."""
-    used = {_sam_words(run.record) for run in runs if run.record.get("sam_sha256")}
+def describe_sam(runs: Sequence[Run]) -> str:
+    """Return which SAM guided the runs, as text; `none` if none was guided."""
+    used = {format_sam(run.record) for run in runs if run.record.get("sam_sha256")}
     unknown = all("sam_sha256" not in run.record for run in runs)
     return "; ".join(sorted(used)) or (NOT_RECORDED if unknown else "none")
 
 
-def software_notes(runs: Sequence[Run]) -> list[str]:
+def note_versions(runs: Sequence[Run]) -> list[str]:
     """Return a sentence for the tables where the runs were not all made with the same versions; else nothing."""
     found = {f"{run.trainer} seed {run.seed}": " then ".join(run.software) for run in runs}
     if len(set(found.values())) == 1 and all(len(run.software) == 1 for run in runs):
         return []
-    told = "; ".join(f"{name}: {versions}" for name, versions in found.items())
-    return [f"**The runs' recorded versions are not the same**, which may explain differences between them: {told}."]
+    listed = "; ".join(f"{name}: {versions}" for name, versions in found.items())
+    return [f"**The runs' recorded versions are not the same**, which may explain differences between them: {listed}."]
 
 
-def _sam_words(record: dict[str, str]) -> str:
+def format_sam(record: dict[str, str]) -> str:
+    """Return the file's name and the first 12 digits of its SHA-256."""
     return f"{record['sam_file']} (SHA-256 {record['sam_sha256'][:12]})"

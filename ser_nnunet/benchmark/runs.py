@@ -1,8 +1,7 @@
-"""One training of one trainer with one seed, in a process of its own that can be interrupted and goes on later."""
+"""One training of one trainer with one seed, in a process of its own that can be interrupted and resumed."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,16 +11,19 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+from ser_nnunet.nnunet.paths import PREPROCESSED, RESULTS
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
+from ser_nnunet.utils.files import read_json, write_json
+from ser_nnunet.utils.processes import usable_cores
 
-POLL = 0.5  # seconds between two looks at a training's progress
-PATIENCE = 30  # seconds that an interrupted training gets to stop its own workers
+POLL_SECONDS = 0.5  # between two readings of a training's progress
+TERMINATION_SECONDS = 30  # in which an interrupted training may stop its own workers
 NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trainer's run and its state folder, which holds everything that it writes.
+    """A trainer's run and its folder, which holds everything that it writes.
 
     Files: `run.json` (what to do, and what with), `train.log` (nnU-Net's output), `curve.csv` (one line per epoch),
     `results` (nnUNet_results), and `finished.json` when all is done.
@@ -33,9 +35,9 @@ class Run:
 
     @property
     def finished(self) -> dict[str, Any] | None:
-        """What the finished run reported; None while it isn't finished."""
+        """The finished run's results; None while it isn't finished."""
         file = self.folder / "finished.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return read_json(file) if file.is_file() else None
 
     @property
     def epochs_done(self) -> int:
@@ -45,14 +47,14 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """`run.json` of a run that has begun to train; empty before: what never trained binds nobody."""
+        """`run.json` of a run that has begun to train; empty before: a run without an epoch restricts no other."""
         file = self.folder / "run.json"
         begun = file.is_file() and (self.epochs_done or self.finished)
-        return json.loads(file.read_text(encoding="utf-8")) if begun else {}
+        return read_json(file) if begun else {}
 
     @property
     def software(self) -> list[str]:
-        """The packages' versions that have carried out parts of the run, in order."""
+        """The packages' versions that parts of the run were made with, in order."""
         return self.record.get("software", [NOT_RECORDED])
 
     @property
@@ -65,58 +67,57 @@ class Run:
         """nnU-Net's output."""
         return self.folder / "train.log"
 
-    def last_words(self) -> str:
-        """Return the log's last line that says something."""
+    @property
+    def last_log_line(self) -> str:
+        """The log's last line that isn't empty."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
-    def carry_out(self, spec: dict[str, Any], preprocessed: Path, progress: Callable[[int], object]) -> bool:
-        """Train, predict; return whether it worked. Goes on from the last checkpoint if there is one.
+    def train_and_predict(
+        self, spec: dict[str, Any], preprocessed: Path, report_epochs: Callable[[int], object]
+    ) -> bool:
+        """Train and predict, from the last checkpoint if there is one; return whether it worked.
 
         Args:
-            spec: see `train.py`; `software` (a string) is added to what earlier parts of the run were made with.
-            preprocessed: what the process gets as nnUNet_preprocessed.
-            progress: called with the number of epochs done, about twice a second.
+            spec: see `training_process.py`; `software` (a string) is added to the versions of the run's earlier parts.
+            preprocessed: nnUNet_preprocessed of the process.
+            report_epochs: called with the number of epochs done, about twice a second.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        before = self.software if self.epochs_done else []
-        used = list(dict.fromkeys([*before, spec["software"]]))
-        content = spec | {"software": used, "trainer": self.trainer, "seed": self.seed, "parent": os.getpid()}
-        (self.folder / "run.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        earlier = self.software if self.epochs_done else []
+        software = list(dict.fromkeys([*earlier, spec["software"]]))
+        content = spec | {"software": software, "trainer": self.trainer, "seed": self.seed, "parent": os.getpid()}
+        write_json(self.folder / "run.json", content)
+        variables = {
+            "nnUNet_def_n_proc": str(min(8, usable_cores())),  # nnU-Net's own eight overload a smaller machine
+            **os.environ,
+            PREPROCESSED: str(preprocessed.resolve()),
+            RESULTS: str((self.folder / "results").resolve()),
+            EXTERNAL_TRAINERS: with_trainers(os.environ.get(EXTERNAL_TRAINERS)),
+        }
         with self.log.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "ser_nnunet.benchmark.training_process", str(self.folder)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment(preprocessed),
+                env=variables,
             )
             try:
                 while process.poll() is None:
-                    progress(self.epochs_done)
-                    sleep(POLL)
+                    report_epochs(self.epochs_done)
+                    sleep(POLL_SECONDS)
             finally:
-                _stop(process)
-        progress(self.epochs_done)
+                end_process(process)
+        report_epochs(self.epochs_done)
         return process.returncode == 0 and self.finished is not None
 
-    def _environment(self, preprocessed: Path) -> dict[str, str]:
-        cores = os.cpu_count() or 1
-        return {
-            "nnUNet_def_n_proc": str(min(8, cores)),  # nnU-Net's eight swamp a smaller machine
-            **os.environ,
-            "nnUNet_preprocessed": str(preprocessed.resolve()),
-            "nnUNet_results": str((self.folder / "results").resolve()),
-            EXTERNAL_TRAINERS: with_trainers(os.environ.get(EXTERNAL_TRAINERS)),
-        }
 
-
-def _stop(process: subprocess.Popen) -> None:
-    """End an interrupted training gently, so that it ends its own workers."""
+def end_process(process: subprocess.Popen) -> None:
+    """Terminate a process that still runs, so that it can end its own workers; kill it if it doesn't end in time."""
     if process.poll() is not None:
         return
     process.terminate()
     try:
-        process.wait(PATIENCE)
+        process.wait(TERMINATION_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""Interleaved timing: A B A B ..., so that a busy machine slows everything alike; ratios within a round."""
+"""Interleaved timing: A B A B ..., so that other load slows all tasks alike; ratios within a round."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 import pandas as pd
 
 
-def interleave(
+def time_interleaved(
     tasks: Mapping[str, Callable[[], object]],
     rounds: int,
     warmup: int,
     synchronise: Callable[[], object] = lambda: None,
-    tick: Callable[[], object] = lambda: None,
+    after_each: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
     """Time every task once per round, in turn.
 
     Args:
         tasks: name -> what is timed.
-        rounds: that count.
-        warmup: rounds before them that don't.
+        rounds: that are measured.
+        warmup: rounds before them that are not.
         synchronise: waits for the device; called before and after each task.
-        tick: called after each task, for a progress bar.
+        after_each: called after each task, for a progress bar.
 
     Returns:
         One row per round, one column of seconds per task.
@@ -37,7 +37,7 @@ def interleave(
             task()
             synchronise()
             row[name] = perf_counter() - start
-            tick()
+            after_each()
         if number >= warmup:
             rows.append(row)
     return pd.DataFrame(rows, columns=list(tasks))
@@ -47,7 +47,7 @@ def summarise_times(seconds: pd.DataFrame, baseline: str | None = None) -> pd.Da
     """Return median and quartiles of every task's seconds, and of its ratio to the baseline within each round.
 
     Args:
-        seconds: what `interleave` returned.
+        seconds: what `time_interleaved` returned.
         baseline: a column; the first one if None.
 
     Returns:

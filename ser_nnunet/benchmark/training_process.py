@@ -1,9 +1,12 @@
-"""The process that trains, started by `runs.py`: `python -m ser_nnunet.benchmark.training_process FOLDER`."""
+"""The process that trains, started by `runs.py`: `python -m ser_nnunet.benchmark.training_process FOLDER`.
+
+`run.json` in the folder says what to do: dataset, configuration, fold, plans, trainer, seed, epochs, iterations,
+val_iterations, save_every, device, threads, and parent (the benchmark's process id).
+"""
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import random
 import signal
@@ -18,6 +21,11 @@ import numpy as np
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from ser_nnunet.benchmark.device import use_device
+from ser_nnunet.network.layers import count_parameters
+from ser_nnunet.nnunet.log import epoch_log, epoch_seconds
+from ser_nnunet.utils.files import read_json, replacing, write_json
 
 CURVE = {
     "pseudo_dice": "mean_fg_dice",
@@ -48,23 +56,13 @@ class CurveWriter:
 
 def write_curve(trainer: nnUNetTrainer, file: Path) -> None:
     """Write one row per epoch so far: pseudo Dice, losses, learning rate, seconds."""
-    logged = trainer.logger.local_logger.my_fantastic_logging
-    seconds = epoch_seconds(trainer)
-    unfinished = file.with_suffix(".unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as stream:
+    log = epoch_log(trainer)
+    with replacing(file) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["epoch", "iterations", *CURVE, "seconds"])
-        for epoch, duration in enumerate(seconds):
-            values = [float(logged[key][epoch]) for key in CURVE.values()]
-            writer.writerow([epoch, (epoch + 1) * trainer.num_iterations_per_epoch, *values, duration])
-    unfinished.replace(file)
-
-
-def epoch_seconds(trainer: nnUNetTrainer) -> list[float]:
-    """Return the wall time of every finished epoch, those before an interruption included."""
-    logged = trainer.logger.local_logger.my_fantastic_logging
-    stamps = zip(logged["epoch_start_timestamps"], logged["epoch_end_timestamps"], strict=False)
-    return [float(end - start) for start, end in stamps]
+        for epoch, seconds in enumerate(epoch_seconds(trainer)):
+            values = [float(log[key][epoch]) for key in CURVE.values()]
+            writer.writerow([epoch, (epoch + 1) * trainer.num_iterations_per_epoch, *values, seconds])
 
 
 def build_trainer(spec: dict[str, Any]) -> nnUNetTrainer:
@@ -84,7 +82,7 @@ def build_trainer(spec: dict[str, Any]) -> nnUNetTrainer:
     return trainer
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def find_last_checkpoint(folder: Path) -> Path | None:
     """Return the final checkpoint, or the newest whole one: a training killed while saving leaves half a file."""
     final = folder / "checkpoint_final.pth"
     if zipfile.is_zipfile(final):
@@ -100,16 +98,12 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def use_device(device: str, threads: int) -> None:
-    """Set what nnUNetv2_train sets: the threads, and cudnn's benchmark mode on a GPU."""
-    torch.set_num_threads(threads)
-    if device == "cuda":
-        torch.backends.cudnn.deterministic = False
-        torch.backends.cudnn.benchmark = True
+def end_with_parent(parent: int) -> None:
+    """End this process when the benchmark that started it is gone, however it ended.
 
-
-def end_with(parent: int) -> None:
-    """End this process when the benchmark that started it is gone, killed or not: nobody would look after it."""
+    Args:
+        parent: the benchmark's process id.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -122,38 +116,31 @@ def end_with(parent: int) -> None:
 def main(folder: Path) -> None:
     """Train from the start or the last checkpoint, predict the fold's validation cases, write `finished.json`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # an exit ends the workers, a kill doesn't
-    spec = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    end_with(spec["parent"])
+    spec = read_json(folder / "run.json")
+    end_with_parent(spec["parent"])
     use_device(spec["device"], spec["threads"])
     seed_everything(spec["seed"])
     trainer = build_trainer(spec)
-    checkpoint = last_checkpoint(Path(trainer.output_folder))
+    checkpoint = find_last_checkpoint(Path(trainer.output_folder))
     if checkpoint is not None:
         trainer.load_checkpoint(str(checkpoint))
         seed_everything(spec["seed"] + 1000 * trainer.current_epoch)  # not the first epochs' patches again
-        trainer.print_to_log_file(f"going on from {checkpoint.name} at epoch {trainer.current_epoch}")
+        trainer.print_to_log_file(f"resuming from {checkpoint.name} at epoch {trainer.current_epoch}")
     trainer.logger.loggers.append(CurveWriter(trainer, folder / "curve.csv"))
     if trainer.current_epoch < trainer.num_epochs:
         trainer.run_training()
     write_curve(trainer, folder / "curve.csv")
     start = perf_counter()
     trainer.perform_actual_validation()
-    report(trainer, folder, perf_counter() - start)
-
-
-def report(trainer: nnUNetTrainer, folder: Path, predicting: float) -> None:
-    """Write what the tables need."""
     finished = {
         "train_seconds": sum(epoch_seconds(trainer)),
-        "predict_seconds": predicting,
-        "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
+        "predict_seconds": perf_counter() - start,
+        "parameters": count_parameters(trainer.network),
         "batch_size": int(trainer.batch_size),
         "iterations": trainer.num_epochs * trainer.num_iterations_per_epoch,
         "predictions": str((Path(trainer.output_folder) / "validation").relative_to(folder.resolve())),
     }
-    unfinished = folder / "finished.unfinished"
-    unfinished.write_text(json.dumps(finished, indent=1), encoding="utf-8")
-    unfinished.replace(folder / "finished.json")
+    write_json(folder / "finished.json", finished)
 
 
 if __name__ == "__main__":

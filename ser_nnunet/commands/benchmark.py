@@ -5,36 +5,35 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ser_nnunet.benchmark import accuracy, size, speed
-from ser_nnunet.benchmark.plan_source import add_plan_arguments
-from ser_nnunet.commands import benchmark_proxy_sam as proxy_sam
+from ser_nnunet.benchmark.settings import OUTPUT
+from ser_nnunet.commands import benchmark_accuracy, benchmark_proxy_sam, benchmark_size, benchmark_speed
 
 KINDS = {
-    "size": (size, "parameters, multiply-accumulates, bytes, memory of a forward pass"),
-    "speed": (speed, "a training step and the prediction of a volume, interleaved"),
-    "accuracy": (accuracy, "train the same number of iterations, predict the fold's cases, evaluate"),
-    "proxy-sam": (proxy_sam, "train a small promptable segmenter to take SAM's place where its weights can't be had"),
+    "size": (benchmark_size, "parameters, multiply-accumulates, bytes, memory of a forward pass"),
+    "speed": (benchmark_speed, "a training step and the prediction of a volume, interleaved"),
+    "accuracy": (benchmark_accuracy, "train the same number of iterations, predict the fold's cases, evaluate"),
+    "proxy-sam": (
+        benchmark_proxy_sam,
+        "train a small promptable segmenter, which is not SAM, for experiments without SAM's weights",
+    ),
 }
-OF_ONE_PLAN = ("size", "speed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the benchmarks."""
+    """Add one subcommand per benchmark."""
     kinds = parser.add_subparsers(dest="benchmark", metavar="|".join(KINDS), required=True)
     for name, (module, text) in KINDS.items():
         kind = kinds.add_parser(name, help=text, description=f"{text}.")
-        if name in OF_ONE_PLAN:
-            add_plan_arguments(kind)
         module.add_arguments(kind)
-        folder = {"type": Path, "default": Path("benchmark"), "metavar": "DIR"}
-        kind.add_argument("-o", help="where the tables go (default: ./benchmark)", **folder)  # type: ignore[arg-type]
+        output = f"where the tables go (default: ./{OUTPUT})"
+        kind.add_argument("-o", type=Path, default=OUTPUT, metavar="DIR", help=output)
         device = "cuda, cpu or mps (default: cuda where there is one)"
         kind.add_argument("-device", choices=("cuda", "cpu", "mps"), help=device)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one of them."""
-    import torch
+    """Run one of them; return its exit status."""
+    from ser_nnunet.benchmark.device import choose_device
 
-    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    args.device = args.device or choose_device()
     return KINDS[args.benchmark][0].run(args)

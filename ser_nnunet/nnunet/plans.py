@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager, deter
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import read_json
 
-STEP = 0.5  # nnU-Net's default: neighbouring tiles overlap by half
+TILE_STEP_SIZE = 0.5  # nnU-Net's default: neighbouring tiles overlap by half
 
 
 def count_prompts(labels: LabelManager) -> int:
@@ -25,7 +25,7 @@ def count_prompts(labels: LabelManager) -> int:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedConfiguration:
     """One configuration of an nnU-Net plan for one data set; all shapes in nnU-Net's (transposed) order of axes.
 
     Attributes:
@@ -41,93 +41,93 @@ class Planned:
     shape: tuple[int, int, int] | None = None
 
     @cached_property
-    def manager(self) -> PlansManager:
+    def plans_manager(self) -> PlansManager:
         """nnU-Net's view of the plans."""
         return PlansManager(self.plans)
 
     @cached_property
-    def settings(self) -> ConfigurationManager:
+    def configuration_manager(self) -> ConfigurationManager:
         """nnU-Net's view of the configuration."""
-        return self.manager.get_configuration(self.configuration)
+        return self.plans_manager.get_configuration(self.configuration)
 
     @cached_property
-    def labels(self) -> LabelManager:
+    def label_manager(self) -> LabelManager:
         """nnU-Net's view of the labels."""
-        return self.manager.get_label_manager(self.dataset_json)
+        return self.plans_manager.get_label_manager(self.dataset_json)
 
     @property
-    def patch(self) -> tuple[int, ...]:
+    def patch_size(self) -> tuple[int, ...]:
         """The patch in pixels or voxels; two edges in 2D."""
-        return tuple(int(edge) for edge in self.settings.patch_size)
+        return tuple(int(edge) for edge in self.configuration_manager.patch_size)
 
     @property
     def channels(self) -> int:
         """Image channels."""
-        return int(determine_num_input_channels(self.manager, self.settings, self.dataset_json))
+        return int(determine_num_input_channels(self.plans_manager, self.configuration_manager, self.dataset_json))
 
     @property
     def heads(self) -> int:
         """Logits per voxel: nnU-Net's segmentation heads."""
-        return int(self.labels.num_segmentation_heads)
+        return int(self.label_manager.num_segmentation_heads)
 
     @property
     def prompts(self) -> int:
         """One per foreground class or region."""
-        return count_prompts(self.labels)
+        return count_prompts(self.label_manager)
 
     @property
     def strides(self) -> list[list[int]]:
         """The plan's strides; empty where its network has none."""
-        return [list(stride) for stride in self.settings.network_arch_init_kwargs.get("strides", [])]
+        return [list(stride) for stride in self.configuration_manager.network_arch_init_kwargs.get("strides", [])]
 
     @property
     def volume(self) -> tuple[int, ...]:
         """The volume that a prediction is counted for: the given one, or the data set's median after resampling."""
         if self.shape is not None:
             return self.shape
-        median = [math.ceil(edge) for edge in self.settings.median_image_size_in_voxels]
+        median = [math.ceil(edge) for edge in self.configuration_manager.median_image_size_in_voxels]
         if len(median) == 2:  # 2D plans leave the first axis as it is
             median = [int(self.plans["original_median_shape_after_transp"][0]), *median]
         return tuple(median)
 
     @property
-    def calls(self) -> int:
+    def tiles(self) -> int:
         """How often nnU-Net's sliding window calls the network for the volume, without mirroring."""
-        return count_calls(self.volume, self.patch)
+        return count_tiles(self.volume, self.patch_size)
 
     @property
-    def mirrored(self) -> int:
-        """By how much mirroring along every axis of the patch multiplies the calls."""
-        return 2 ** len(self.patch)
+    def mirrorings(self) -> int:
+        """By how much mirroring along every axis of the patch multiplies the calls: 4 in 2D, 8 in 3D."""
+        return 2 ** len(self.patch_size)
 
 
-def count_calls(volume: Sequence[int], patch: Sequence[int]) -> int:
+def count_tiles(volume: Sequence[int], patch: Sequence[int]) -> int:
     """Return the number of tiles; volumes smaller than the patch are padded, 2D patches take slice by slice."""
     slices = math.prod(volume[: len(volume) - len(patch)])
     image = [max(edge, tile) for edge, tile in zip(volume[len(volume) - len(patch) :], patch, strict=True)]
-    return slices * math.prod(len(steps) for steps in compute_steps_for_sliding_window(image, patch, STEP))
+    return slices * math.prod(len(steps) for steps in compute_steps_for_sliding_window(image, patch, TILE_STEP_SIZE))
 
 
-def read_planned(
+def read_configuration(
     plans_file: Path, configuration: str, dataset_json: Path | None, shape: tuple[int, int, int] | None
-) -> Planned:
+) -> PlannedConfiguration:
     """Read a plans file and the dataset.json beside it (or a named one).
 
     Raises:
         UserError: a file is missing or is none of nnU-Net's, or the plan lacks the configuration.
     """
     beside = dataset_json or plans_file.parent / "dataset.json"
-    plans = _read_json(plans_file, "configurations", "an nnU-Net plans file")
-    content = _read_json(beside, "labels", "the data set's dataset.json (name it with --dataset-json)")
+    plans = _read_object(plans_file, "configurations", "an nnU-Net plans file")
+    content = _read_object(beside, "labels", "the data set's dataset.json (name it with --dataset-json)")
     if configuration not in plans["configurations"]:
         known = ", ".join(plans["configurations"])
         raise UserError(f"{plans_file} has no configuration {configuration}: choose one of {known}, or plan it first")
-    return Planned(plans, configuration, content, shape)
+    return PlannedConfiguration(plans, configuration, content, shape)
 
 
-def _read_json(file: Path, key: str, what: str) -> dict[str, Any]:
+def _read_object(file: Path, key: str, what: str) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: {what} expected, and it can't be read ({error})") from error
     if not isinstance(content, dict) or key not in content:

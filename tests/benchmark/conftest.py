@@ -1,4 +1,4 @@
-"""A data set of five tiny cases, planned by hand and preprocessed by nnU-Net, for the benchmark's tests."""
+"""nnUNet_preprocessed with the tiny data set, and an environment in which nnU-Net and SAM are not set up."""
 
 import json
 
@@ -6,76 +6,20 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-NAME = "Dataset001_Tiny"
-CASES = [f"case_{number}" for number in range(5)]
-DATASET_JSON = {
-    "name": NAME,
-    "channel_names": {"0": "T1"},
-    "labels": {"background": 0, "lesion": 1},
-    "numTraining": len(CASES),
-    "file_ending": ".nii.gz",
-}
-RESAMPLING = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
+from tests.benchmark.tiny_dataset import CASES, DATASET_JSON, NAME, tiny_plans
 
 
-def tiny_plans(patch=(32, 32), median=(32.0, 32.0), slices=3):
-    """A 2D plan with a U-Net of three stages and four to eight features."""
-    convolution = "torch.nn.modules.conv.Conv2d"
-    return {
-        "dataset_name": NAME,
-        "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
-        "original_median_shape_after_transp": [slices, *map(int, median)],
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": {}},
-        "configurations": {
-            "2d": {
-                "data_identifier": "nnUNetPlans_2d",
-                "preprocessor_name": "DefaultPreprocessor",
-                "batch_size": 2,
-                "patch_size": list(patch),
-                "median_image_size_in_voxels": list(median),
-                "spacing": [1.0, 1.0],
-                "normalization_schemes": ["ZScoreNormalization"],
-                "use_mask_for_norm": [False],
-                "resampling_fn_data": "resample_data_or_seg_to_shape",
-                "resampling_fn_seg": "resample_data_or_seg_to_shape",
-                "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-                "resampling_fn_data_kwargs": RESAMPLING,
-                "resampling_fn_seg_kwargs": RESAMPLING | {"is_seg": True},
-                "resampling_fn_probabilities_kwargs": RESAMPLING,
-                "batch_dice": True,
-                "architecture": {
-                    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-                    "arch_kwargs": {
-                        "n_stages": 3,
-                        "features_per_stage": [4, 8, 8],
-                        "conv_op": convolution,
-                        "kernel_sizes": [[3, 3]] * 3,
-                        "strides": [[1, 1], [2, 2], [2, 2]],
-                        "n_conv_per_stage": [1, 1, 1],
-                        "n_conv_per_stage_decoder": [1, 1],
-                        "conv_bias": True,
-                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
-                        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                        "dropout_op": None,
-                        "dropout_op_kwargs": None,
-                        "nonlin": "torch.nn.LeakyReLU",
-                        "nonlin_kwargs": {"inplace": True},
-                    },
-                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                },
-            }
-        },
-    }
+@pytest.fixture(autouse=True)
+def environment(tmp_path, monkeypatch):
+    """The user's nnU-Net folders, trainers and SAM are not those of the machine that runs the tests."""
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "users_results"))
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "SER_SAM_CHECKPOINT", "nnUNet_extTrainer"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
 def preprocessed(tmp_path_factory):
-    """nnUNet_preprocessed with one data set: a bright square of another place in every case."""
+    """Preprocess the data set once: a bright square at another position in every case."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -85,11 +29,11 @@ def preprocessed(tmp_path_factory):
         part.mkdir(parents=True)
     manager = PlansManager(tiny_plans())
     for number, case in enumerate(CASES):
-        truth = np.zeros((3, 32, 32), np.uint8)
-        truth[:, 4 + 3 * number : 12 + 3 * number, 8:16] = 1
-        image = truth * 2 + np.random.default_rng(number).normal(5, 0.3, truth.shape).astype(np.float32)
+        label = np.zeros((3, 32, 32), np.uint8)
+        label[:, 4 + 3 * number : 12 + 3 * number, 8:16] = 1
+        image = label * 2 + np.random.default_rng(number).normal(5, 0.3, label.shape).astype(np.float32)
         files = folder / "images" / f"{case}_0000.nii.gz", folder / "gt_segmentations" / f"{case}.nii.gz"
-        for array, file in zip((image, truth), files, strict=True):
+        for array, file in zip((image, label), files, strict=True):
             sitk.WriteImage(sitk.GetImageFromArray(array), file)
         DefaultPreprocessor(verbose=False).run_case_save(
             str(data / case),
@@ -105,3 +49,10 @@ def preprocessed(tmp_path_factory):
     splits = [{"train": CASES[:4], "val": CASES[4:]}]
     (folder / "splits_final.json").write_text(json.dumps(splits))
     return root
+
+
+@pytest.fixture
+def planned_data(preprocessed, monkeypatch):
+    """nnUNet_preprocessed is set to the folder of the tiny data set; return it."""
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
+    return preprocessed

@@ -1,1 +1,1 @@
-"""A small promptable segmenter that stands in for SAM where its weights cannot be had. It isn't SAM."""
+"""A small promptable segmenter that takes SAM's place in experiments without SAM's weights. It is not SAM."""

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-KINDS = ("point", "points", "box", "mask", "mask and point")
-FOREGROUND, BACKGROUND = 1, 0  # SAM's labels of points
+PROMPT_KINDS = ("point", "points", "box", "mask", "mask and point")
+FOREGROUND = 1  # SAM's label of a point in the mask; 0 is one outside
 JITTER = 0.1  # of a box's edges, relative to its size (as SAM's, appendix A, but uniform)
-CERTAINTY = 10.0  # logits of a mask prompt lie between -10 and 10
+MASK_LOGIT = 10.0  # logits of a mask prompt lie between -10 and 10
 
 
 def embed_prompts(
@@ -23,8 +23,8 @@ def embed_prompts(
 
     Args:
         masks: booleans `(N, size, size)` at SAM's image size, none of them empty.
-        inside: booleans of the same shape, where the picture lies and not its padding.
-        kind: one of `KINDS`; `points` are three, about one of them on the background.
+        inside: booleans of the same shape, where the image lies and not its padding.
+        kind: one of `PROMPT_KINDS`; `points` are three, about one of them on the background.
     """
     count = {"point": 1, "points": 3, "mask and point": 1}.get(kind, 0)
     points = draw_points(masks, inside, count, generator) if count else None
@@ -46,36 +46,31 @@ def draw_points(
     labels[:, 0] = FOREGROUND
     chance = torch.rand(len(masks), count, *masks.shape[1:], generator=generator)
     wanted = (masks[:, None] == (labels == FOREGROUND)[..., None, None]) & inside[:, None]
-    place = (chance * wanted).flatten(2).argmax(2)
+    index = (chance * wanted).flatten(2).argmax(2)
     width = masks.shape[2]
-    return torch.stack([place % width, place // width], -1).float(), labels
+    return torch.stack([index % width, index // width], -1).float(), labels
 
 
 def draw_boxes(masks: torch.Tensor, inside: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return the bounding boxes `(N, 4)` as x, y, x, y in pixels, each edge moved by up to a tenth of the box."""
-    boxes, frame = _bounds(masks), _bounds(inside)
+    boxes, frame = find_bounds(masks), find_bounds(inside)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2) + 1
     moved = boxes + (torch.rand(boxes.shape, generator=generator) * 2 - 1) * JITTER * size
     return torch.minimum(moved.clamp_min(0), frame[:, 2:].repeat(1, 2))
 
 
 def draw_mask_prompts(masks: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Return logits `(N, 1, size, size)` of a blurred and displaced version of the mask, as a poor prediction gives."""
+    """Return logits `(N, 1, size, size)` of a blurred and displaced mask, like those of a poor prediction."""
     coarse = F.interpolate(masks[:, None].float(), size=(size, size), mode="area")
     shift = torch.randint(-1, 2, (2,), generator=generator).tolist()
     blurred = F.avg_pool2d(coarse.roll(shift, (2, 3)), 3, 1, 1)
     noise = F.avg_pool2d(torch.randn(blurred.shape, generator=generator), 5, 1, 2)
-    return ((blurred - 0.4) * 4 + noise).clamp(-1, 1) * CERTAINTY
+    return ((blurred - 0.4) * 4 + noise).clamp(-1, 1) * MASK_LOGIT
 
 
-def _bounds(masks: torch.Tensor) -> torch.Tensor:
-    rows, columns = masks.any(2), masks.any(1)
-    return torch.stack([_first(columns), _first(rows), _last(columns), _last(rows)], 1).float()
-
-
-def _first(line: torch.Tensor) -> torch.Tensor:
-    return line.int().argmax(1)
-
-
-def _last(line: torch.Tensor) -> torch.Tensor:
-    return line.shape[1] - 1 - line.flip(1).int().argmax(1)
+def find_bounds(masks: torch.Tensor) -> torch.Tensor:
+    """Return the first and last pixel of masks `(N, size, size)` along both axes, `(N, 4)` as x, y, x, y."""
+    lines = [masks.any(1).int(), masks.any(2).int()]  # columns, then rows
+    first = [line.argmax(1) for line in lines]
+    last = [line.shape[1] - 1 - line.flip(1).argmax(1) for line in lines]
+    return torch.stack([*first, *last], 1).float()

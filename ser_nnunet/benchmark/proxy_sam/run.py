@@ -1,0 +1,92 @@
+"""`benchmark proxy-sam`: train a proxy SAM and write its checkpoint, its history and its provenance."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from tqdm import tqdm
+
+from ser_nnunet.benchmark.dataset_view import PlannedDataset
+from ser_nnunet.benchmark.provenance import collect_provenance
+from ser_nnunet.benchmark.settings import ProxySamSettings, refuse_problems
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.utils.files import replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    from ser_nnunet.benchmark.proxy_sam.training import Progress
+    from ser_nnunet.benchmark.proxy_sam.training_slices import SliceSource
+
+NOT_SAM = (
+    "This is NOT SAM: a few million parameters, trained on the images of these training cases with regions drawn "
+    "without labels. It follows prompts and has none of SAM's knowledge of other images."
+)
+NAME = "proxy_sam"
+
+
+def run_proxy_sam(settings: ProxySamSettings) -> tuple[Path, list[Progress]]:
+    """Train, then write `proxy_sam.pth` (a state dict, as SAM's checkpoints are), `.csv` and `.json`.
+
+    Returns:
+        The checkpoint, and loss and overlap of every step.
+
+    Raises:
+        UserError: everything that would stop the training, before it starts.
+    """
+    sources = find_slices(settings)
+    from ser_nnunet.benchmark.proxy_sam.training import build_proxy, train_proxy
+
+    history = []
+    sam = build_proxy(settings.image_size, settings.seed, settings.device)
+    with tqdm(total=settings.steps, unit="step") as bar:
+        for progress in train_proxy(sam, sources, settings.steps, settings.seed):
+            history.append(progress)
+            bar.set_postfix_str(f"{progress.kind}: IoU {progress.overlap:.2f}", refresh=False)
+            bar.update()
+    checkpoint = settings.output / f"{NAME}.pth"
+    with replacing(checkpoint) as unfinished:
+        torch.save({name: weight.cpu() for name, weight in sam.state_dict().items()}, unfinished)
+    write_text(settings.output / f"{NAME}.csv", format_history(history))
+    about = collect_provenance(
+        settings.device,
+        fold=settings.fold,
+        steps=settings.steps,
+        image_size=settings.image_size,
+        seed=settings.seed,
+    )
+    images = {source.folder.parent.name: list(source.cases) for source in sources}
+    write_json(settings.output / f"{NAME}.json", {"notice": NOT_SAM, **about, "images": images})
+    return checkpoint, history
+
+
+def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
+    """Return the cases that slices are drawn from. Raises `UserError` with everything that would stop the training."""
+    try:
+        from ser_nnunet.benchmark.proxy_sam.training_slices import SliceSource
+    except ImportError as error:
+        raise UserError(f"{error}: install SAM's code with  pip install 'ser-nnunet[sam]'") from error
+
+    problems = settings.find_problems()
+    sources = []
+    for name in settings.datasets:
+        dataset = PlannedDataset(preprocessed_dataset(name), settings.plans_name, "2d", settings.fold)
+        found = dataset.find_problems()
+        problems += found
+        if not found:
+            patch = dataset.plans["configurations"]["2d"]["patch_size"]
+            sources.append(SliceSource(dataset.cases_folder, tuple(dataset.training_cases), tuple(patch)))
+    refuse_problems(problems)
+    return sources
+
+
+def format_history(history: list[Progress]) -> str:
+    """Return one line of CSV per step: its number, the kind of prompt, loss and mean IoU."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["step", "prompt", "loss", "iou"])
+    writer.writerows([row.step, row.kind, f"{row.loss:.4f}", f"{row.overlap:.4f}"] for row in history)
+    return stream.getvalue()

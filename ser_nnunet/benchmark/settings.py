@@ -1,0 +1,217 @@
+"""What can be chosen about each benchmark: one frozen object per command, with `find_problems` for bad values.
+
+Imports nothing slow: the command line takes its defaults from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+
+DEFAULT_PLANS = "nnUNetPlans"
+SAM_SIZES = ("ViT-B", "ViT-L", "ViT-H")
+OUTPUT = Path("benchmark")
+
+
+@dataclass(frozen=True)
+class HypotheticalDataset:
+    """A data set that exists only as a shape: nnU-Net's planner needs no more than this.
+
+    Attributes:
+        shape: of every image after cropping, in nnU-Net's order of axes (slices, rows, columns).
+        spacing: in mm, in the same order.
+        channels, classes, cases: how many; the number of cases limits the batch of small data sets.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channels: int = 1
+    classes: int = 1
+    cases: int = 100
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Which plan is measured: that of a planned data set, a plans file, or what nnU-Net plans for a shape.
+
+    Attributes:
+        source: a data set's number or name, a plans file, or a data set that is yet to be planned.
+        configuration: such as `2d`.
+        plans_name: of a planned data set's plans.
+        dataset_json: for a plans file; None takes the one beside it.
+        volume: slices, rows, columns to predict; None takes the data set's median after resampling.
+    """
+
+    source: str | Path | HypotheticalDataset
+    configuration: str = "2d"
+    plans_name: str = DEFAULT_PLANS
+    dataset_json: Path | None = None
+    volume: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class SizeSettings:
+    """The choices of `benchmark size`.
+
+    Attributes:
+        plan: which plan is measured.
+        output: the tables' folder.
+        device: on which the memory of a forward pass is measured: `cpu`, `cuda` or `mps`.
+        memory: whether to measure it.
+        sam_memory: SAM pipelines whose memory is measured too, out of `SAM_SIZES`.
+    """
+
+    plan: PlanSettings
+    output: Path = OUTPUT
+    device: str = "cpu"
+    memory: bool = True
+    sam_memory: tuple[str, ...] = ()
+
+    def find_problems(self) -> list[str]:
+        """Return which SAMs are unknown, as a sentence."""
+        unknown = ", ".join(sorted(set(self.sam_memory) - set(SAM_SIZES)))
+        return [f"--sam-memory: {unknown} unknown; there are {', '.join(SAM_SIZES)}"] if unknown else []
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """The choices of `benchmark speed`.
+
+    Attributes:
+        plan: which plan is measured.
+        output: the tables' folder.
+        device: `cpu`, `cuda` or `mps`.
+        rounds: that are measured.
+        warmup: rounds before them that are not.
+        batch_size: of the training step; None takes the plan's.
+        slices: 2D only: how many slices are predicted; None takes the whole volume.
+        threads: of torch on the CPU; None takes all cores, and one beside a GPU.
+        sam_checkpoint: adds a SAM-guided training step.
+        sam_image_size: pixels at which SAM sees a slice in that step; None takes the checkpoint's own.
+        sam_encoder: the SAM whose image encoder is timed, out of `SAM_SIZES`; None times none.
+        sam_encoder_sizes: pixels at which it is timed, multiples of SAM's patch of 16.
+    """
+
+    plan: PlanSettings
+    output: Path = OUTPUT
+    device: str = "cpu"
+    rounds: int = 10
+    warmup: int = 2
+    batch_size: int | None = None
+    slices: int | None = None
+    threads: int | None = None
+    sam_checkpoint: Path | None = None
+    sam_image_size: int | None = None
+    sam_encoder: str | None = None
+    sam_encoder_sizes: tuple[int, ...] = (1024,)
+
+    def find_problems(self) -> list[str]:
+        """Return what cannot be timed, in sentences."""
+        counts = {"rounds": self.rounds, "batch-size": self.batch_size, "slices": self.slices, "threads": self.threads}
+        problems = find_too_small(counts, 1) + find_too_small({"warmup": self.warmup}, 0)
+        if self.sam_checkpoint and not self.sam_checkpoint.is_file():
+            problems.append(f"--sam-checkpoint {self.sam_checkpoint}: no such file")
+        sizes = list(self.sam_encoder_sizes)
+        if any(size < 16 or size % 16 for size in sizes):
+            problems.append(f"--sam-encoder-sizes: multiples of SAM's patch of 16 expected, {sizes} given")
+        return problems
+
+
+@dataclass(frozen=True)
+class AccuracySettings:
+    """The choices of `benchmark accuracy`.
+
+    Attributes:
+        dataset: number or name of a planned and preprocessed data set.
+        trainers: nnU-Net's, SER's or a user's own; the others are compared with the first.
+        epochs: for every trainer.
+        output: folder of the runs and the tables.
+        device: `cpu`, `cuda` or `mps`.
+        configuration, fold, plans_name: as in nnU-Net's commands.
+        iterations: training steps per epoch.
+        val_iterations: steps of nnU-Net's validation per epoch; None takes a fifth of `iterations`, at least 1.
+        batch_size: in a copy of the plan; None keeps the plan's.
+        seeds: every trainer is trained once per seed.
+        train_cases: how many of the fold's training cases are used, drawn for every seed; None takes all.
+        save_every: epochs between checkpoints.
+    """
+
+    dataset: str
+    trainers: tuple[str, ...]
+    epochs: int
+    output: Path = OUTPUT
+    device: str = "cpu"
+    configuration: str = "2d"
+    fold: int = 0
+    plans_name: str = DEFAULT_PLANS
+    iterations: int = 250
+    val_iterations: int | None = None
+    batch_size: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    train_cases: int | None = None
+    save_every: int = 5
+
+    @property
+    def validation_steps(self) -> int:
+        """Steps of nnU-Net's validation per epoch."""
+        return self.val_iterations or max(1, self.iterations // 5)
+
+    def find_problems(self) -> list[str]:
+        """Return what is out of range or named twice, in sentences."""
+        names = ("epochs", "iterations", "val_iterations", "batch_size", "save_every")
+        problems = find_too_small({name.replace("_", "-"): getattr(self, name) for name in names}, 1)
+        for option, given in (("-tr", self.trainers), ("--seeds", self.seeds)):
+            repeated = sorted({str(each) for each in given if given.count(each) > 1})
+            problems += [f"{option}: {', '.join(repeated)} named twice"] if repeated else []
+        if self.seeds and min(self.seeds) < 0:
+            problems.append(f"--seeds must not be negative, {min(self.seeds)} given")
+        return problems
+
+
+@dataclass(frozen=True)
+class ProxySamSettings:
+    """The choices of `benchmark proxy-sam`.
+
+    Attributes:
+        datasets: numbers or names of planned and preprocessed data sets; their labels are never read.
+        output: folder of the checkpoint, its history and its provenance.
+        device: `cpu`, `cuda` or `mps`.
+        fold: its validation cases are left out.
+        plans_name: of every data set's plans.
+        steps: of training, 16 prompts each.
+        image_size: pixels, a multiple of 16 from 64 on.
+        seed: of weights, images and prompts.
+    """
+
+    datasets: tuple[str, ...]
+    output: Path = OUTPUT
+    device: str = "cpu"
+    fold: int = 0
+    plans_name: str = DEFAULT_PLANS
+    steps: int = 1500
+    image_size: int = 256
+    seed: int = 0
+
+    def find_problems(self) -> list[str]:
+        """Return what is out of range, in sentences."""
+        problems = find_too_small({"steps": self.steps}, 1)
+        if self.image_size < 64 or self.image_size % 16:
+            problems.append(f"--image-size must be a multiple of 16 from 64 on, {self.image_size} given")
+        return problems
+
+
+def find_too_small(values: dict[str, int | None], least: int) -> list[str]:
+    """Return a sentence for every option whose value is below `least`; None is an option that wasn't given."""
+    return [
+        f"--{name} must be at least {least}, {value} given"
+        for name, value in values.items()
+        if value is not None and value < least
+    ]
+
+
+def refuse_problems(problems: list[str]) -> None:
+    """Raise `UserError` with all problems, if there are any."""
+    if problems:
+        raise UserError("this benchmark can't start:\n" + "\n".join(f"  {problem}" for problem in problems))

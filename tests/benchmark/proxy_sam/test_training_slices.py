@@ -1,0 +1,36 @@
+"""Slices are prepared as guidance prepares them."""
+
+import numpy as np
+import torch
+
+from ser_nnunet.benchmark.proxy_sam.training_slices import SliceSource, draw_batch
+from tests.benchmark.proxy_sam.images import DiscSource, disc_source
+from tests.benchmark.tiny_dataset import CASES, NAME
+
+
+def test_images_are_padded_as_sam_pads_them(small_sam):
+    """As in guidance: `Sam.preprocess` pads with zeros after its normalisation."""
+    batch = draw_batch([disc_source()], 2, 3, 64, np.random.default_rng(0))
+    assert batch.images.shape == (2, 3, 64, 64) and batch.masks.shape == (2, 3, 64, 64)
+    assert torch.equal(batch.inside, torch.arange(64).expand(2, 64, 64) < 48)
+    assert not (batch.masks & ~batch.inside[:, None]).any() and batch.masks.flatten(2).any(2).all()
+    shown = small_sam.preprocess(batch.images[..., :48])
+    assert torch.allclose(small_sam.preprocess(batch.images), shown, atol=1e-5)
+
+
+def test_regions_survive_where_images_shrink():
+    class Large(DiscSource):
+        def draw_slice(self, rng):
+            return np.kron(super().draw_slice(rng), np.ones((8, 8)))
+
+    batch = draw_batch([Large(None, (), (256, 192))], 3, 4, 64, np.random.default_rng(0))
+    assert batch.masks.flatten(2).any(2).all()
+
+
+def test_slices_come_from_the_named_cases_as_images_between_0_and_1(preprocessed):
+    source = SliceSource(preprocessed / NAME / "nnUNetPlans_2d", tuple(CASES[:2]), (32, 32))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        image = source.draw_slice(rng)
+        assert image.ndim == 2 and min(image.shape) >= 18 and max(image.shape) <= 32
+        assert image.min() >= 0 and image.max() <= 1 and image.std() > 0

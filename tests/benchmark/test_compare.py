@@ -1,0 +1,62 @@
+"""Intervals and pairing on numbers whose answer can be worked out by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_nnunet.benchmark.compare import collect_values, compare_with_first, mean_over_classes
+
+
+def test_a_difference_that_is_the_same_in_every_case_has_an_interval_of_no_width():
+    hard_and_easy = np.array([[[0.2], [0.5], [0.9]]])  # one seed, three cases, one class
+    table = compare_with_first({"A": hard_and_easy, "B": hard_and_easy + 0.05}).set_index("trainer")
+    assert table.loc["B", ["difference", "difference_low", "difference_high"]].tolist() == pytest.approx([0.05] * 3)
+    assert table.loc["A", "mean_high"] - table.loc["A", "mean_low"] > 0.3  # cases differ, and that cancels out above
+
+
+def test_seeds_widen_the_interval_when_trainings_differ():
+    case = np.linspace(0.7, 0.8, 20)[:, None]
+    alike, different = np.stack([case, case]), np.stack([case - 0.2, case + 0.2])
+    narrow = compare_with_first({"A": alike, "B": alike + 0.01}).iloc[1]
+    wide = compare_with_first({"A": alike, "B": different + 0.01}).iloc[1]
+    assert narrow["difference"] == pytest.approx(wide["difference"])
+    assert wide["difference_high"] - wide["difference_low"] > 0.3
+    assert narrow["difference_high"] - narrow["difference_low"] < 1e-9
+
+
+def test_undefined_values_are_left_out_and_classes_weigh_the_same():
+    # Class one: 1 and undefined; class two: 0 and 0.5.
+    assert mean_over_classes(np.array([[[1.0, 0.0], [math.nan, 0.5]]])) == pytest.approx((1 + 0.25) / 2)
+
+
+def test_a_case_undefined_for_one_trainer_is_left_out_of_its_pair_alone():
+    one, other, third = ([[[0.8], [value]]] for value in (math.nan, 0.0, math.nan))
+    table = compare_with_first({"A": np.array(one), "B": np.array(other), "C": np.array(third) / 2}).set_index(
+        "trainer"
+    )
+    assert table.loc["B", ["difference", "ratio", "n"]].tolist() == [0, 1, 1]  # the means would say -0.4
+    assert table.loc["B", "mean"] == pytest.approx(0.4) and table.loc["A", "mean"] == pytest.approx(0.8)
+    assert table.loc["C", "difference"] == pytest.approx(-0.4)
+    alone = compare_with_first({"A": np.array([[[math.nan]]]), "B": np.array([[[1.0]]])}).iloc[1]
+    assert alone["n"] == 0 and math.isnan(alone["difference"])
+
+
+def test_ratio_to_a_baseline_of_zero_is_undefined():
+    row = compare_with_first({"A": np.zeros((1, 2, 1)), "B": np.ones((1, 2, 1))}).iloc[1]
+    assert row["difference"] == 1 and math.isnan(row["ratio"]) and math.isnan(row["ratio_low"])
+
+
+def test_values_find_their_seed_case_and_class():
+    rows = [
+        (method, case, name, method_at + case_at + class_at)
+        for method, method_at in (("T seed 1", 100), ("T seed 2", 200))
+        for case, case_at in (("a", 10), ("b", 20))
+        for name, class_at in (("one", 1), ("two", 2))
+    ]
+    cases = pd.DataFrame(rows, columns=["method", "case", "class", "Dice"]).sample(frac=1, random_state=3)
+    cases = cases.sort_values("case", kind="stable")
+    values = collect_values(cases, {"T": ["T seed 1", "T seed 2"]}, "Dice")["T"]
+    names = list(dict.fromkeys(cases["class"]))
+    assert values[1, 0, names.index("two")] == 212 and values[0, 1, names.index("one")] == 121
