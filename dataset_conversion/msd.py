@@ -87,7 +87,7 @@ def read_dataset_json(tree: SourceTree) -> tuple[dict[str, Any], Path]:
 
 
 def describe_task(content: dict[str, Any], home: Path, classes: str) -> DatasetInfo:
-    """Return what dataset.json says of a task, with the classes that the user chose."""
+    """Return what dataset.json declares of a task, with the classes that the user chose."""
     task = str(content.get("name") or "Decathlon")
     match = re.fullmatch(r"Task\d+_(\w+)", home.resolve().name)  # as nnU-Net's own converter names the data set
     labels, values, order = choose_classes(task, content["labels"], classes)

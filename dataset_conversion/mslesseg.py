@@ -74,7 +74,7 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
 
 
 def identify(tree: SourceTree, path: Path) -> FileIdentity | None:
-    """Identify a file by its name; train or test by the nearest folder that says so, else by the patient's number."""
+    """Identify a file by its name; train or test by the nearest folder named so, else by the patient's number."""
     folders = tree.folder_names(path)
     only_masks = any(re.fullmatch(r"test_masks?", folder, re.IGNORECASE) for folder in folders)
     match = (MASK_ALONE if only_masks else NAME).fullmatch(image_stem(path))

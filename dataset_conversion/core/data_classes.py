@@ -121,7 +121,7 @@ class DatasetInfo:
     """Cases that the official release has, per split (`train`, `test`)."""
     regions_class_order: tuple[int, ...] | None = None
     positive_is_foreground: bool = False
-    """Every positive label value becomes 1, whatever `values` says."""
+    """Every positive label value becomes 1, regardless of `values`."""
     allow_empty_masks: bool = False
     """Whether a label without foreground is noted (True) or refused (False)."""
     release: str = ""

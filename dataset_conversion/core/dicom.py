@@ -55,7 +55,7 @@ def read_series(folder: Path) -> sitk.Image:
 
 
 def _read_position(path: Path) -> np.ndarray:
-    """Return where a slice's first voxel lies, `(3,)` in mm; raises `SeriesError` for a slice that does not say so."""
+    """Return where a slice's first voxel lies, `(3,)` in mm; raises `SeriesError` for a slice without a position."""
     text = _read_tag(path, POSITION)
     try:
         position = np.array([float(number) for number in text.split("\\")])

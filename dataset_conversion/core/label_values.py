@@ -13,7 +13,7 @@ FLOAT_DECIMALS = 6
 
 
 class NonIntegerLabelError(Exception):
-    """A label that holds NaN, Inf or numbers that are no integers; the message says how many."""
+    """A label that holds NaN, Inf or numbers that are no integers; the message states how many."""
 
 
 def round_to_integers(array: np.ndarray) -> tuple[np.ndarray, float]:

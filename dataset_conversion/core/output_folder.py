@@ -51,7 +51,7 @@ def find_output_root_inside(source: Path, raw: Path | None) -> Path | None:
 def check_id(raw: Path, folder_name: str, overwrite: bool, source: Path) -> list[Problem]:
     """Refuse an id that is taken; return a note for each folder that an older data set of that name left behind.
 
-    Another name under the same id is refused even with `overwrite`: nnU-Net could no longer tell the two apart, and
+    Another name under the same id is refused even with `overwrite`: nnU-Net could no longer distinguish the two, and
     a data set that the user didn't name is never deleted.
     """
     if source.resolve().is_relative_to((raw / folder_name).resolve()):

@@ -31,7 +31,7 @@ UNREADABLE = (
 
 
 class ReadingError(Exception):
-    """A volume that cannot be read: `kind` is the problem's kind, the message says why."""
+    """A volume that cannot be read: `kind` is the problem's kind, the message states why."""
 
     def __init__(self, message: str, kind: str = "unreadable") -> None:
         """Remember the kind of problem."""

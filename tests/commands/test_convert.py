@@ -91,7 +91,7 @@ def test_several_processes_write_what_one_writes(toy: Toy, tmp_path: Path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
-def test_a_closed_terminal_is_an_interrupt_unless_nohup_says_otherwise():
+def test_a_closed_terminal_is_an_interrupt_unless_the_signal_is_ignored():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup

@@ -57,7 +57,7 @@ ROWS = (
     Row("image without label", msd_pancreas, faults.image_without_label),
     Row("a case twice, in two folders", mslesseg, faults.duplicate_case),
     Row("`.nii` beside `.nii.gz` with other voxels", msd_pancreas, faults.uncompressed_copy_differs),
-    Row("fewer cases than dataset.json says", msd_prostate, faults.case_lost),
+    Row("fewer cases than dataset.json lists", msd_prostate, faults.case_lost),
     Row("shape of the label", msd_pancreas, faults.other_shape),
     Row("spacing of the label (5 %)", msd_pancreas, faults.other_spacing),
     Row("origin of the label (0.35 mm)", msd_pancreas, faults.other_origin),

@@ -1,4 +1,4 @@
-"""Faults to plant into a toy data set, one function each; every one says what must be reported."""
+"""Faults to plant into a toy data set, one function each; each returns what must be reported."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def make_organ(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("shape", [(9, 16, 16), (9, 16, 18)])
-def test_only_the_organs_own_place_is_accepted(shape: tuple[int, int, int]):
+def test_a_mask_is_accepted_only_where_the_organ_is(shape: tuple[int, int, int]):
     values, mask = make_organ(shape)
     assert describe_fault(values, mask) == ""
     for name, other in move_mask(mask):
@@ -77,7 +77,7 @@ def test_air_and_little_soft_tissue_are_reported(hu: int, voxels: int, reported:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_a_real_pancreas_is_accepted_in_its_place_alone(real_data: Path):
+def test_a_real_mask_is_accepted_only_where_the_pancreas_is(real_data: Path):
     source = real_data / "nih_pancreas_ct"
     image = read_series(source / "manifest")
     label, _ = reorient_to_grid(sitk.ReadImage(str(next(source.rglob("label0002.nii.gz")))), Grid.of(image))

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import ConversionError
+from ser_nnunet.dataset_conversion import ConversionError, convert
 
 from ser_nnunet.errors import UserError
-from tests.dataset_conversion.builders import LABEL, Toy, promise12
+from tests.dataset_conversion.builders import LABEL, Toy, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import convert_toy, hash_tree
 
 
@@ -115,3 +115,27 @@ def test_ids_outside_nnunets_range_are_refused(toy: Toy, raw: Path, dataset_id: 
 def test_an_earlier_preprocessed_folder_is_noted(toy: Toy, raw: Path):
     (raw.parent / "preprocessed" / "Dataset701_PROMISE12").mkdir(parents=True)
     assert "delete it before planning" in str(convert_toy(toy, raw).notes)
+
+
+def test_what_lies_in_nnunet_raw_is_not_found_again(tmp_path: Path):
+    toy = mslesseg(tmp_path)
+    for _ in range(2):
+        report = convert(
+            tmp_path, 705, dataset="mslesseg", raw=tmp_path / "raw", overwrite=True, allow_partial=True, processes=1
+        )
+    assert len(report.cases) == len(toy.cases)
+
+
+def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
+    with pytest.raises(UserError, match="is nnUNet_raw itself"):
+        convert(tmp_path, 705, dataset="mslesseg", raw=tmp_path)
+
+
+def test_a_data_set_cannot_be_converted_into_its_own_place(tmp_path: Path):
+    toy = msd_prostate(tmp_path / "source")
+    place = tmp_path / "raw" / "Dataset005_Prostate"
+    place.parent.mkdir()
+    toy.source.rename(place)
+    with pytest.raises(UserError, match="is where the data set would be written"):
+        convert(place, 5, dataset="msd", name="Prostate", raw=tmp_path / "raw", overwrite=True)
+    assert (place / "dataset.json").exists()

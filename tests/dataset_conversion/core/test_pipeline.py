@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.utils.hashing import file_sha256
-from tests.dataset_conversion.builders import BUILDERS, LABEL
+from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg
 from tests.dataset_conversion.helpers import convert_toy, hash_tree
 
 PLANNED = (
@@ -132,3 +134,36 @@ def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
     for folder in (tmp_path / "raw").iterdir():
         copied = (tmp_path / "preprocessed" / folder.name / "splits_final.json").read_text()
         assert json.loads(copied) == json.loads((folder / "splits_final.json").read_text())
+
+
+def test_a_dry_run_scans_and_refuses_what_the_real_run_does(tmp_path: Path, monkeypatch):
+    toy = mslesseg(tmp_path)
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    options = {"dataset": "mslesseg", "allow_partial": True, "processes": 1}
+    convert(tmp_path, 705, **options)
+    report = convert(tmp_path, 706, dry_run=True, **options)
+    assert len(report.cases) == len(toy.cases) and not [note for note in report.notes if note.kind == "extra file"]
+    with pytest.raises(UserError, match="Dataset705_MSLesSeg exists"):
+        convert(tmp_path, 705, dry_run=True, **options)
+
+
+def test_a_dry_run_without_nnunet_raw_notes_that_the_id_was_not_checked(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    toy = mslesseg(tmp_path)
+    report = convert(toy.source, 705, dataset="mslesseg", allow_partial=True, processes=1, dry_run=True)
+    assert "whether the id 705 is free was not checked" in str(report.notes)
+
+
+def test_paths_in_messages_are_relative_to_the_source(tmp_path: Path, monkeypatch):
+    """SOURCE is `test`, and below it lie the competition's `test/test` and `test/test_MASK`."""
+    toy = mslesseg(tmp_path, "2024")
+    (toy.source / "MSLesSeg Dataset" / "MSLesSeg Dataset").rename(tmp_path / "test")
+    image = tmp_path / "test" / "test" / "test" / "P54" / "P54_T1.nii.gz"
+    image.write_bytes(b"nothing of the kind")
+    (image.parents[1] / "P55" / "P55_T2.nii.gz").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConversionError) as caught:
+        convert("test", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1)
+    texts = {problem.case: problem.text for problem in caught.value.problems if problem.fatal}
+    assert texts["P54"].startswith("test/test/P54/P54_T1.nii.gz")
+    assert texts["P55"].startswith("test/test/P55 lacks T2")
