@@ -1,6 +1,64 @@
-"""Converters to the nnU-Net raw format: one module per data set, and what they share."""
+"""Converters to the nnU-Net raw format: one module per data set, `registry`, and what they share in `core`."""
 
-from ser_nnunet.dataset_conversion.core.pipeline import Report, convert
-from ser_nnunet.dataset_conversion.core.problems import ConversionError, Problem
+from __future__ import annotations
 
-__all__ = ["ConversionError", "Problem", "Report", "convert"]
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_nnunet.dataset_conversion.core.data_classes import ConversionReport, Options, Problem
+from ser_nnunet.dataset_conversion.core.pipeline import ConversionSettings, run_conversion
+from ser_nnunet.dataset_conversion.core.problems import ConversionError
+from ser_nnunet.dataset_conversion.registry import CONVERTERS
+
+from ser_nnunet.errors import UserError
+
+__all__ = ["ConversionError", "ConversionReport", "Problem", "convert"]
+
+
+def convert(
+    source: str | Path,
+    dataset_id: int,
+    *,
+    dataset: str,
+    name: str | None = None,
+    channels: Sequence[str] | None = None,
+    classes: str = "shipped",
+    exclude: Sequence[str] = (),
+    dry_run: bool = False,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    processes: int | None = None,
+    raw: Path | None = None,
+) -> ConversionReport:
+    """Convert the downloaded data set below `source` into `DatasetXXX_Name`.
+
+    First all cases are found, then all of them checked, then written into a hidden folder that is renamed at the end.
+    Nothing below `source` is changed.
+
+    Args:
+        source: folder of the unpacked download; the files may lie at any depth.
+        dataset_id: nnU-Net's id, 1 to 999.
+        dataset: a key of `registry.CONVERTERS`.
+        name: name after `DatasetXXX_`; the data set's own by default.
+        channels: channels to use, in this order; all by default.
+        classes: for data sets that offer a choice: `shipped`, `merged` or `regions`.
+        exclude: names of cases to exclude.
+        dry_run: run all checks and write nothing. Without `raw` and $nnUNet_raw, it can't check whether the id is free,
+            and notes that.
+        allow_partial: accept fewer cases than the official release has.
+        overwrite: replace an existing data set of the same id and name.
+        processes: number of processes; all cores that memory allows by default. A script that uses more than one needs
+            the `if __name__ == "__main__"` guard, as with nnU-Net's own functions.
+        raw: folder to write into; $nnUNet_raw by default.
+
+    Raises:
+        ConversionError: the data set has faults; lists all of them. Nothing was written.
+        UserError: a folder, id or name is not possible. Nothing was written.
+    """
+    if dataset not in CONVERTERS:
+        raise UserError(f"there is no converter for {dataset!r}: choose among {', '.join(CONVERTERS)}")
+    options = Options(None if channels is None else tuple(channels), classes)
+    settings = ConversionSettings(
+        dataset, dataset_id, name, tuple(exclude), dry_run, allow_partial, overwrite, processes, raw
+    )
+    return run_conversion(CONVERTERS[dataset].find, Path(source), options, settings)

@@ -6,19 +6,25 @@ from that file; images of several channels are 4D and are split.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table, Volume
-from ser_nnunet.dataset_conversion.core.hounsfield import hounsfield_check
-from ser_nnunet.dataset_conversion.core.pairing import Found, assemble, choose_channels, find_by_name
-from ser_nnunet.dataset_conversion.core.problems import Problem
-from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Options, Problem
+from ser_nnunet.dataset_conversion.core.hounsfield import check_hounsfield_values
+from ser_nnunet.dataset_conversion.core.pairing import (
+    FileIdentity,
+    IdentifiedVolume,
+    build_table,
+    choose_channels,
+    identify_files,
+)
+from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import read_json
 
 CITATION = (
     "Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128 (2022), "
@@ -39,113 +45,107 @@ NOTES = {
 }
 
 
-def find(tree: Tree, options: Options) -> Table:
-    """Return the table of cases; raises `UserError` if dataset.json is absent or says nothing useful."""
-    content, home = _dataset_json(tree)
-    full = replace(_description(content, options), name=_name(home, content))
-    description = choose_channels(full, options)
-    found, extra = find_by_name(tree, lambda tree, path: _parse(path, home))
-    if not found:
-        raise tree.nothing_found(EXPECTED)
-    roles = list(full.channels)
-    split = [item for found_volume in found for item in _channels(*found_volume, roles)]
-    table = assemble(tree, description, split, extra)
-    table.problems = [problem for problem in table.problems if not _expected_absence(table, problem)]
-    table.problems += _listed_but_absent(content, home, found)
+def find(tree: SourceTree, options: Options) -> CaseTable:
+    """Return the table of cases; raises `UserError` if dataset.json is absent or lacks what is needed."""
+    content, home = read_dataset_json(tree)
+    full = describe_task(content, home, options.classes)
+    info = choose_channels(full, options)
+    files, unused = identify_files(tree, partial(identify, home=home))
+    if not files:
+        raise tree.no_cases_error(EXPECTED)
+    volumes: list[IdentifiedVolume] = []
+    for identity, volume in files:
+        if identity.role == LABEL:
+            volumes.append((identity, volume))
+            continue
+        for index, role in enumerate(full.channels):
+            channel = replace(volume, component=index, components=len(full.channels))
+            volumes.append((replace(identity, role=role), channel))
+    table = build_table(tree, info, volumes, unused)
+    # the Decathlon does not publish its test labels: their absence is not worth a note
+    table.problems = [problem for problem in table.problems if problem.fatal or problem.kind != "image without label"]
+    table.problems += find_listed_but_missing(content, {volume.path for _, volume in files})
     return table
 
 
-def _dataset_json(tree: Tree) -> tuple[dict[str, Any], Path]:
-    files = [path for path in tree.named("dataset.json") if (path.parent / "imagesTr").is_dir()]
+def read_dataset_json(tree: SourceTree) -> tuple[dict[str, Any], Path]:
+    """Return the content of the only task's dataset.json and the folder it is in; raises `UserError`."""
+    files = [path for path in tree.find_files("dataset.json") if (path.parent / "imagesTr").is_dir()]
     if not files:
-        raise tree.nothing_found(EXPECTED)
+        raise tree.no_cases_error(EXPECTED)
     if len(files) > 1:
-        tasks = ", ".join(tree.short(path.parent) for path in files)
-        raise UserError(f"{tree.root} holds {len(files)} tasks ({tasks}): point at one of them")
+        tasks = ", ".join(tree.shorten(path.parent) for path in files)
+        raise UserError(f"{tree.root} holds {len(files)} tasks ({tasks}): give the folder of one of them")
     try:
-        content = json.loads(files[0].read_text(encoding="utf-8"))
+        content = read_json(files[0])
     except ValueError as error:
-        raise UserError(f"{files[0]} is no valid JSON ({error}): get it again") from None
+        raise UserError(f"{files[0]} is no valid JSON ({error}): download it again") from None
     absent = [key for key in ("modality", "labels") if not isinstance(content.get(key), dict) or not content[key]]
     if absent:
         raise UserError(f"{files[0]} lacks {', '.join(absent)}: is this a folder of the Decathlon (nnU-Net v1 format)?")
     return content, files[0].parent
 
 
-def _description(content: dict[str, Any], options: Options) -> Description:
-    name = str(content.get("name") or "Decathlon")
-    classes = {
-        str(text): int(value) for value, text in sorted(content["labels"].items(), key=lambda item: int(item[0]))
-    }
-    labels, values, order = _classes(name, classes, options.classes)
-    is_ct_pancreas = name.lower() == "pancreas"
-    return Description(
-        name=name,
-        title=str(content.get("description") or name),
+def describe_task(content: dict[str, Any], home: Path, classes: str) -> DatasetInfo:
+    """Return what dataset.json declares of a task, with the classes that the user chose."""
+    task = str(content.get("name") or "Decathlon")
+    match = re.fullmatch(r"Task\d+_(\w+)", home.resolve().name)  # as nnU-Net's own converter names the data set
+    labels, values, order = choose_classes(task, content["labels"], classes)
+    return DatasetInfo(
+        name=re.sub(r"[^A-Za-z0-9]+", "", match[1] if match else str(content.get("name"))) or "Decathlon",
+        title=str(content.get("description") or task),
         licence=str(content.get("licence") or content.get("license") or "CC-BY-SA 4.0"),
         citation=CITATION,
         reference=f"http://medicaldecathlon.com ({content.get('reference', 'no reference given')})",
         release=str(content.get("release") or content.get("relase") or ""),
-        channels=_channel_names(content["modality"]),
+        channels=name_channels(content["modality"]),
         labels=labels,
         values=values,
         regions_class_order=order,
-        counts=_counts(content),
-        empty_masks=name.lower() not in ALWAYS_FOREGROUND,
-        notes=tuple(NOTES[key] for key in NOTES if key == name.lower()),
-        case_checks=(hounsfield_check,) if is_ct_pancreas else (),
+        official_counts={
+            split: int(content[key]) for split, key in (("train", "numTraining"), ("test", "numTest")) if key in content
+        },
+        allow_empty_masks=task.lower() not in ALWAYS_FOREGROUND,
+        notes=tuple(NOTES[key] for key in NOTES if key == task.lower()),
+        case_checks=(check_hounsfield_values,) if task.lower() == "pancreas" else (),
     )
 
 
-def _name(home: Path, content: dict[str, Any]) -> str:
-    """The name after `TaskXX_`, as nnU-Net's own converter has it, else the one in dataset.json."""
-    match = re.fullmatch(r"Task\d+_(\w+)", home.resolve().name)
-    return re.sub(r"[^A-Za-z0-9]+", "", match[1] if match else str(content.get("name"))) or "Decathlon"
-
-
-def _channel_names(modality: dict[str, str]) -> dict[str, str]:
-    """Role -> nnU-Net's channel name; anything that is CT must be called exactly so to be normalised as CT."""
+def name_channels(modality: dict[str, str]) -> dict[str, str]:
+    """Return role -> nnU-Net's channel name. CT must be called exactly so, for nnU-Net to normalise it as CT."""
     names = [str(modality[key]) for key in sorted(modality, key=int)]
-    unique = [name if names.count(name) == 1 else f"{name}{index}" for index, name in enumerate(names)]
-    return {
-        role: "CT" if re.match(r"CT\b", name, re.IGNORECASE) else name for role, name in zip(unique, names, strict=True)
-    }
+    roles = [name if names.count(name) == 1 else f"{name}{index}" for index, name in enumerate(names)]
+    channels = ("CT" if re.match(r"CT\b", name, re.IGNORECASE) else name for name in names)
+    return dict(zip(roles, channels, strict=True))
 
 
-def _classes(
-    name: str, classes: dict[str, int], choice: str
+def choose_classes(
+    task: str, shipped: dict[str, str], choice: str
 ) -> tuple[dict[str, int | tuple[int, ...]], dict[int, int], tuple[int, ...] | None]:
-    """Return nnU-Net's labels, the mapping of values, and the order of regions for one of the three choices."""
-    foreground = {text: value for text, value in classes.items() if value > 0}
-    whole = WHOLE.get(name.lower())
-    same = {value: value for value in classes.values()}
+    """Return nnU-Net's labels, the mapping of values, and the order of regions for one of the three choices.
+
+    Regions nest: all values, then all but the lowest, and so on (as nnU-Net has them for BraTS).
+    """
+    classes = {str(text): int(value) for value, text in sorted(shipped.items(), key=lambda item: int(item[0]))}
+    whole = WHOLE.get(task.lower())
     if choice == "merged":
-        merged = {"background": 0, whole or name.lower(): 1}
-        return dict(merged), {value: int(value > 0) for value in classes.values()}, None
-    if choice == "regions":
-        if whole is None or len(foreground) < 2:
-            raise UserError(f"--classes regions: the classes of {name} do not nest; choose shipped or merged")
-        return _regions(whole, foreground), same, tuple(sorted(foreground.values()))
-    return dict(classes), same, None
+        return {"background": 0, whole or task.lower(): 1}, {value: int(value > 0) for value in classes.values()}, None
+    unchanged = {value: value for value in classes.values()}
+    if choice != "regions":
+        return {**classes}, unchanged, None
+    foreground = [(text, value) for text, value in classes.items() if value > 0]
+    if whole is None or len(foreground) < 2:
+        raise UserError(f"--classes regions: the classes of {task} do not nest; choose shipped or merged")
+    values = tuple(value for _, value in foreground)
+    regions: dict[str, int | tuple[int, ...]] = {"background": 0, whole: values}
+    for index, (text, value) in enumerate(foreground[1:], start=1):
+        is_innermost = index == len(foreground) - 1
+        regions[text if is_innermost else f"{text} and inside"] = value if is_innermost else values[index:]
+    return regions, unchanged, values
 
 
-def _regions(whole: str, foreground: dict[str, int]) -> dict[str, int | tuple[int, ...]]:
-    """Regions that nest: all values, then all but the lowest, and so on (as BraTS has them)."""
-    values = sorted(foreground.values())
-    regions: dict[str, int | tuple[int, ...]] = {"background": 0, whole: tuple(values)}
-    for text, value in sorted(foreground.items(), key=lambda item: item[1])[1:]:
-        rest = tuple(other for other in values if other >= value)
-        regions[text if len(rest) == 1 else f"{text} and inside"] = rest if len(rest) > 1 else rest[0]
-    return regions
-
-
-def _counts(content: dict[str, Any]) -> dict[str, int]:
-    return {
-        split: int(content[key]) for split, key in (("train", "numTraining"), ("test", "numTest")) if key in content
-    }
-
-
-def _parse(path: Path, home: Path) -> Found | None:
+def identify(tree: SourceTree, path: Path, home: Path) -> FileIdentity | None:
+    """Identify a file of the task in the folder `home` by the folder it is in; all channels are in one file."""
     kinds = {
         "imagesTr": ("image", "train"),
         "labelsTr": (LABEL, "train"),
@@ -155,36 +155,20 @@ def _parse(path: Path, home: Path) -> Found | None:
     if path.parent.parent != home or path.parent.name not in kinds:
         return None
     role, split = kinds[path.parent.name]
-    return Found(stem(path), role, split=split)
+    return FileIdentity(image_stem(path), role, split=split)
 
 
-def _channels(found: Found, volume: Volume, roles: list[str]) -> list[tuple[Found, Volume]]:
-    if found.role == LABEL:
-        return [(found, volume)]
-    count = len(roles)
-    return [
-        (Found(found.case, role, split=found.split), Volume(volume.path, index, count, volume.twin))
-        for index, role in enumerate(roles)
-    ]
-
-
-def _expected_absence(table: Table, problem: Problem) -> bool:
-    """The Decathlon keeps its test labels: their absence is no news."""
-    return problem.kind == "image without label" and not problem.fatal
-
-
-def _listed_but_absent(content: dict[str, Any], home: Path, found: list[tuple[Found, Volume]]) -> list[Problem]:
-    """Files that dataset.json lists and that are what the count is short of; not the whole of a folder left out."""
-    listed = [entry for entry in content.get("training", []) if isinstance(entry, dict)]
-    there = {(volume.path.parent.name, stem(volume.path)) for _, volume in found}
-    names = [Path(str(entry[key])) for entry in listed for key in ("image", "label") if key in entry]
-    names += [Path(str(entry)) for entry in content.get("test", []) if isinstance(entry, str)]
-    folders = {folder for folder, _ in there}
-    absent = sorted(
-        {
-            name.as_posix()
-            for name in names
-            if name.parent.name in folders and (name.parent.name, stem(name)) not in there
-        }
-    )
-    return [Problem("listed, not there", "", f"{name} (in dataset.json)", fatal=False) for name in absent]
+def find_listed_but_missing(content: dict[str, Any], paths: set[Path]) -> list[Problem]:
+    """Note the files that dataset.json lists and that are not among `paths`, except where a whole folder is absent."""
+    training = [entry for entry in content.get("training", []) if isinstance(entry, dict)]
+    listed = [Path(str(entry[key])) for entry in training for key in ("image", "label") if key in entry]
+    listed += [Path(str(entry)) for entry in content.get("test", []) if isinstance(entry, str)]
+    found = {(path.parent.name, image_stem(path)) for path in paths}
+    folders = {folder for folder, _ in found}
+    missing = {
+        file.as_posix()
+        for file in listed
+        if file.parent.name in folders and (file.parent.name, image_stem(file)) not in found
+    }
+    text = "{} is in dataset.json and not in its folder"
+    return [Problem("listed file missing", "", text.format(file), fatal=False) for file in sorted(missing)]

@@ -11,28 +11,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ser_nnunet.dataset_conversion.core.case_checks import Examination
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table
-from ser_nnunet.dataset_conversion.core.pairing import Found, choose_channels, table_by_name
-from ser_nnunet.dataset_conversion.core.problems import Problem
-from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseReport, CaseTable, DatasetInfo, Options, Problem
+from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, choose_channels, find_cases
+from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 
 SITES = ("RUNMC", "BMC", "I2CVB", "UCL", "BIDMC", "HK")
 
 
-def merged_values(examinations: Sequence[Examination]) -> Iterator[Problem]:
-    """Say which label values became 1, and in how many cases of which site."""
+def report_merged_values(reports: Sequence[CaseReport]) -> Iterator[Problem]:
+    """Note which label values became 1, and in how many cases of which site."""
     merged: dict[int, Counter[str]] = {}
-    for examination in examinations:
-        for value in {value for facts in examination.facts for value in facts.counts if value > 1}:
-            merged.setdefault(value, Counter())[examination.case.split("_")[0]] += 1
+    for report in reports:
+        for value in {value for facts in report.facts for value in facts.value_counts if value > 1}:
+            merged.setdefault(value, Counter())[report.case.split("_")[0]] += 1
     for value, sites in sorted(merged.items()):
         cases = ", ".join(f"{count} of {site}" for site, count in sorted(sites.items()))
         text = f"value {value} became 1 (prostate) in {sum(sites.values())} cases: {cases}"
         yield Problem("merged values", "", text, fatal=False)
 
 
-DESCRIPTION = Description(
+INFO = DatasetInfo(
     name="MultiSiteProstate",
     title="Multi-site prostate MRI (SAML): T2-weighted scans of six sites, whole gland",
     licence="see https://liuquande.github.io/SAML/ and the three sources (NCI-ISBI 2013, I2CVB, PROMISE12)",
@@ -43,32 +41,29 @@ DESCRIPTION = Description(
     labels={"background": 0, "prostate": 1},
     values={0: 0, 1: 1},
     positive_is_foreground=True,
-    counts={"train": 116},
+    official_counts={"train": 116},
     notes=(
         "Do not pool with PROMISE12 or NCI-ISBI 2013, nor test on them, as independent data: BIDMC, UCL and HK come "
         "out of PROMISE12, RUNMC and BMC out of NCI-ISBI.",
     ),
-    cohort_checks=(merged_values,),
+    cohort_checks=(report_merged_values,),
 )
 EXPECTED = "RUNMC/Case00.nii.gz and RUNMC/Case00_segmentation.nii.gz"
 NAME = re.compile(r"Case(?P<number>\d+)(?P<mask>_segmentation)?", re.IGNORECASE)
 LETTER = re.compile(r"Site[-_ ]?(?P<letter>[A-F])", re.IGNORECASE)
 
 
-def find(tree: Tree, options: Options) -> Table:
+def find(tree: SourceTree, options: Options) -> CaseTable:
     """Return the table of cases; raises `UserError` if there are none."""
-    return table_by_name(tree, choose_channels(DESCRIPTION, options), _parse, EXPECTED)
+    return find_cases(tree, choose_channels(INFO, options), identify, EXPECTED)
 
 
-def _parse(tree: Tree, path: Path) -> Found | None:
-    match = NAME.fullmatch(stem(path))
-    site = next((site for folder in tree.parts(path) if (site := _site(folder))), "")
-    if match is None or not site:
-        return None
-    return Found(f"{site}_Case{match['number']}", LABEL if match["mask"] else "T2", site=site)
-
-
-def _site(folder: str) -> str:
-    if match := LETTER.fullmatch(folder):
-        return SITES["ABCDEF".index(match["letter"].upper())]
-    return folder.upper() if folder.upper() in SITES else ""
+def identify(tree: SourceTree, path: Path) -> FileIdentity | None:
+    """Identify a file by its name and the nearest folder that is named after a site."""
+    match = NAME.fullmatch(image_stem(path))
+    for folder in tree.folder_names(path) if match else ():
+        letter = LETTER.fullmatch(folder)
+        site = SITES["ABCDEF".index(letter["letter"].upper())] if letter else folder.upper()
+        if match and site in SITES:
+            return FileIdentity(f"{site}_Case{match['number']}", LABEL if match["mask"] else "T2", site=site)
+    return None

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Description, Options, Table
-from ser_nnunet.dataset_conversion.core.pairing import Found, choose_channels, table_by_name
-from ser_nnunet.dataset_conversion.core.source_tree import Tree, stem
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Options
+from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, choose_channels, find_cases
+from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 
-DESCRIPTION = Description(
+INFO = DatasetInfo(
     name="PROMISE12",
     title="PROMISE12: prostate in transversal T2-weighted MRI of several centres and vendors",
     licence="see https://zenodo.org/records/8026660",
@@ -24,7 +24,7 @@ DESCRIPTION = Description(
     channels={"T2": "T2"},
     labels={"background": 0, "prostate": 1},
     values={0: 0, 1: 1},
-    counts={"train": 50},
+    official_counts={"train": 50},
     notes=("Do not pool with the multi-site prostate set as independent data: its BIDMC, UCL and HK come from here.",),
 )
 EXPECTED = "training_data/Case00.mhd, training_data/Case00.raw and training_data/Case00_segmentation.mhd"
@@ -35,28 +35,26 @@ WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 """Words of a folder's name, as in `training_data`, `TRAINING DATA` and `TrainingData_Part1`."""
 
 
-def find(tree: Tree, options: Options) -> Table:
+def find(tree: SourceTree, options: Options) -> CaseTable:
     """Return the table of cases; raises `UserError` if there are none."""
-    return table_by_name(tree, choose_channels(DESCRIPTION, options), _parse, EXPECTED)
+    return find_cases(tree, choose_channels(INFO, options), identify, EXPECTED)
 
 
-def _parse(tree: Tree, path: Path) -> Found | None:
-    match = NAME.fullmatch(stem(path))
+def identify(tree: SourceTree, path: Path) -> FileIdentity | None:
+    """Identify a file by its name; the nearest folder named after a part of the release gives the part, else train."""
+    match = NAME.fullmatch(image_stem(path))
     if match is None:
         return None
-    part = _part(tree.parts(path))
-    return Found(
+    folders = [WORD.findall(folder) for folder in tree.folder_names(path)]
+    parts = [
+        part
+        for words in folders
+        for part, pattern in PARTS.items()
+        if any(re.fullmatch(pattern, word, re.IGNORECASE) for word in words)
+    ]
+    part = parts[0] if parts else "Train"
+    return FileIdentity(
         case=f"{part}_Case{match['number']}",
         role=LABEL if match["mask"] else "T2",
         split="train" if part == "Train" else "test",
     )
-
-
-def _part(folders: list[str]) -> str:
-    """The part of the release, by the nearest folder that says so; training where none does."""
-    for folder in folders:
-        words = WORD.findall(folder)
-        for part, pattern in PARTS.items():
-            if any(re.fullmatch(pattern, word, re.IGNORECASE) for word in words):
-                return part
-    return "Train"

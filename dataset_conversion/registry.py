@@ -1,20 +1,19 @@
-"""The converters by name."""
+"""The data sets that can be converted, by name. A new one needs its module and one line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ser_nnunet.dataset_conversion import msd, mslesseg, multisite_prostate, pancreas_ct, pansegdata, promise12
-from ser_nnunet.dataset_conversion.core.data_classes import Options, Table
-from ser_nnunet.dataset_conversion.core.source_tree import Tree
+from ser_nnunet.dataset_conversion.core.pipeline import Find
 
 
 @dataclass(frozen=True)
 class Converter:
     """A data set that can be converted."""
 
-    find: Callable[[Tree, Options], Table]
+    find: Find
+    """`find(tree, options) -> CaseTable` of the data set's module."""
     help: str
     has_classes: bool = False
     """Whether it offers a choice of classes (`--classes`)."""

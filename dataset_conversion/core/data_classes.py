@@ -1,29 +1,29 @@
-"""The table of cases: what a data set is, which volumes a case has, and where each of them comes from."""
+"""The data classes that all converters share: volumes, cases, what is known of a data set, and what checks found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion.core.problems import Problem
 
-if TYPE_CHECKING:
-    from ser_nnunet.dataset_conversion.core.case_checks import Examination
+from ser_nnunet.utils.geometry import Grid
 
 LABEL = "label"
 """The role of a segmentation; every other role is the name of an image channel."""
 
-CaseCheck = Callable[["Case", "Volume", sitk.Image | None, sitk.Image], Iterator[Problem]]
-"""A check of one data set: (case, label's source, first channel, label as it will be written) -> problems.
 
-The channel lies on the label's grid; it is None where none can be read or the label lies elsewhere.
-"""
+@dataclass(frozen=True, order=True)
+class Problem:
+    """A fault, or a note if it isn't `fatal`. Nothing is written as long as there is a fatal one."""
 
-CohortCheck = Callable[["Sequence[Examination]"], Iterator[Problem]]
-"""A check of one data set across its cases."""
+    kind: str
+    case: str
+    """Empty if it concerns the whole data set."""
+    text: str
+    """Names the file, what was expected and what was found."""
+    fatal: bool = True
 
 
 @dataclass(frozen=True)
@@ -35,33 +35,76 @@ class Volume:
     """Index along the fourth axis of a 4D file; None for a 3D file."""
     components: int | None = None
     """Number of components that a 4D file must have."""
-    twin: Path | None = None
-    """The same image, unpacked (`.nii`) beside the packed file: must hold the same voxels."""
-    borrows_header: bool = False
+    uncompressed_copy: Path | None = None
+    """A `.nii` file beside the `.nii.gz` file of the same name: must hold the same voxels."""
+    copy_header: bool = False
     """The array is right and the header known to be wrong: the image's header replaces it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: the images (in channel order) and the label of one scan."""
+    """One row of the table of cases: the images (in channel order) and the label of one scan."""
 
     name: str
     patient: str
     images: Mapping[str, Volume]
     label: Volume | None
     split: str = "train"
+    """`train` or `test`."""
     site: str = ""
-    spares: tuple[tuple[str, Volume], ...] = ()
-    """Role and volume of further copies, which are a problem of their own: examined, never written."""
+    duplicates: tuple[tuple[str, Volume], ...] = ()
+    """Role and volume of further files with a role that is already taken: checked and reported, never written."""
 
     def volumes(self) -> dict[str, Volume]:
-        """All volumes by role, the label last."""
+        """Return all volumes by role, the label last."""
         return {**self.images, **({LABEL: self.label} if self.label else {})}
 
 
+@dataclass
+class VolumeFacts:
+    """What the checks found out about one volume; most of it goes into `conversion.json`."""
+
+    role: str
+    name: str
+    """Its file, or the folder around a series, as messages name it."""
+    sources: dict[str, str]
+    """Source file -> SHA-256: one file, a `.mhd` and its `.raw`, or every slice of a series."""
+    grid: Grid
+    """The grid on which it will be written."""
+    voxel_hash: str
+    """Of the voxels in the order in which they will be written."""
+    voxel_hash_lps: str
+    """Of the voxels with the axes in LPS order: equal for one scan stored as LAS and as RAS."""
+    is_empty: bool = False
+    """Whether this is a label without foreground. Such labels are equal without being copies of each other."""
+    changes: list[str] = field(default_factory=list)
+    """Empty for a file that is copied as it is."""
+    value_counts: dict[int, int] = field(default_factory=dict)
+    """For a label: voxels of each value in the source."""
+
+
+@dataclass
+class CaseReport:
+    """What the checks found out about one case."""
+
+    case: str
+    facts: list[VolumeFacts] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+CaseCheck = Callable[[Case, Volume, sitk.Image | None, sitk.Image], Iterator[Problem]]
+"""A check of one data set: (case, label's source, first channel, label as it will be written) -> problems.
+
+The channel lies on the label's grid; it is None where none can be read or the label lies elsewhere.
+"""
+
+CohortCheck = Callable[[Sequence[CaseReport]], Iterator[Problem]]
+"""A check of one data set across its cases."""
+
+
 @dataclass(frozen=True)
-class Description:
-    """What a converter declares about its data set; most of it ends up in `dataset.json`."""
+class DatasetInfo:
+    """What a converter declares about its data set; most of it goes into `dataset.json`."""
 
     name: str
     title: str
@@ -73,37 +116,53 @@ class Description:
     labels: Mapping[str, int | tuple[int, ...]]
     """As in `dataset.json`: a value per class, or the values of a region."""
     values: Mapping[int, int]
-    """Label value in the source -> value to write. A value that isn't here is refused."""
-    counts: Mapping[str, int] = field(default_factory=dict)
+    """Label value in the source -> value to write. Any other value is refused."""
+    official_counts: Mapping[str, int] = field(default_factory=dict)
     """Cases that the official release has, per split (`train`, `test`)."""
     regions_class_order: tuple[int, ...] | None = None
     positive_is_foreground: bool = False
-    """Every positive label value becomes 1, whatever `values` says."""
-    empty_masks: bool = False
-    """Whether a label without foreground is only listed (True) or refused (False)."""
-    modality: str = "MRI"
+    """Every positive label value becomes 1, regardless of `values`."""
+    allow_empty_masks: bool = False
+    """Whether a label without foreground is noted (True) or refused (False)."""
     release: str = ""
     notes: tuple[str, ...] = ()
-    """Sentences for the user's eyes: what must be known before training on this set."""
+    """What users must know before they train on this data set, in sentences."""
     case_checks: tuple[CaseCheck, ...] = ()
     cohort_checks: tuple[CohortCheck, ...] = ()
+    advice: Mapping[str, str] = field(default_factory=dict)
+    """What to do about the kinds of problems that only this data set's own checks report."""
+
+
+@dataclass
+class CaseTable:
+    """What `find` of a converter returns: all cases, and the problems met while pairing the files."""
+
+    info: DatasetInfo
+    cases: list[Case]
+    problems: list[Problem] = field(default_factory=list)
+    without_images: list[Case] = field(default_factory=list)
+    """Cases of which only the label exists: checked and reported, and can be excluded by name."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose on the command line."""
+    """What the user chose among the things that a data set offers."""
 
     channels: tuple[str, ...] | None = None
+    """None for all channels."""
     classes: str = "shipped"
-    exclude: frozenset[str] = frozenset()
+    """`shipped`, `merged` or `regions`."""
 
 
 @dataclass
-class Table:
-    """What `find` of a converter returns: all cases, and the problems met while pairing the files."""
+class ConversionReport:
+    """What a conversion did, or would do: `folder` is None for a dry run."""
 
-    description: Description
+    name: str
+    """`DatasetXXX_Name`."""
+    info: DatasetInfo
     cases: list[Case]
-    problems: list[Problem] = field(default_factory=list)
-    without_images: list[Case] = field(default_factory=list)
-    """Cases of which only the label is there: no rows of the table, but the user may leave them out by name."""
+    notes: list[Problem]
+    folder: Path | None = None
+    splits: list[dict[str, list[str]]] = field(default_factory=list)
+    """As in nnU-Net's `splits_final.json`."""

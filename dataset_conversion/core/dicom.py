@@ -9,31 +9,28 @@ import numpy as np
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion.core.geometry import TOLERANCE_MM
 
-MODALITY, POSITION, SERIES = "0008|0060", "0020|0032", "0020|000e"
+MODALITY, POSITION = "0008|0060", "0020|0032"
 
 
 class SeriesError(Exception):
     """A folder that does not hold exactly one complete CT series."""
 
 
-def the_series(folder: Path) -> tuple[Path, str]:
-    """Return the (folder, series UID) of the only CT series anywhere below a folder; raises `SeriesError`."""
-    found = [
-        (place, uid)
-        for place in (Path(name) for name, _, files in os.walk(folder, followlinks=True) if files)
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place))
-        if tag(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)[0], MODALITY) == "CT"
-    ]
+def list_slices(folder: Path) -> list[Path]:
+    """Return the files of the only CT series anywhere below a folder; raises `SeriesError`.
+
+    They are sorted by GDCM along the slices' normal, never by name.
+    """
+    found = []
+    for place in (name for name, _, files in os.walk(folder, followlinks=True) if files):
+        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(place):
+            files = [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(place, uid)]
+            if _read_tag(files[0], MODALITY) == "CT":
+                found.append(files)
     if len(found) != 1:
-        names = ", ".join(place.relative_to(folder).as_posix() for place, _ in found)
+        names = ", ".join(files[0].parent.relative_to(folder).as_posix() for files in found)
         raise SeriesError(f"{len(found)} CT series, expected 1{': ' + names if names else ''}")
     return found[0]
-
-
-def slices(series: tuple[Path, str]) -> list[Path]:
-    """The files of a series, sorted by GDCM along the slices' normal, never by name."""
-    folder, uid = series
-    return [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)]
 
 
 def read_series(folder: Path) -> sitk.Image:
@@ -42,21 +39,24 @@ def read_series(folder: Path) -> sitk.Image:
     SliceThickness may be empty and SpacingBetweenSlices absent: the spacing along z comes from the slices' positions,
     and every slice must lie where that spacing puts it, so that a missing or doubled slice is found.
     """
-    files = slices(the_series(folder))
-    positions = [_position(path) for path in files]
+    files = list_slices(folder)
+    positions = [_read_position(path) for path in files]
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(path) for path in files])
-    image = reader.Execute()
+    image: sitk.Image = reader.Execute()
     for index, (path, position) in enumerate(zip(files, positions, strict=True)):
         off = float(np.linalg.norm(position - image.TransformIndexToPhysicalPoint((0, 0, index))))
         if off > TOLERANCE_MM:
-            raise SeriesError(f"slices are not evenly spaced: {path.name} is {off:.3g} mm off; is a slice missing?")
+            raise SeriesError(
+                f"slices are not evenly spaced: {path.name} is {off:.3g} mm off, tolerance {TOLERANCE_MM} mm; "
+                f"is a slice missing?"
+            )
     return image
 
 
-def _position(path: Path) -> np.ndarray:
-    """Where a slice's first voxel lies, `(3,)` in mm; raises `SeriesError` for a slice that does not say so."""
-    text = tag(str(path), POSITION)
+def _read_position(path: Path) -> np.ndarray:
+    """Return where a slice's first voxel lies, `(3,)` in mm; raises `SeriesError` for a slice without a position."""
+    text = _read_tag(path, POSITION)
     try:
         position = np.array([float(number) for number in text.split("\\")])
     except ValueError:
@@ -68,7 +68,7 @@ def _position(path: Path) -> np.ndarray:
     return position
 
 
-def tag(file: str, key: str) -> str:
+def _read_tag(file: Path, key: str) -> str:
     """Return one tag of a DICOM file without its padding, or "" where it is absent."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))

@@ -1,35 +1,36 @@
-"""The numbers in a label: are they whole, which are there, and what is written for each."""
+"""The values in a label: are they integers, which of them occur, and what is written for each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from ser_nnunet.dataset_conversion.core.data_classes import Description
+from ser_nnunet.dataset_conversion.core.data_classes import DatasetInfo
 
 ROUNDING = 1e-3
-"""A label this close to a whole number is rounded; beyond, it is no label."""
+"""Greatest distance to an integer that is rounded; a label with greater ones is refused."""
 FLOAT_DECIMALS = 6
 
 
-class NotWholeError(Exception):
-    """A label that holds NaN, Inf or numbers that are not whole; the message says how many."""
+class NonIntegerLabelError(Exception):
+    """A label that holds NaN, Inf or numbers that are no integers; the message states how many."""
 
 
-def whole_numbers(array: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the label as whole numbers (as uint8 if they fit), and the greatest rounding; raises `NotWholeError`."""
+def round_to_integers(array: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the label as integers (as uint8 if they fit), and the greatest rounding; `NonIntegerLabelError`."""
     rounding = 0.0
     if np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array.sum(dtype=np.float64)):
-            raise NotWholeError(f"{int((~np.isfinite(array)).sum())} voxels are NaN or Inf")
+            raise NonIntegerLabelError(f"{int((~np.isfinite(array)).sum())} voxels are NaN or Inf")
         rounded = np.rint(array)
         off = np.abs(array - rounded)
         rounding = float(off.max(initial=0))
         if rounding > ROUNDING:
             example = round(float(array.flat[int(off.argmax())]), FLOAT_DECIMALS)
-            raise NotWholeError(f"{int((off > ROUNDING).sum())} voxels are no whole numbers, such as {example}")
+            raise NonIntegerLabelError(f"{int((off > ROUNDING).sum())} voxels are no integers, such as {example}")
         array = rounded
-    return array.astype(np.uint8) if _fits_uint8(array) else array, rounding
+    fits_uint8 = array.min(initial=0) >= 0 and array.max(initial=0) <= 255
+    return array.astype(np.uint8) if fits_uint8 else array, rounding
 
 
 def count_values(array: np.ndarray) -> dict[int, int]:
@@ -41,21 +42,17 @@ def count_values(array: np.ndarray) -> dict[int, int]:
     return {int(value): int(count) for value, count in zip(values, found, strict=True)}
 
 
-def targets(counts: Mapping[int, int], description: Description) -> dict[int, int | None]:
-    """Return value -> value to write, None for a value that nobody declared."""
-    if description.positive_is_foreground:
-        return {value: 1 if value > 0 else description.values.get(value) for value in counts}
-    return {value: description.values.get(value) for value in counts}
+def map_values(values: Mapping[int, int], info: DatasetInfo) -> dict[int, int | None]:
+    """Return value in the source -> value to write, None for a value that the data set doesn't declare."""
+    if info.positive_is_foreground:
+        return {value: 1 if value > 0 else info.values.get(value) for value in values}
+    return {value: info.values.get(value) for value in values}
 
 
-def replaced(array: np.ndarray, target: Mapping[int, int | None]) -> np.ndarray:
-    """Return the label as uint8 with every value replaced; `target` knows all of them."""
+def replace_values(array: np.ndarray, mapping: Mapping[int, int | None]) -> np.ndarray:
+    """Return the label as uint8 with every value replaced; `mapping` holds all of them."""
     written = np.zeros(array.shape, np.uint8)
-    for value, new in target.items():
+    for value, new in mapping.items():
         if new:
             written[array == value] = new
     return written
-
-
-def _fits_uint8(array: np.ndarray) -> bool:
-    return bool(array.min(initial=0) >= 0 and array.max(initial=0) <= 255)

@@ -1,89 +1,77 @@
-"""The three files beside the images: dataset.json, splits_final.json and conversion.json."""
+"""The content of the files beside the images: dataset.json and conversion.json."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ser_nnunet.dataset_conversion.core.case_checks import Examination
-from ser_nnunet.dataset_conversion.core.data_classes import Case, Description
-from ser_nnunet.dataset_conversion.core.problems import Problem
-from ser_nnunet.dataset_conversion.core.source_tree import Tree
-from ser_nnunet.dataset_conversion.core.writer import FILE_ENDING, target_of
+from ser_nnunet.dataset_conversion.core.data_classes import Case, CaseReport, ConversionReport
+from ser_nnunet.dataset_conversion.core.output_folder import FILE_ENDING, make_output_path
+from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 
 from ser_nnunet import __version__
 
 
-def dataset_json(description: Description, cases: Sequence[Case], name: str) -> dict[str, Any]:
-    """What nnU-Net reads (channels, labels, counts), and what people should: licence, citation, source, warnings.
+def make_dataset_json(report: ConversionReport) -> dict[str, Any]:
+    """Return what nnU-Net reads (channels, labels, counts) and what users need: licence, citation, source, warnings.
 
     Written here and not by nnU-Net's `generate_dataset_json`, which stores the release in the place of the citation.
     """
+    info = report.info
     content: dict[str, Any] = {
-        "channel_names": {str(index): channel for index, channel in enumerate(description.channels.values())},
-        "labels": {
-            label: list(value) if isinstance(value, tuple) else value for label, value in description.labels.items()
-        },
-        "numTraining": sum(case.split == "train" for case in cases),
+        "channel_names": {str(index): channel for index, channel in enumerate(info.channels.values())},
+        "labels": {label: list(value) if isinstance(value, tuple) else value for label, value in info.labels.items()},
+        "numTraining": sum(case.split == "train" for case in report.cases),
         "file_ending": FILE_ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
-        "name": name,
-        "description": description.title,
-        "licence": description.licence,
-        "citation": description.citation,
-        "reference": description.reference,
-        "release": description.release,
+        "name": report.name,
+        "description": info.title,
+        "licence": info.licence,
+        "citation": info.citation,
+        "reference": info.reference,
+        "release": info.release,
         "converted_by": f"ser-nnunet {__version__}",
-        "notes": list(description.notes),
+        "notes": list(info.notes),
     }
-    if description.regions_class_order:
-        content["regions_class_order"] = list(description.regions_class_order)
+    if info.regions_class_order:
+        content["regions_class_order"] = list(info.regions_class_order)
     return content
 
 
-def conversion_json(
-    tree: Tree,
-    cases: Sequence[Case],
-    examinations: Mapping[str, Examination],
-    checksums: Mapping[str, Mapping[str, str]],
-    notes: Sequence[Problem],
+def make_conversion_json(
+    report: ConversionReport,
+    tree: SourceTree,
+    case_reports: Mapping[str, CaseReport],
+    checksums: Mapping[str, str],
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Every written file back to its source: checksums, what was changed and why, and what was noted on the way."""
+    """Return the source of every written file: checksums, what was changed and why, and what was noted.
+
+    `case_reports` are by case, `checksums` (SHA-256) by the written file's path below the data set's folder.
+    """
     return {
         "converted_by": f"ser-nnunet {__version__}",
         "source": tree.root.resolve().name,
         "options": dict(options),
-        "notes": [{"kind": note.kind, "case": note.case, "text": note.text} for note in notes],
-        "cases": {case.name: _case_record(tree, case, examinations[case.name], checksums[case.name]) for case in cases},
+        "notes": [{"kind": note.kind, "case": note.case, "text": note.text} for note in report.notes],
+        "cases": {case.name: _make_record(tree, case, case_reports[case.name], checksums) for case in report.cases},
     }
 
 
-def _case_record(tree: Tree, case: Case, examination: Examination, checksums: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "patient": case.patient,
-        "split": case.split,
-        **({"site": case.site} if case.site else {}),
-        "files": [
-            {
-                "file": target_of(case, facts.role),
-                "role": facts.role,
-                "source": {tree.short(Path(file)): sha256 for file, sha256 in facts.sources.items()},
-                "sha256": checksums[target_of(case, facts.role)],
-                "changes": facts.changes or ["none: copied as it is"],
-                **(
-                    {"source_values": {str(value): count for value, count in facts.counts.items()}}
-                    if facts.counts
-                    else {}
-                ),
-            }
-            for facts in examination.facts
-        ],
-    }
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Write readable JSON."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _make_record(tree: SourceTree, case: Case, report: CaseReport, checksums: Mapping[str, str]) -> dict[str, Any]:
+    files = []
+    for facts in report.facts:
+        path = make_output_path(case, facts.role)
+        record: dict[str, Any] = {
+            "file": path,
+            "role": facts.role,
+            "source": {tree.shorten(Path(file)): sha256 for file, sha256 in facts.sources.items()},
+            "sha256": checksums[path],
+            "changes": facts.changes or ["none: copied as it is"],
+        }
+        if facts.value_counts:
+            record["source_values"] = {str(value): count for value, count in facts.value_counts.items()}
+        files.append(record)
+    site = {"site": case.site} if case.site else {}
+    return {"patient": case.patient, "split": case.split, **site, "files": files}

@@ -1,4 +1,4 @@
-"""From files to the table of cases: pair images and labels, and tell what is missing, left over or there twice."""
+"""From files to the table of cases: pair images and labels, and report what is missing, unused or present twice."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, Description, Options, Table, Volume
-from ser_nnunet.dataset_conversion.core.problems import Problem
-from ser_nnunet.dataset_conversion.core.source_tree import IMAGE_ENDINGS, Tree, stem
+from ser_nnunet.dataset_conversion.core.data_classes import (
+    LABEL,
+    Case,
+    CaseTable,
+    DatasetInfo,
+    Options,
+    Problem,
+    Volume,
+)
+from ser_nnunet.dataset_conversion.core.source_tree import IMAGE_ENDINGS, SourceTree, image_stem
 
 from ser_nnunet.errors import UserError
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one file is, as its name and folders tell."""
+class FileIdentity:
+    """What one file is, by its name and the folders around it."""
 
     case: str
     role: str
@@ -26,110 +33,113 @@ class Found:
     site: str = ""
 
 
-def choose_channels(description: Description, options: Options) -> Description:
+IdentifiedVolume = tuple[FileIdentity, Volume]
+Identify = Callable[[SourceTree, Path], FileIdentity | None]
+"""What a file of the source is; None for one that is not part of the data set."""
+
+
+def choose_channels(info: DatasetInfo, options: Options) -> DatasetInfo:
     """Keep the channels that the user named, in the user's order; raises `UserError` for one that doesn't exist."""
     if options.channels is None:
-        return description
-    known = {role.lower(): role for role in description.channels}
+        return info
+    known = {role.lower(): role for role in info.channels}
     unknown = [channel for channel in options.channels if channel.lower() not in known]
     if unknown or len({channel.lower() for channel in options.channels}) < len(options.channels):
         asked = " ".join(options.channels)
-        raise UserError(f"--channels {asked}: choose among {' '.join(description.channels)}, each once")
+        raise UserError(f"--channels {asked}: choose among {' '.join(info.channels)}, each once")
     chosen = [known[channel.lower()] for channel in options.channels]
-    return replace(description, channels={role: description.channels[role] for role in chosen})
+    return replace(info, channels={role: info.channels[role] for role in chosen})
 
 
-def find_by_name(
-    tree: Tree, parse: Callable[[Tree, Path], Found | None]
-) -> tuple[list[tuple[Found, Volume]], list[Path]]:
-    """Ask `parse` about every image file below the source; return what it knew, and the files that it did not."""
+def identify_files(tree: SourceTree, identify: Identify) -> tuple[list[IdentifiedVolume], list[Path]]:
+    """Identify every image file below the source; return the identified volumes, and the files that are unknown.
+
+    A `.nii` file beside the `.nii.gz` file of the same name becomes its `uncompressed_copy`.
+    """
+    by_stem: dict[Path, list[Path]] = {}
+    for path in tree.images():
+        by_stem.setdefault(path.with_name(image_stem(path)), []).append(path)
     known, unknown = [], []
-    for path, twin in _without_twins(tree.images()):
-        found = parse(tree, path)
-        if found is None:
-            unknown.append(path)
+    for same in by_stem.values():
+        same.sort(key=lambda path: [path.name.lower().endswith(end) for end in IMAGE_ENDINGS], reverse=True)
+        identity = identify(tree, same[0])
+        if identity is None:
+            unknown.append(same[0])
         else:
-            known.append((found, Volume(path, twin=twin)))
+            known.append((identity, Volume(same[0], uncompressed_copy=same[1] if len(same) > 1 else None)))
     return known, unknown
 
 
-def table_by_name(
-    tree: Tree, description: Description, parse: Callable[[Tree, Path], Found | None], expected: str
-) -> Table:
-    """Return the table of a data set whose files each say by name and folder what they are.
+def find_cases(tree: SourceTree, info: DatasetInfo, identify: Identify, expected: str) -> CaseTable:
+    """Return the table of a data set each of whose files is identified by its name and folders.
 
-    Raises `UserError`, which names the files expected, where `parse` knows none.
+    Raises `UserError`, which names the `expected` files, where no file can be identified.
     """
-    found, extra = find_by_name(tree, parse)
-    if not found:
-        raise tree.nothing_found(expected)
-    return assemble(tree, description, found, extra)
+    volumes, unused = identify_files(tree, identify)
+    if not volumes:
+        raise tree.no_cases_error(expected)
+    return build_table(tree, info, volumes, unused)
 
 
-def assemble(
-    tree: Tree, description: Description, found: Iterable[tuple[Found, Volume]], extra: Iterable[Path] = ()
-) -> Table:
-    """Build the table: one row per case, with every problem of the pairing."""
-    table = Table(description, [])
-    groups: dict[str, list[tuple[Found, Volume]]] = {}
-    for item in found:
+def build_table(
+    tree: SourceTree, info: DatasetInfo, volumes: Iterable[IdentifiedVolume], unused: Iterable[Path] = ()
+) -> CaseTable:
+    """Build the table from identified volumes: one row per case, with every problem of the pairing."""
+    table = CaseTable(info, [])
+    groups: dict[str, list[IdentifiedVolume]] = {}
+    for item in volumes:
         groups.setdefault(item[0].case, []).append(item)
     for name in sorted(groups):
-        table.problems += _twice(tree, name, groups[name])
-        case, problems = _case(tree, description, name, groups[name])
-        table.problems += problems
+        case = _build_case(info, groups[name])
+        table.problems += _find_duplicate_files(tree, groups[name])
+        table.problems += _find_missing_files(tree, info, case, folder=groups[name][0][1].path.parent)
         (table.cases if case.images else table.without_images).append(case)
-    for path in extra:
-        text = f"{tree.short(path)} is not part of the layout; it is not used"
+    for path in unused:
+        text = f"{tree.shorten(path)} is not part of the layout; it is not used"
         table.problems.append(Problem("extra file", "", text, fatal=False))
     return table
 
 
-def _without_twins(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
-    """Each image once: a `.nii` beside the `.nii.gz` of the same name is its twin."""
-    by_stem: dict[Path, list[Path]] = {}
-    for path in paths:
-        by_stem.setdefault(path.with_name(stem(path)), []).append(path)
-    for same in by_stem.values():
-        same.sort(key=lambda path: [path.name.lower().endswith(end) for end in IMAGE_ENDINGS], reverse=True)
-        yield same[0], same[1] if len(same) > 1 else None
+def _build_case(info: DatasetInfo, items: list[IdentifiedVolume]) -> Case:
+    """Return the case to which all the volumes belong; the first volume of a role is used."""
+    first = items[0][0]
+    volumes: dict[str, Volume] = {}
+    duplicates = []
+    for identity, volume in items:
+        if volumes.setdefault(identity.role, volume) is not volume and identity.role in (*info.channels, LABEL):
+            duplicates.append((identity.role, volume))
+    return Case(
+        name=first.case,
+        patient=first.patient or first.case,
+        images={role: volumes[role] for role in info.channels if role in volumes},
+        label=volumes.get(LABEL),
+        split=first.split,
+        site=first.site,
+        duplicates=tuple(duplicates),
+    )
 
 
-def _twice(tree: Tree, name: str, items: list[tuple[Found, Volume]]) -> Iterator[Problem]:
+def _find_duplicate_files(tree: SourceTree, items: list[IdentifiedVolume]) -> Iterator[Problem]:
+    name = items[0][0].case
     by_role: dict[str, list[Volume]] = {}
-    for found, volume in items:
-        by_role.setdefault(found.role, []).append(volume)
+    for identity, volume in items:
+        by_role.setdefault(identity.role, []).append(volume)
     for role, volumes in by_role.items():
         if len(volumes) > 1:
-            files = ", ".join(tree.short(volume.path) for volume in volumes)
+            files = ", ".join(tree.shorten(volume.path) for volume in volumes)
             yield Problem("duplicate case", name, f"{len(volumes)} files are its {role}: {files}")
-    if len({found.split for found, _ in items}) > 1:
-        files = ", ".join(f"{tree.short(volume.path)} ({found.split})" for found, volume in items)
+    if len({identity.split for identity, _ in items}) > 1:
+        files = ", ".join(f"{tree.shorten(volume.path)} ({identity.split})" for identity, volume in items)
         yield Problem("duplicate case", name, f"it is in train and in test: {files}")
 
 
-def _case(
-    tree: Tree, description: Description, name: str, items: list[tuple[Found, Volume]]
-) -> tuple[Case, list[Problem]]:
-    first = items[0][0]
-    volumes: dict[str, Volume] = {}
-    spares = []
-    for found, volume in items:
-        if volumes.setdefault(found.role, volume) is not volume and found.role in (*description.channels, LABEL):
-            spares.append((found.role, volume))
-    images = {role: volumes[role] for role in description.channels if role in volumes}
-    case = Case(name, first.patient or name, images, volumes.get(LABEL), first.split, first.site, tuple(spares))
-    problems = list(_incomplete(tree, case, description, volumes))
-    return case, problems
-
-
-def _incomplete(tree: Tree, case: Case, description: Description, volumes: dict[str, Volume]) -> Iterator[Problem]:
-    where = tree.short(next(iter(volumes.values())).path.parent)
+def _find_missing_files(tree: SourceTree, info: DatasetInfo, case: Case, folder: Path) -> Iterator[Problem]:
+    where = tree.shorten(folder)
     if not case.images and case.label is not None:
-        yield Problem("label without image", case.name, f"{tree.short(case.label.path)} has no image")
-    elif missing := [role for role in description.channels if role not in case.images]:
-        has = ", ".join(case.images) or "none"
-        yield Problem("missing image", case.name, f"{where} lacks {', '.join(missing)} (has {has})")
+        yield Problem("label without image", case.name, f"{tree.shorten(case.label.path)} has no image")
+    elif missing := [role for role in info.channels if role not in case.images]:
+        found = ", ".join(case.images) or "none"
+        yield Problem("missing image", case.name, f"{where} lacks {', '.join(missing)} (has {found})")
     if case.label is None:
         is_train = case.split == "train"
         text = f"{where} has no label" + ("" if is_train else ": it can be predicted, not evaluated")

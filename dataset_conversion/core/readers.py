@@ -1,8 +1,7 @@
-"""Read one volume of the source, whatever it is stored as, and take fingerprints of files and voxels."""
+"""Read one volume of the source, whatever it is stored as."""
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 
+NIFTI_ENDINGS = (".nii", ".nii.gz")
 UNREADABLE = (
     RuntimeError,
     OSError,
@@ -31,7 +31,7 @@ UNREADABLE = (
 
 
 class ReadingError(Exception):
-    """A volume that cannot be read: `kind` is the problem's kind, the message says why."""
+    """A volume that cannot be read: `kind` is the problem's kind, the message states why."""
 
     def __init__(self, message: str, kind: str = "unreadable") -> None:
         """Remember the kind of problem."""
@@ -39,26 +39,42 @@ class ReadingError(Exception):
         self.kind = kind
 
 
-def read(volume: Volume) -> sitk.Image:
+def read_volume(volume: Volume) -> sitk.Image:
     """Read a volume as a 3D scalar image with its own geometry; raises `ReadingError`."""
+    path = volume.path
+    try:
+        if path.is_dir():
+            series: sitk.Image = dicom.read_series(path)
+            return series
+        if not path.is_file():
+            raise ReadingError("it is no file; is it a link whose target is missing?")
+        if absent := [raw.name for raw in _find_raw_files(path) if not raw.is_file()]:
+            raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")
+        image = _decode(path, path.stat().st_mtime_ns)
+    except dicom.SeriesError as error:
+        raise ReadingError(str(error), "series") from None
+    except UNREADABLE as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ReadingError(lines[-1] if lines else type(error).__name__) from None
+    return _select_component(image, volume)
+
+
+def list_source_files(volume: Volume) -> list[Path]:
+    """Return all files that a volume is read from: one, a `.mhd` and its `.raw`, or the slices of a series."""
     if volume.path.is_dir():
-        return _read_series(volume.path)
-    image = _read_file(volume.path)
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ReadingError(f"{image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1", "components")
-    if volume.component is not None:
-        return _component(image, volume.component, volume.components)
-    return _without_fourth_axis(image)
+        slices: list[Path] = dicom.list_slices(volume.path)
+        return slices
+    return [volume.path, *_find_raw_files(volume.path)]
 
 
-def stored_axes(path: Path) -> int:
-    """How many axes a readable NIfTI file has on disk; reading drops those of size 1 after the third."""
+def count_stored_axes(path: Path) -> int:
+    """Return how many axes a readable NIfTI file has on disk; reading drops those of size 1 after the third."""
     return len(cast(SpatialImage, nibabel.load(path)).shape)
 
 
-def storage(path: Path) -> str:
-    """How a readable NIfTI file stores integers that its header scales, or "" where it does not."""
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+def describe_scaling(path: Path) -> str:
+    """Return how a readable NIfTI file stores integers that its header scales, or "" where it does not."""
+    if not path.name.lower().endswith(NIFTI_ENDINGS):
         return ""
     proxy = cast(ArrayProxy, cast(SpatialImage, nibabel.load(path)).dataobj)
     if (proxy.slope, proxy.inter) == (1, 0) or proxy.dtype.kind == "f":
@@ -66,51 +82,22 @@ def storage(path: Path) -> str:
     return f"{proxy.dtype.name} with slope {proxy.slope:g} and intercept {proxy.inter:g}"
 
 
-def source_files(volume: Volume) -> list[Path]:
-    """All files that a volume is read from: one, a `.mhd` and its `.raw`, or the slices of a series."""
-    if volume.path.is_dir():
-        return dicom.slices(dicom.the_series(volume.path))
-    return [volume.path, *_raw_beside(volume.path)]
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def fingerprint(array: np.ndarray) -> str:
-    """SHA-256 of the decoded voxels (as float32) and the shape: independent of packing, header and number type."""
-    digest = hashlib.sha256(repr(array.shape).encode())
-    for part in array:  # slice by slice: a whole CT scan as float32 would double the memory
-        digest.update(np.ascontiguousarray(part, dtype=np.float32).data)
-    return digest.hexdigest()
-
-
 @lru_cache(maxsize=1)
 def _decode(path: Path, modified_ns: int) -> sitk.Image:
-    """Decode a file; the last one is kept, because the channels of a 4D file are asked for one after the other."""
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return _decode_nifti(path)
-    return sitk.ReadImage(str(path))
+    """Decode a file; the last one is kept, because the channels of a 4D file are read one after the other.
 
-
-def _decode_nifti(path: Path) -> sitk.Image:
-    """Voxels by nibabel, geometry by SimpleITK.
-
-    ITK's own NIfTI reader turns every NaN and Inf into 0 in silence, and takes the voxels of `a.nii` when it is asked
-    for `a.nii.gz` and both are there.
+    The voxels of NIfTI files are read by nibabel, the geometry by SimpleITK: ITK's own NIfTI reader turns every NaN and
+    Inf into 0 without a warning, and reads the voxels of `a.nii` for `a.nii.gz` where both exist.
     """
+    if not path.name.lower().endswith(NIFTI_ENDINGS):
+        return sitk.ReadImage(str(path))
     proxy = cast(ArrayProxy, cast(SpatialImage, nibabel.load(path)).dataobj)
     array = np.asanyarray(proxy.get_unscaled())
     if array.dtype.fields:
         raise ReadingError("several values per voxel, expected 1", "components")
     while array.ndim > 3 and array.shape[-1] == 1:  # as SimpleITK does, whose geometry then has three axes
         array = array[..., 0]
-    array = _scaled(array.T, float(proxy.slope), float(proxy.inter))
+    array = _scale(array.T, float(proxy.slope), float(proxy.inter))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -121,65 +108,37 @@ def _decode_nifti(path: Path) -> sitk.Image:
     return image
 
 
-def _scaled(array: np.ndarray, slope: float, inter: float) -> np.ndarray:
-    """Voxels times slope plus intercept: integers become float32, as nibabel's float64 would double the memory.
+def _scale(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Return voxels times slope plus intercept: integers become float32, as nibabel's float64 would double the memory.
 
-    The numbers are float64's, rounded to float32; the array is worked on slice by slice.
+    The numbers are computed in float64 and rounded to float32, slice by slice.
     """
-    if (slope, inter) == (1, 0):
+    if (slope, intercept) == (1, 0):
         return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     scaled = np.empty(array.shape, array.dtype.newbyteorder("=") if array.dtype.kind == "f" else np.float32)
     for index in np.ndindex(array.shape[:-2]):
-        scaled[index] = array[index] * np.float64(slope) + inter
+        scaled[index] = array[index] * np.float64(slope) + intercept
     return scaled
 
 
-def _read_file(path: Path) -> sitk.Image:
-    if not path.is_file():
-        raise ReadingError("it is no file; is it a link that leads nowhere?")
-    absent = [raw.name for raw in _raw_beside(path) if not raw.is_file()]
-    if absent:
-        raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")
-    try:
-        return _decode(path, path.stat().st_mtime_ns)
-    except UNREADABLE as error:
-        raise ReadingError(_last_line(error)) from None
-
-
-def _read_series(folder: Path) -> sitk.Image:
-    try:
-        return dicom.read_series(folder)
-    except dicom.SeriesError as error:
-        raise ReadingError(str(error), "series") from None
-    except RuntimeError as error:
-        raise ReadingError(_last_line(error)) from None
-
-
-def _component(image: sitk.Image, index: int, expected: int | None) -> sitk.Image:
-    if image.GetDimension() == 3 and expected == 1:
-        return image
-    found = image.GetSize()[3] if image.GetDimension() == 4 else 1
+def _select_component(image: sitk.Image, volume: Volume) -> sitk.Image:
+    """Return the 3D image that `volume` means; raises `ReadingError` unless the file has the axes for it."""
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ReadingError(f"{image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1", "components")
+    size = image.GetSize()
+    if len(size) not in (3, 4):
+        raise ReadingError(f"{len(size)} axes of size {size}, expected 3", "components")
+    found, expected = size[3] if len(size) == 4 else 1, volume.components or 1
     if found != expected:
         raise ReadingError(f"{found} channels along the fourth axis, expected {expected}", "components")
-    return image[:, :, :, index]
+    selected: sitk.Image = image if len(size) == 3 else image[:, :, :, volume.component or 0]
+    return selected
 
 
-def _without_fourth_axis(image: sitk.Image) -> sitk.Image:
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        return image[:, :, :, 0]
-    if image.GetDimension() != 3:
-        raise ReadingError(f"{image.GetDimension()} axes of size {image.GetSize()}, expected 3", "components")
-    return image
-
-
-def _raw_beside(path: Path) -> list[Path]:
+def _find_raw_files(path: Path) -> list[Path]:
+    """Return the files that hold the voxels of a `.mhd` file."""
     if path.suffix.lower() != ".mhd":
         return []
     header = path.read_text(errors="replace").splitlines()
     names = [line.split("=", 1)[1].strip() for line in header if line.startswith("ElementDataFile")]
     return [path.with_name(name) for name in names if name not in ("LOCAL", "LIST")]
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Bring a volume into the form in which it is written, and say what had to be changed for that.
+"""Bring a volume into the form in which it is written, and report what had to be changed for that.
 
 Checking and writing both go through here, so that what was checked is what is written.
 """
@@ -9,135 +9,128 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion.core.data_classes import Case, Description, Volume
-from ser_nnunet.dataset_conversion.core.geometry import TOLERANCE_MM, Grid, difference, distance_mm, onto
+from ser_nnunet.dataset_conversion.core.data_classes import Case, DatasetInfo, Problem, Volume
+from ser_nnunet.dataset_conversion.core.geometry import TOLERANCE_MM, describe_mismatch, reorient_to_grid
 from ser_nnunet.dataset_conversion.core.label_values import (
-    NotWholeError,
+    NonIntegerLabelError,
     count_values,
-    replaced,
-    targets,
-    whole_numbers,
+    map_values,
+    replace_values,
+    round_to_integers,
 )
-from ser_nnunet.dataset_conversion.core.problems import Problem
-from ser_nnunet.dataset_conversion.core.readers import read, storage, stored_axes
+from ser_nnunet.dataset_conversion.core.readers import count_stored_axes, describe_scaling, read_volume
+
+from ser_nnunet.utils.geometry import Grid
 
 
 @dataclass
-class Prepared:
+class StandardizedVolume:
     """A volume as it will be written, what was changed for that, and what is wrong with it."""
 
     image: sitk.Image
     changes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    counts: dict[int, int] = field(default_factory=dict)
+    value_counts: dict[int, int] = field(default_factory=dict)
     """For a label: voxels of each value in the source."""
 
 
-def prepare_image(case: Case, volume: Volume, grid: Grid | None) -> Prepared:
+def standardize_image(case: Case, volume: Volume, grid: Grid | None) -> StandardizedVolume:
     """Read one channel and bring it onto the first channel's grid (`None` for the first); raises `ReadingError`."""
-    image = read(volume)
-    prepared = Prepared(image, _repacked(volume))
+    result = StandardizedVolume(read_volume(volume), _describe_repacking(volume))
     if grid is not None:
-        _place(prepared, grid, case, volume)
-    if prepared.changes:  # a file that is right is copied, however it stores its numbers
-        _as_float32(prepared, volume)
-    return prepared
+        _move_to_grid(result, grid, case, volume)
+    if not result.changes:  # a file that is right is copied, however it stores its numbers
+        return result
+    if volume.path.is_file() and (scaling := describe_scaling(volume.path)):
+        result.changes.append(f"{scaling} stored as float32")
+    array = sitk.GetArrayViewFromImage(result.image)
+    if array.dtype == np.float64 and all(np.array_equal(part, part.astype(np.float32), True) for part in array):
+        result.image = sitk.Cast(result.image, sitk.sitkFloat32)
+        result.changes.append("float64 stored as float32 (no voxel changes)")
+    return result
 
 
-def prepare_label(case: Case, volume: Volume, description: Description, grid: Grid | None) -> Prepared:
+def standardize_label(case: Case, volume: Volume, info: DatasetInfo, grid: Grid | None) -> StandardizedVolume:
     """Read a label and bring it onto the image's grid, as uint8 with the values to write; raises `ReadingError`.
 
-    Without a grid, where no image can be read, its values are looked at all the same.
+    Without a grid, where no image can be read, its values are examined all the same.
     """
-    prepared = Prepared(read(volume), _repacked(volume))
+    result = StandardizedVolume(read_volume(volume), _describe_repacking(volume))
     if grid is not None:
-        if volume.borrows_header:
-            _borrow_header(prepared, grid, case, volume)
-        _place(prepared, grid, case, volume)
-    _map_values(prepared, case, volume, description)
-    return prepared
+        if volume.copy_header:
+            _copy_header(result, grid, case, volume)
+        _move_to_grid(result, grid, case, volume)
+    _convert_values(result, info, case, volume)
+    return result
 
 
-def _borrow_header(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
-    """Replace a header that is wrong by the image's.
-
-    One that leads onto the image's grid once the axes run alike is right: the array would be flipped under another one.
-    """
-    found = Grid.of(prepared.image)
-    elsewhere = distance_mm(Grid.of(onto(prepared.image, grid)[0]), grid) > TOLERANCE_MM
-    if found.size != grid.size or not elsewhere:
-        return
-    text = f"wrong header replaced by the image's: {difference(found, grid)}"
-    prepared.changes.append(text)
-    prepared.problems.append(Problem("wrong header", case.name, f"{volume.path.name}: {text}", fatal=False))
-    prepared.image = sitk.Image(prepared.image)
-    grid.impose(prepared.image)
-
-
-def _repacked(volume: Volume) -> list[str]:
+def _describe_repacking(volume: Volume) -> list[str]:
+    """Return why a volume cannot be copied as the file that it is, or nothing if it can."""
     if volume.path.is_dir():
         return ["DICOM series read with its geometry (nnU-Net reads no DICOM)"]
     if volume.component is not None and (volume.components or 1) > 1:
-        return [f"channel {volume.component} of a 4D file (nnU-Net wants a file per channel)"]
+        return [f"channel {volume.component} of a 4D file (nnU-Net needs a file per channel)"]
     if not volume.path.name.lower().endswith(".nii.gz"):
-        return [f"repacked from {volume.path.suffix.lower()} (all files of a data set end alike)"]
-    if (axes := stored_axes(volume.path)) > 3:
+        return [f"repacked from {volume.path.suffix.lower()} (all files of a data set have one ending)"]
+    if (axes := count_stored_axes(volume.path)) > 3:
         return [f"{axes} axes became 3, the others had size 1 (nnU-Net's NibabelIO takes 3)"]
     return []
 
 
-def _place(prepared: Prepared, grid: Grid, case: Case, volume: Volume) -> None:
-    prepared.image, change = onto(prepared.image, grid)
-    prepared.changes += [change] if change else []
-    found = Grid.of(prepared.image)
-    if distance_mm(found, grid) > TOLERANCE_MM:
-        text = f"{volume.path.name} against {grid.file}: {_apart(prepared.image, grid)}"
-        prepared.problems.append(Problem("geometry", case.name, text))
+def _copy_header(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume) -> None:
+    """Replace a label's header that is known to be wrong by the image's.
+
+    A header that leads onto the image's grid by reordering axes is right: with the image's header instead, the array
+    would be flipped.
+    """
+    found = Grid.of(result.image)
+    reoriented, _ = reorient_to_grid(result.image, grid)
+    if found.size != grid.size or Grid.of(reoriented).distance_mm(grid) <= TOLERANCE_MM:
+        return
+    text = f"wrong header replaced by the image's: {describe_mismatch(found, grid)}"
+    result.changes.append(text)
+    result.problems.append(Problem("wrong header", case.name, f"{volume.path.name}: {text}", fatal=False))
+    result.image = sitk.Image(result.image)
+    grid.impose(result.image)
 
 
-def _apart(image: sitk.Image, grid: Grid) -> str:
-    """Where an image lies instead; with another orientation, what remains once its axes run alike."""
-    found = Grid.of(image)
+def _move_to_grid(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume) -> None:
+    """Reorient a volume to the grid; where it lies elsewhere, report in what the two grids differ."""
+    result.image, change = reorient_to_grid(result.image, grid)
+    result.changes += [change] if change else []
+    found = Grid.of(result.image)
+    if found.distance_mm(grid) <= TOLERANCE_MM:
+        return
     if found.orientation() == grid.orientation():
-        return difference(found, grid)
-    oriented = Grid.of(sitk.DICOMOrient(image, grid.orientation()))
-    return f"orientation {found.orientation()}, expected {grid.orientation()}; reordered: {difference(oriented, grid)}"
+        mismatch = describe_mismatch(found, grid)
+    else:
+        reoriented = Grid.of(sitk.DICOMOrient(result.image, grid.orientation()))
+        mismatch = (
+            f"orientation {found.orientation()}, expected {grid.orientation()}; "
+            f"reordered: {describe_mismatch(reoriented, grid)}"
+        )
+    result.problems.append(Problem("geometry", case.name, f"{volume.path.name} against {grid.file}: {mismatch}"))
 
 
-def _map_values(prepared: Prepared, case: Case, volume: Volume, description: Description) -> None:
-    """Turn the label's numbers into the values to write; note every number that cannot be."""
-    name, array = volume.path.name, sitk.GetArrayViewFromImage(prepared.image)
+def _convert_values(result: StandardizedVolume, info: DatasetInfo, case: Case, volume: Volume) -> None:
+    """Replace the label's values by those to write, as uint8; report every value for which that isn't possible."""
+    name, array = volume.path.name, sitk.GetArrayViewFromImage(result.image)
     try:
-        whole, rounding = whole_numbers(array)
-    except NotWholeError as error:
-        prepared.problems.append(Problem("non-integer label", case.name, f"{name}: {error}"))
+        integers, rounding = round_to_integers(array)
+    except NonIntegerLabelError as error:
+        result.problems.append(Problem("non-integer label", case.name, f"{name}: {error}"))
         return
-    prepared.changes += [f"values rounded (by at most {rounding:.1g})"] if rounding > 0 else []
-    prepared.counts = count_values(whole)
-    target = targets(prepared.counts, description)
-    if unknown := [f"{value} ({prepared.counts[value]} voxels)" for value, new in target.items() if new is None]:
-        text = f"{name} holds {', '.join(unknown)}; declared are {sorted(description.values)}"
-        prepared.problems.append(Problem("label value", case.name, text))
+    result.changes += [f"values rounded (by at most {rounding:.1g})"] if rounding > 0 else []
+    result.value_counts = count_values(integers)
+    mapping = map_values(result.value_counts, info)
+    if unknown := [f"{value} ({result.value_counts[value]} voxels)" for value, new in mapping.items() if new is None]:
+        text = f"{name} holds {', '.join(unknown)}; declared are {sorted(info.values)}"
+        result.problems.append(Problem("label value", case.name, text))
         return
-    merged = [f"{old} -> {new} ({prepared.counts[old]} voxels)" for old, new in target.items() if new != old]
-    prepared.changes += [f"values merged, as declared for this data set: {', '.join(merged)}"] if merged else []
-    _replace_voxels(prepared, replaced(whole, target), array.dtype)
-
-
-def _as_float32(prepared: Prepared, volume: Volume) -> None:
-    """Write float64 as float32 if no voxel changes by that; say so, and likewise of integers that a header scaled."""
-    if stored := storage(volume.path) if volume.path.is_file() else "":
-        prepared.changes.append(f"{stored} stored as float32")
-    array = sitk.GetArrayViewFromImage(prepared.image)
-    if array.dtype != np.float64 or not all(np.array_equal(part, part.astype(np.float32), True) for part in array):
-        return
-    prepared.image = sitk.Cast(prepared.image, sitk.sitkFloat32)
-    prepared.changes.append("float64 stored as float32 (no voxel changes)")
-
-
-def _replace_voxels(prepared: Prepared, array: np.ndarray, was: np.dtype) -> None:
-    image = sitk.GetImageFromArray(array)
-    image.CopyInformation(prepared.image)
-    prepared.image = image
-    if was != np.uint8:
-        prepared.changes.append(f"{was} stored as uint8 (labels are small whole numbers)")
+    merged = [f"{old} -> {new} ({result.value_counts[old]} voxels)" for old, new in mapping.items() if new != old]
+    result.changes += [f"values merged, as declared for this data set: {', '.join(merged)}"] if merged else []
+    image = sitk.GetImageFromArray(replace_values(integers, mapping))
+    image.CopyInformation(result.image)
+    result.image = image
+    if array.dtype != np.uint8:
+        result.changes.append(f"{array.dtype} stored as uint8 (labels are small integers)")

@@ -1,19 +1,17 @@
-"""What a conversion says: the table of cases, and the summary with the command that comes next."""
+"""What a conversion prints: the table of cases, and the summary with the command to run next."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ser_nnunet.dataset_conversion.core.pipeline import Report
-from ser_nnunet.dataset_conversion.core.problems import listing
+from ser_nnunet.dataset_conversion.core.data_classes import ConversionReport
+from ser_nnunet.dataset_conversion.core.problems import format_problems
 
 
-def case_table(report: Report) -> str:
-    """Return the table: case, patient, split, site where there are several, and the files (below the source)."""
+def format_case_table(report: ConversionReport) -> str:
+    """Return the table: case, patient, split, site where there are several, and the files with their last folder."""
     with_site = any(case.site for case in report.cases)
     rows = [("case", "patient", "split", *(("site",) if with_site else ()), "files")]
     for case in report.cases:
-        files = " ".join(dict.fromkeys(_tail(volume.path) for volume in case.volumes().values()))
+        files = " ".join(dict.fromkeys("/".join(volume.path.parts[-2:]) for volume in case.volumes().values()))
         rows.append((case.name, case.patient, case.split, *((case.site,) if with_site else ()), files))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(
@@ -21,23 +19,22 @@ def case_table(report: Report) -> str:
     )
 
 
-def summary(report: Report, dataset_id: int) -> str:
+def format_summary(report: ConversionReport, dataset_id: int) -> str:
     """Return what was converted, what was noted, and what to run next."""
     train = [case for case in report.cases if case.split == "train"]
     test = [case for case in report.cases if case.split == "test"]
     patients = len({case.patient for case in train})
     masks = sum(case.label is not None for case in test)
+    classes = ", ".join(f"{name} {value}" for name, value in report.info.labels.items() if value != 0)
     lines = [
         f"{report.name}: {len(train)} training cases of {patients} patients, "
         f"{len(test)} test cases ({masks} with a label)",
+        f"channels: {', '.join(report.info.channels)}; classes: {classes}; {len(report.splits)} folds",
     ]
-    lines.append(
-        f"channels: {', '.join(report.description.channels)}; classes: {_classes(report)}; {len(report.splits)} folds"
-    )
     if report.notes:
-        lines += ["noted", listing(report.notes)]
-    lines += [f"note: {note}" for note in report.description.notes]
-    lines.append(f"licence: {report.description.licence}; please cite {report.description.citation}")
+        lines += ["noted", format_problems(report.notes)]
+    lines += [f"note: {note}" for note in report.info.notes]
+    lines.append(f"licence: {report.info.licence}; please cite {report.info.citation}")
     if report.folder is None:
         lines.append("dry run: all checks passed, nothing was written")
     else:
@@ -46,11 +43,3 @@ def summary(report: Report, dataset_id: int) -> str:
             f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} --verify_dataset_integrity -c 2d",
         ]
     return "\n".join(lines)
-
-
-def _classes(report: Report) -> str:
-    return ", ".join(f"{name} {value}" for name, value in report.description.labels.items() if value != 0)
-
-
-def _tail(path: Path) -> str:
-    return "/".join(path.parts[-2:])

@@ -1,92 +1,126 @@
-"""Write one case into nnU-Net's folders: copy what is right already, write the rest."""
+"""Write a data set that passed all checks: copy the files that are right already, write the others."""
 
 from __future__ import annotations
 
-import hashlib
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion.core.case_checks import Facts
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, Description
-from ser_nnunet.dataset_conversion.core.geometry import Grid
-from ser_nnunet.dataset_conversion.core.readers import checksum, fingerprint
-from ser_nnunet.dataset_conversion.core.standardize import prepare_image, prepare_label
+from ser_nnunet.dataset_conversion.core.data_classes import (
+    LABEL,
+    Case,
+    CaseReport,
+    ConversionReport,
+    DatasetInfo,
+    VolumeFacts,
+)
+from ser_nnunet.dataset_conversion.core.metadata import make_conversion_json, make_dataset_json
+from ser_nnunet.dataset_conversion.core.output_folder import atomic_folder, make_output_path
+from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
+from ser_nnunet.dataset_conversion.core.standardize import standardize_image, standardize_label
+from ser_nnunet.dataset_conversion.core.workers import map_cases
 
-FILE_ENDING = ".nii.gz"
-FOLDERS = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
+from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import write_json
+from ser_nnunet.utils.hashing import copy_with_sha256, file_sha256, voxel_hash
 
 
 @dataclass(frozen=True)
-class Job:
+class CaseToWrite:
     """A case that passed all checks, with what they found out, and the folder to write into."""
 
     case: Case
-    description: Description
-    facts: tuple[Facts, ...]
+    info: DatasetInfo
+    facts: tuple[VolumeFacts, ...]
     folder: Path
 
 
-def target_of(case: Case, role: str) -> str:
-    """Path below the data set's folder for one volume of a case."""
-    images, labels = FOLDERS[case.split]
-    if role == LABEL:
-        return f"{labels}/{case.name}{FILE_ENDING}"
-    return f"{images}/{case.name}_{list(case.images).index(role):04d}{FILE_ENDING}"
+def write_dataset(
+    report: ConversionReport,
+    tree: SourceTree,
+    case_reports: Mapping[str, CaseReport],
+    raw: Path,
+    options: Mapping[str, Any],
+    processes: int | None,
+) -> Path:
+    """Write images, labels and JSON files to `raw / report.name`, completely or not at all; return that folder.
+
+    `options` are recorded in `conversion.json`. Raises `UserError` if the files can't be written.
+    """
+    target: Path = raw / report.name
+    check_disk_space(case_reports, raw)
+    try:
+        with atomic_folder(raw, report.name) as folder:
+            items = [
+                CaseToWrite(case, report.info, tuple(case_reports[case.name].facts), folder) for case in report.cases
+            ]
+            checksums: dict[str, str] = {}
+            for written in map_cases(write_case, items, processes, "writing"):
+                checksums.update(written)
+            write_json(folder / "dataset.json", make_dataset_json(report), indent=2)
+            if report.splits:
+                write_json(folder / "splits_final.json", report.splits, indent=2)
+            record = make_conversion_json(report, tree, case_reports, checksums, options)
+            write_json(folder / "conversion.json", record, indent=2)
+    except OSError as error:
+        raise UserError(f"writing to {raw} failed, nothing was left behind: {error}") from error
+    return target
 
 
-def write_case(job: Job) -> dict[str, str]:
-    """Write all volumes of a case; return the SHA-256 of every file written, by its path below the folder."""
+def check_disk_space(case_reports: Mapping[str, CaseReport], raw: Path) -> None:
+    """Refuse to begin if the files that are copied, without those that are written anew, do not fit on the disk."""
+    facts = [facts for report in case_reports.values() for facts in report.facts]
+    copied = {file for each in facts if not each.changes for file in each.sources}
+    needed = sum(Path(file).stat().st_size for file in copied)
+    existing = next(folder for folder in (raw, *raw.resolve().parents) if folder.exists())
+    if needed > (free := shutil.disk_usage(existing).free):
+        raise UserError(f"{raw} has {free / 2**30:.1f} GiB left, the images need {needed / 2**30:.1f} GiB")
+
+
+def write_case(item: CaseToWrite) -> dict[str, str]:
+    """Write all volumes of a case; return the SHA-256 of every file written, by its path below the folder.
+
+    Raises `OSError` if a source file is not the one that was checked, or a file cannot be written completely.
+    """
     written = {}
-    first = next(iter(job.case.images))
-    grid = next(facts.grid for facts in job.facts if facts.role == first)
-    for facts in sorted(job.facts, key=lambda facts: list(job.case.volumes()).index(facts.role)):
-        name = target_of(job.case, facts.role)
-        target = job.folder / name
+    volumes = item.case.volumes()
+    first = next(iter(item.case.images))
+    grid = next(facts.grid for facts in item.facts if facts.role == first)
+    for facts in sorted(item.facts, key=lambda facts: list(volumes).index(facts.role)):
+        path = make_output_path(item.case, facts.role)
+        target, volume = item.folder / path, volumes[facts.role]
         target.parent.mkdir(exist_ok=True)
-        if facts.changes:
-            image = _prepared(job, facts.role, None if facts.role == first else grid)
-            written[name] = _write(image, target, facts)
+        if not facts.changes:
+            written[path] = copy_with_sha256(volume.path, target)
+            if written[path] != facts.sources[str(volume.path)]:
+                raise _describe_change(volume.path)
+        elif facts.role == LABEL:
+            written[path] = _write_image(standardize_label(item.case, volume, item.info, grid).image, target, facts)
         else:
-            written[name] = _copy(job.case.volumes()[facts.role].path, target, facts)
+            reference = None if facts.role == first else grid
+            written[path] = _write_image(standardize_image(item.case, volume, reference).image, target, facts)
     return written
 
 
-def _copy(source: Path, target: Path, facts: Facts) -> str:
-    """Copy a file and return its SHA-256; raises `OSError` if its bytes are not those that were checked."""
-    digest = hashlib.sha256()
-    with source.open("rb") as reading, target.open("wb") as writing:
-        while block := reading.read(1 << 20):
-            digest.update(block)
-            writing.write(block)
-    if digest.hexdigest() != facts.sources[str(source)]:
-        raise _changed(source)
-    return digest.hexdigest()
-
-
-def _write(image: sitk.Image, target: Path, facts: Facts) -> str:
+def _write_image(image: sitk.Image, target: Path, facts: VolumeFacts) -> str:
     """Write a file and return its SHA-256; raises `OSError` if its voxels are not those that were checked.
 
-    It is read back, because ITK does not notice every disk that is full.
+    It is read again, because ITK does not notice every disk that is full.
     """
-    if fingerprint(sitk.GetArrayViewFromImage(image)) != facts.fingerprint:
-        raise _changed(Path(next(iter(facts.sources))))
+    if voxel_hash(sitk.GetArrayViewFromImage(image)) != facts.voxel_hash:
+        raise _describe_change(Path(next(iter(facts.sources))))
     try:
         sitk.WriteImage(image, str(target), useCompression=True)
         written = sitk.ReadImage(str(target))
     except RuntimeError as error:
         raise OSError(f"{target.name}: {error}") from None
-    if fingerprint(sitk.GetArrayViewFromImage(written)) != facts.fingerprint:
+    if voxel_hash(sitk.GetArrayViewFromImage(written)) != facts.voxel_hash:
         raise OSError(f"{target.name} was not written completely; is the disk full?")
-    return checksum(target)
+    return file_sha256(target)
 
 
-def _changed(source: Path) -> OSError:
+def _describe_change(source: Path) -> OSError:
     return OSError(f"{source} has changed since it was checked; convert again once nothing writes to it")
-
-
-def _prepared(job: Job, role: str, grid: Grid | None) -> sitk.Image:
-    volume = job.case.volumes()[role]
-    if role == LABEL:
-        return prepare_label(job.case, volume, job.description, grid).image
-    return prepare_image(job.case, volume, grid).image

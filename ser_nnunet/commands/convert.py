@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
 
@@ -16,30 +17,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     datasets = parser.add_subparsers(dest="dataset", metavar="DATASET", required=True)
     for name, converter in CONVERTERS.items():
         sub = datasets.add_parser(name, help=converter.help, description=converter.help)
-        sub.add_argument("source", metavar="SOURCE", help="folder of the unpacked download, at any depth")
+        sub.add_argument(
+            "source", metavar="SOURCE", help="folder of the unpacked download; the files may lie at any depth"
+        )
         sub.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net's id, 1 to 999")
         sub.add_argument("--name", help="name after DatasetXXX_ (default: the data set's)")
         sub.add_argument(
             "--channels", nargs="+", metavar="CHANNEL", help="channels to use, in this order (default: all)"
         )
-        sub.add_argument("--exclude", nargs="+", metavar="CASE", default=[], help="cases to leave out")
+        sub.add_argument("--exclude", nargs="+", metavar="CASE", default=[], help="cases to exclude")
         sub.add_argument(
             "--dry-run", action="store_true", help="print the table of cases, run all checks, write nothing"
         )
         sub.add_argument(
             "--allow-partial",
             action="store_true",
-            help="accept fewer cases than the official release has, as a download that broke off leaves them; not "
-            "needed for a sample (at most a tenth of the cases) nor where all test cases are absent: both are noted",
+            help="accept fewer cases than the official release has, as after an incomplete download; not needed for a "
+            "sample (at most a tenth of the cases) or if all test cases are absent: both are noted",
         )
         sub.add_argument(
-            "--overwrite", action="store_true", help="replace an existing data set, once the new one is there"
+            "--overwrite", action="store_true", help="replace an existing data set, once the new one is complete"
         )
         sub.add_argument(
             "-np",
             dest="processes",
             type=int,
-            help="processes, each with one case at a time (default: all cores that memory allows)",
+            help="number of processes, each with one case at a time (default: all cores that memory allows)",
         )
         sub.set_defaults(classes="shipped")
         if converter.has_classes:
@@ -51,50 +54,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert; return 0, or 130 after Ctrl-C. Raises `UserError` with everything that must be mended."""
-    from ser_nnunet.dataset_conversion.core.pipeline import convert
-    from ser_nnunet.dataset_conversion.core.problems import ConversionError
-    from ser_nnunet.dataset_conversion.core.summary import case_table, summary
+    """Convert; return 0, or 130 after Ctrl-C. Raises `UserError` with everything that must be fixed."""
+    from ser_nnunet.dataset_conversion import ConversionError, convert
+    from ser_nnunet.dataset_conversion.core.summary import format_case_table, format_summary
 
-    before = _catch_signals()
     try:
-        report = convert(
-            args.source,
-            args.dataset_id,
-            dataset=args.dataset,
-            name=args.name,
-            channels=args.channels,
-            classes=args.classes,
-            exclude=args.exclude,
-            dry_run=args.dry_run,
-            allow_partial=args.allow_partial,
-            overwrite=args.overwrite,
-            processes=args.processes,
-        )
+        with interrupt_on_termination():
+            report = convert(
+                args.source,
+                args.dataset_id,
+                dataset=args.dataset,
+                name=args.name,
+                channels=args.channels,
+                classes=args.classes,
+                exclude=args.exclude,
+                dry_run=args.dry_run,
+                allow_partial=args.allow_partial,
+                overwrite=args.overwrite,
+                processes=args.processes,
+            )
     except ConversionError as error:
         if args.dry_run and error.report:
-            print(case_table(error.report))
+            print(format_case_table(error.report))
         raise
     except KeyboardInterrupt:
         print("interrupted: nothing was left behind", file=sys.stderr)
         return 130
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if args.dry_run:
-        print(case_table(report))
-    print(summary(report, args.dataset_id))
+        print(format_case_table(report))
+    print(format_summary(report, args.dataset_id))
     return 0
 
 
-def _catch_signals() -> dict[int, Any]:
-    """Let SIGTERM and a closed terminal clean up as Ctrl-C does; return the handlers before.
+@contextmanager
+def interrupt_on_termination() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP (a closed terminal) as Ctrl-C within the block, so that files are cleaned up.
 
     A signal that is ignored stays ignored: `nohup` does that to SIGHUP. Windows has no SIGHUP.
     """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    return {number: signal.signal(number, _stop) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    before = {number: signal.getsignal(number) for number in numbers}
+    changed = [number for number in numbers if before[number] != signal.SIG_IGN]
+    for number in changed:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, before[number])

@@ -66,16 +66,19 @@ class Grid:
         return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
 
     def difference(self, expected: Grid) -> str:
-        """Return in which parts of the header this grid differs from the expected one, with both values."""
+        """Return in which parts of the header this grid differs from the expected one, with both values.
+
+        The distance between their corners is added where the sizes are equal.
+        """
         if self.size != expected.size:
-            return f"shape {_numbers(self.size)}, expected {_numbers(expected.size)}"
+            return f"shape {_format_numbers(self.size)}, expected {_format_numbers(expected.size)}"
         parts = [
-            f"{part} {_numbers(found)}, expected {_numbers(wanted)}"
+            f"{part} {_format_numbers(found)}, expected {_format_numbers(wanted)}"
             for part in ("spacing", "origin", "direction")
             if not np.allclose(found := getattr(self, part), wanted := getattr(expected, part), rtol=0, atol=1e-4)
         ]
         return f"{'; '.join(parts) or 'header'} ({self.distance_mm(expected):.3g} mm apart)"
 
 
-def _numbers(values: Sequence[float]) -> str:
-    return f"({', '.join(f'{round(value, 4) + 0.0:g}' for value in values)})"
+def _format_numbers(values: Sequence[float]) -> str:
+    return f"({', '.join(np.format_float_positional(round(value, 4) + 0.0, trim='-') for value in values)})"

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -34,6 +33,22 @@ def fitting_processes(bytes_per_process: int) -> int:
     return usable_cores() if free is None else max(1, min(usable_cores(), free // bytes_per_process))
 
 
+def is_running(process: int) -> bool:
+    """Return whether a process with this id exists on this machine; always True on Windows, where it can't be tested.
+
+    The test is to send signal 0, which on Windows would be Ctrl-C.
+    """
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def map_in_processes(
     task: Callable[[Item], Result],
     items: Sequence[Item],
@@ -47,7 +62,7 @@ def map_in_processes(
     """Return `task(item)` for each item, in their order; the first exception ends it once running tasks are done.
 
     With one process (or one item) everything happens in the caller's. Processes are never forked from the caller's:
-    the threads of SimpleITK and torch do not survive that.
+    SimpleITK and torch have threads, which forking does not copy.
 
     Args:
         task: can be pickled, as can its items and results.
@@ -69,7 +84,10 @@ def map_in_processes(
                 results.append(task(item))
                 bar.update()
             return results
-        pool = ProcessPoolExecutor(workers, _context(preload), initializer=_start_worker, initargs=(prepare_worker,))
+        has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if has_fork_server else "spawn")
+        context.set_forkserver_preload(list(preload))
+        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(prepare_worker,))
         try:
             futures = [pool.submit(task, item) for item in items]
             for future in as_completed(futures):
@@ -82,14 +100,6 @@ def map_in_processes(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [future.result() for future in futures]
-
-
-def _context(preload: Iterable[str]) -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    return context
 
 
 def _start_worker(prepare: Callable[[], None] | None) -> None:

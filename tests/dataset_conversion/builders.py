@@ -229,7 +229,7 @@ def _decathlon_json(toy: Toy, name: str, modality: list[str], classes: list[str]
     content = {
         "name": name,
         "description": f"toy {name}",
-        "reference": "nobody",
+        "reference": "none",
         "licence": "CC-BY-SA 4.0",
         "relase": "1.0 04/05/2018",
         "modality": {str(index): text for index, text in enumerate(modality)},

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import ConversionError, convert
-from ser_nnunet.dataset_conversion.core.splits import grouped_splits
+from ser_nnunet.dataset_conversion import ConversionError
+from ser_nnunet.dataset_conversion.core.splits import split_by_patient
 from tqdm import tqdm
 
 from tests.dataset_conversion import faults
@@ -35,7 +35,7 @@ from tests.dataset_conversion.builders import (
     pancreas_dicom,
     promise12,
 )
-from tests.dataset_conversion.test_splits_and_counts import mslesseg_cases, torn_apart
+from tests.dataset_conversion.helpers import convert_toy, find_divided_patients, mslesseg_cases
 
 DATASET = 5
 FOUND, WARNED, MISSED, OTHER = "found", "warned", "**missed**", "-"
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
     fault: str
     builder: Callable[[Path], Toy]
-    plant: Callable[[Toy], faults.Report]
+    plant: Callable[[Toy], faults.ExpectedProblem]
 
 
 ROWS = (
@@ -56,15 +56,15 @@ ROWS = (
     Row("label without image", msd_pancreas, faults.label_without_image),
     Row("image without label", msd_pancreas, faults.image_without_label),
     Row("a case twice, in two folders", mslesseg, faults.duplicate_case),
-    Row("`.nii` beside `.nii.gz` with other voxels", msd_pancreas, faults.unpacked_twin_differs),
-    Row("fewer cases than dataset.json says", msd_prostate, faults.case_lost),
+    Row("`.nii` beside `.nii.gz` with other voxels", msd_pancreas, faults.uncompressed_copy_differs),
+    Row("fewer cases than dataset.json lists", msd_prostate, faults.case_lost),
     Row("shape of the label", msd_pancreas, faults.other_shape),
     Row("spacing of the label (5 %)", msd_pancreas, faults.other_spacing),
     Row("origin of the label (0.35 mm)", msd_pancreas, faults.other_origin),
     Row("direction of the label (mirrored axis)", msd_pancreas, faults.other_direction),
     Row("origin of one channel (1.7 mm)", mslesseg, faults.channel_elsewhere),
     Row("label values that are no integers", msd_pancreas, faults.half_label),
-    Row("label values that nobody declared", msd_pancreas, faults.unknown_value),
+    Row("undeclared label values", msd_pancreas, faults.unknown_value),
     Row("empty mask", msd_pancreas, faults.empty_mask),
     Row("NaN in an image", msd_pancreas, faults.nan_voxel),
     Row("Inf in an image", msd_pancreas, faults.inf_voxel),
@@ -86,7 +86,7 @@ ROWS = (
     Row("DICOM: a slice has no position", pancreas_dicom, faults.slice_without_position),
     Row("DICOM: a second series", pancreas_dicom, faults.second_series),
     Row("MetaImage: the `.raw` is missing", promise12, faults.raw_file_lost),
-    Row("MetaImage: the `.mhd` is a link that leads nowhere", promise12, faults.dangling_link),
+    Row("MetaImage: the `.mhd` is a link whose target is missing", promise12, faults.dangling_link),
     Row("multi-site prostate, `Site-A` to `Site-F`: geometry of the label", multisite_letters, faults.other_origin),
     Row("multi-site prostate, `Site-A` to `Site-F`: a mask twice", multisite_letters, faults.same_label_twice),
 )
@@ -98,34 +98,34 @@ def main(target: Path) -> None:
     lines.append("|---|---|---|---|")
     for row in tqdm(ROWS, unit="fault"):
         with tempfile.TemporaryDirectory() as folder:
-            verdicts = _try(row, Path(folder))
+            verdicts = _compare(row, Path(folder))
         lines.append(f"| {row.fault} | {' | '.join(verdicts)} |")
         tqdm.write(lines[-1], file=sys.stderr)
-    lines.append(_folds())
+    lines.append(_compare_folds())
     target.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _folds() -> str:
+def _compare_folds() -> str:
     """The row of the folds: nnU-Net's own random split, which training falls back on, against ours."""
     from nnunetv2.utilities.crossval_split import generate_crossval_split
 
     cases = mslesseg_cases()
     theirs = generate_crossval_split(sorted(case.name for case in cases), seed=12345, n_splits=5)
-    torn = [len(torn_apart(folds, cases)) for folds in (grouped_splits(cases), theirs)]
-    verdict = "prevented" if torn[0] == 0 else MISSED
+    divided = [len(find_divided_patients(folds, cases)) for folds in (split_by_patient(cases), theirs)]
+    verdict = "prevented" if divided[0] == 0 else MISSED
     return (
-        f"| folds tear patients apart (MSLesSeg's 93 training scans; 25 patients have several) | {verdict}: {torn[0]} "
-        f"of 25 torn apart | {OTHER} | **missed**: nnU-Net's own folds tear {torn[1]} of 25 apart |"
+        f"| folds divide patients (MSLesSeg's 93 training scans; 25 patients have several) | {verdict}: {divided[0]} "
+        f"of 25 divided | {OTHER} | **missed**: nnU-Net's own folds divide {divided[1]} of 25 |"
     )
 
 
-def _try(row: Row, folder: Path) -> tuple[str, str, str]:
+def _compare(row: Row, folder: Path) -> tuple[str, str, str]:
     for name in ("raw", "preprocessed", "results"):
         (folder / name).mkdir()
         os.environ[f"nnUNet_{name}"] = str(folder / name)
     toy = row.builder(folder / "source")
-    report = row.plant(toy)
-    ours = _ours(toy, report, folder / "raw")
+    expected = row.plant(toy)
+    ours = _convert(toy, expected, folder / "raw")
     theirs = _convert_msd(toy) if toy.dataset == "msd" else OTHER
     raw = next((folder / "raw").glob("Dataset*"), None)
     if theirs in (FOUND, OTHER) or raw is None:
@@ -138,28 +138,28 @@ def _try(row: Row, folder: Path) -> tuple[str, str, str]:
     return ours, theirs, _verify(raw)
 
 
-def _ours(toy: Toy, report: faults.Report, raw: Path) -> str:
+def _convert(toy: Toy, expected: faults.ExpectedProblem, raw: Path) -> str:
     try:
-        done = convert(toy.source, DATASET, dataset=toy.dataset, raw=raw, processes=1, **toy.options)
+        done = convert_toy(toy, raw, DATASET)
     except ConversionError as error:
-        return FOUND if report.kind in {problem.kind for problem in error.problems if problem.fatal} else MISSED
+        return FOUND if expected.kind in {problem.kind for problem in error.problems if problem.fatal} else MISSED
     shutil.rmtree(next(raw.glob("Dataset*")))
-    return WARNED if report.kind in {note.kind for note in done.notes} else MISSED
+    return WARNED if expected.kind in {note.kind for note in done.notes} else MISSED
 
 
 def _convert_msd(toy: Toy) -> str:
     from nnunetv2.dataset_conversion.convert_MSD_dataset import convert_msd_dataset
 
-    return _verdict(lambda: convert_msd_dataset(str(toy.source), DATASET, 1))
+    return _run_check(lambda: convert_msd_dataset(str(toy.source), DATASET, 1))
 
 
 def _verify(raw: Path) -> str:
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
-    return _verdict(lambda: verify_dataset_integrity(str(raw), 1))
+    return _run_check(lambda: verify_dataset_integrity(str(raw), 1))
 
 
-def _verdict(run: Callable[[], None]) -> str:
+def _run_check(run: Callable[[], None]) -> str:
     """Found if it raises, warned if it prints a warning, else missed."""
     printed = io.StringIO()
     try:

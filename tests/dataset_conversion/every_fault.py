@@ -39,9 +39,9 @@ from tests.dataset_conversion.faults import (
     slice_without_position,
     slices_without_position,
     truncated_label,
+    uncompressed_copy_differs,
+    uncompressed_copy_truncated,
     unknown_value,
-    unpacked_twin_differs,
-    unpacked_twin_truncated,
 )
 
 EVERYWHERE = (
@@ -70,8 +70,8 @@ FAULTS = {
         *FLOAT_IMAGES,
         missing_channel,
         duplicate_case,
-        unpacked_twin_differs,
-        unpacked_twin_truncated,
+        uncompressed_copy_differs,
+        uncompressed_copy_truncated,
         channel_elsewhere,
         *OTHERWISE,
         *TEST_CASES,
@@ -112,7 +112,7 @@ FAULTS = {
     ),
     "multisite_prostate": (*EVERYWHERE, *FLOAT_IMAGES, *OTHERWISE, duplicate_case),
     "multisite_letters": (*EVERYWHERE, *FLOAT_IMAGES, *OTHERWISE, duplicate_case),
-    "msd_pancreas": (*EVERYWHERE, *FLOAT_IMAGES, *CT, *TEST_CASES, unpacked_twin_differs, case_lost),
+    "msd_pancreas": (*EVERYWHERE, *FLOAT_IMAGES, *CT, *TEST_CASES, uncompressed_copy_differs, case_lost),
     "msd_prostate": (*EVERYWHERE, *FLOAT_IMAGES, *TEST_CASES, missing_component, extra_component, case_lost),
 }
 """Builder -> faults that can befall its data set."""

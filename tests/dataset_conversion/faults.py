@@ -1,4 +1,4 @@
-"""Faults to plant into a toy data set, one function each; every one says what must be reported."""
+"""Faults to plant into a toy data set, one function each; each returns what must be reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VICTIM, OTHER = 3, 4
 """Positions in `toy.cases` of the case that suffers and of a second one."""
 
 
-class Report(NamedTuple):
+class ExpectedProblem(NamedTuple):
     """What must be reported: kind of problem, case, and words that must stand in the text."""
 
     kind: str
@@ -25,9 +25,9 @@ class Report(NamedTuple):
     words: tuple[str, ...]
 
 
-def _suffers(toy: Toy, kind: str, role: str, *words: str) -> Report:
+def _suffers(toy: Toy, kind: str, role: str, *words: str) -> ExpectedProblem:
     case = toy.cases[VICTIM]
-    return Report(kind, case, (_name(toy, case, role), *words))
+    return ExpectedProblem(kind, case, (_name(toy, case, role), *words))
 
 
 def _name(toy: Toy, case: str, role: str) -> str:
@@ -40,23 +40,23 @@ def _resave(toy: Toy, role: str, change: Callable[[sitk.Image], sitk.Image]) -> 
     save(change(sitk.Image(toy.truth[case, role])), toy.files[case, role])
 
 
-def missing_channel(toy: Toy) -> Report:
+def missing_channel(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     toy.files[case, "T1"].unlink()
-    return Report("missing image", case, ("lacks T1", toy.files[case, "T1"].parent.name))
+    return ExpectedProblem("missing image", case, ("lacks T1", toy.files[case, "T1"].parent.name))
 
 
-def missing_component(toy: Toy) -> Report:
+def missing_component(toy: Toy) -> ExpectedProblem:
     _resave(toy, "image", lambda image: image[:, :, :, 0])
     return _suffers(toy, "components", "image", "1 channels", "expected 2")
 
 
-def extra_component(toy: Toy) -> Report:
+def extra_component(toy: Toy) -> ExpectedProblem:
     _resave(toy, "image", lambda image: sitk.JoinSeries([image[:, :, :, 0], image[:, :, :, 1], image[:, :, :, 1] * 2]))
     return _suffers(toy, "components", "image", "3 channels", "expected 2")
 
 
-def label_without_image(toy: Toy) -> Report:
+def label_without_image(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     for role in toy.roles:
         path = toy.files[case, role]
@@ -64,13 +64,13 @@ def label_without_image(toy: Toy) -> Report:
     return _suffers(toy, "label without image", LABEL)
 
 
-def image_without_label(toy: Toy) -> Report:
+def image_without_label(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     toy.files[case, LABEL].unlink()
-    return Report("image without label", case, ("has no label",))
+    return ExpectedProblem("image without label", case, ("has no label",))
 
 
-def duplicate_case(toy: Toy) -> Report:
+def duplicate_case(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     path = toy.files[case, toy.roles[0]]
     second = toy.source / "second" / path.relative_to(toy.source)
@@ -78,30 +78,30 @@ def duplicate_case(toy: Toy) -> Report:
         shutil.copytree(path, second)
     else:
         save(toy.truth[case, toy.roles[0]], second)
-    return Report("duplicate case", case, ("2 files", "second"))
+    return ExpectedProblem("duplicate case", case, ("2 files", "second"))
 
 
-def unpacked_twin_differs(toy: Toy) -> Report:
+def uncompressed_copy_differs(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     path = toy.files[case, LABEL]
-    twin = path.with_name(path.name.removesuffix(".gz"))
-    save(toy.truth[case, LABEL] * 0 + 1, twin)
-    return Report("duplicate case", case, (twin.name, path.name))
+    copy = path.with_name(path.name.removesuffix(".gz"))
+    save(toy.truth[case, LABEL] * 0 + 1, copy)
+    return ExpectedProblem("duplicate case", case, (copy.name, path.name))
 
 
-def unpacked_twin_truncated(toy: Toy) -> Report:
+def uncompressed_copy_truncated(toy: Toy) -> ExpectedProblem:
     path = toy.files[toy.cases[VICTIM], LABEL]
-    twin = path.with_name(path.name.removesuffix(".gz"))
-    twin.write_bytes(b"no image")
-    return Report("unreadable", toy.cases[VICTIM], (f"{twin.name}:",))
+    copy = path.with_name(path.name.removesuffix(".gz"))
+    copy.write_bytes(b"no image")
+    return ExpectedProblem("unreadable", toy.cases[VICTIM], (f"{copy.name}:",))
 
 
-def other_shape(toy: Toy) -> Report:
+def other_shape(toy: Toy) -> ExpectedProblem:
     _resave(toy, LABEL, lambda label: label[:, :, :-1])
     return _suffers(toy, "geometry", LABEL, "shape (20, 22, 11), expected (20, 22, 12)")
 
 
-def other_spacing(toy: Toy) -> Report:
+def other_spacing(toy: Toy) -> ExpectedProblem:
     def widen(label: sitk.Image) -> sitk.Image:
         label.SetSpacing([spacing * 1.05 for spacing in label.GetSpacing()])
         return label
@@ -110,7 +110,7 @@ def other_spacing(toy: Toy) -> Report:
     return _suffers(toy, "geometry", LABEL, "spacing", "tolerance 0.05 mm")
 
 
-def other_origin(toy: Toy) -> Report:
+def other_origin(toy: Toy) -> ExpectedProblem:
     def shift(label: sitk.Image) -> sitk.Image:
         label.SetOrigin([number + 0.2 for number in label.GetOrigin()])
         return label
@@ -119,7 +119,7 @@ def other_origin(toy: Toy) -> Report:
     return _suffers(toy, "geometry", LABEL, "origin", "0.346 mm apart")
 
 
-def other_direction(toy: Toy) -> Report:
+def other_direction(toy: Toy) -> ExpectedProblem:
     def mirror(label: sitk.Image) -> sitk.Image:
         label.SetDirection([-number if index % 3 == 0 else number for index, number in enumerate(label.GetDirection())])
         return label
@@ -128,7 +128,7 @@ def other_direction(toy: Toy) -> Report:
     return _suffers(toy, "geometry", LABEL, "orientation")
 
 
-def channel_elsewhere(toy: Toy) -> Report:
+def channel_elsewhere(toy: Toy) -> ExpectedProblem:
     def shift(image: sitk.Image) -> sitk.Image:
         image.SetOrigin([number + 1 for number in image.GetOrigin()])
         return image
@@ -137,12 +137,12 @@ def channel_elsewhere(toy: Toy) -> Report:
     return _suffers(toy, "geometry", "T2", "origin")
 
 
-def half_label(toy: Toy) -> Report:
+def half_label(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], LABEL, lambda array: array.astype(np.float32) * 0.5)
     return _suffers(toy, "non-integer label", LABEL, "0.5")
 
 
-def unknown_value(toy: Toy) -> Report:
+def unknown_value(toy: Toy) -> ExpectedProblem:
     def spoil(array: np.ndarray) -> np.ndarray:
         array = array.astype(np.int16)
         array[0, 0, :3] = -7
@@ -152,7 +152,7 @@ def unknown_value(toy: Toy) -> Report:
     return _suffers(toy, "label value", LABEL, "-7 (3 voxels)")
 
 
-def empty_mask(toy: Toy) -> Report:
+def empty_mask(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], LABEL, np.zeros_like)
     return _suffers(toy, "empty mask", LABEL)
 
@@ -166,143 +166,143 @@ def _with_one(value: float) -> Callable[[np.ndarray], np.ndarray]:
     return spoil
 
 
-def nan_voxel(toy: Toy) -> Report:
+def nan_voxel(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], toy.roles[0], _with_one(np.nan))
     return _suffers(toy, "NaN or Inf", toy.roles[0], "1 voxels")
 
 
-def inf_voxel(toy: Toy) -> Report:
+def inf_voxel(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], toy.roles[0], _with_one(np.inf))
     return _suffers(toy, "NaN or Inf", toy.roles[0], "1 voxels")
 
 
-def constant_image(toy: Toy) -> Report:
+def constant_image(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], toy.roles[-1], lambda array: np.full_like(array, 5))
     return _suffers(toy, "constant image", toy.roles[-1], "5 everywhere")
 
 
-def constant_test_image(toy: Toy) -> Report:
+def constant_test_image(toy: Toy) -> ExpectedProblem:
     case = toy.cases[-1]
     toy.change(case, toy.roles[0], lambda array: np.full_like(array, 5))
-    return Report("constant image", case, (_name(toy, case, toy.roles[0]), "5 everywhere"))
+    return ExpectedProblem("constant image", case, (_name(toy, case, toy.roles[0]), "5 everywhere"))
 
 
-def same_image_twice(toy: Toy) -> Report:
-    return _copied(toy, toy.cases[OTHER], toy.roles[0], "same image twice")
+def same_image_twice(toy: Toy) -> ExpectedProblem:
+    return _copied(toy, toy.cases[OTHER], toy.roles[0], "duplicate image")
 
 
-def same_label_twice(toy: Toy) -> Report:
-    return _copied(toy, toy.cases[OTHER], LABEL, "same label twice")
+def same_label_twice(toy: Toy) -> ExpectedProblem:
+    return _copied(toy, toy.cases[OTHER], LABEL, "duplicate label")
 
 
-def same_image_in_train_and_test(toy: Toy) -> Report:
-    return _copied(toy, toy.cases[-1], toy.roles[0], "same image twice")
+def same_image_in_train_and_test(toy: Toy) -> ExpectedProblem:
+    return _copied(toy, toy.cases[-1], toy.roles[0], "duplicate image")
 
 
-def same_label_in_train_and_test(toy: Toy) -> Report:
-    return _copied(toy, toy.cases[-1], LABEL, "same label twice")
+def same_label_in_train_and_test(toy: Toy) -> ExpectedProblem:
+    return _copied(toy, toy.cases[-1], LABEL, "duplicate label")
 
 
-def label_without_test_image(toy: Toy) -> Report:
+def label_without_test_image(toy: Toy) -> ExpectedProblem:
     case = toy.cases[-1]
     for role in toy.roles:
         toy.files[case, role].unlink()
-    return Report("label without image", case, (_name(toy, case, LABEL),))
+    return ExpectedProblem("label without image", case, (_name(toy, case, LABEL),))
 
 
-def unlabelled_test_image(toy: Toy) -> Report:
+def unlabelled_test_image(toy: Toy) -> ExpectedProblem:
     """No fault but worth a note: such a scan can be predicted."""
     case = toy.cases[-1]
     toy.files[case, LABEL].unlink()
-    return Report("image without label", case, ("it can be predicted, not evaluated",))
+    return ExpectedProblem("image without label", case, ("it can be predicted, not evaluated",))
 
 
-def _copied(toy: Toy, other: str, role: str, kind: str) -> Report:
+def _copied(toy: Toy, other: str, role: str, kind: str) -> ExpectedProblem:
     """The victim's voxels under the other's name: stored as another type and packed anew, so that the files differ."""
     voxels = sitk.GetArrayFromImage(toy.truth[toy.cases[VICTIM], role])
     toy.change(other, role, lambda array: voxels.astype(np.int16 if voxels.max() > 2 else np.float32))
     names = {case: _name(toy, case, role) for case in (other, toy.cases[VICTIM])}
     first, second = sorted(names)
-    return Report(kind, second, (f"{names[second]}", f"{names[first]}", f"of {first}"))
+    return ExpectedProblem(kind, second, (f"{names[second]}", f"{names[first]}", f"of {first}"))
 
 
-def same_image_stored_otherwise(toy: Toy) -> Report:
+def same_image_stored_otherwise(toy: Toy) -> ExpectedProblem:
     """The victim's image under the other's name, its axes stored in another order and direction."""
-    return _stored_otherwise(toy, toy.roles[0], "same image twice")
+    return _stored_otherwise(toy, toy.roles[0], "duplicate image")
 
 
-def same_label_stored_otherwise(toy: Toy) -> Report:
+def same_label_stored_otherwise(toy: Toy) -> ExpectedProblem:
     """The victim's label under the other's name, the other's images and label stored in another order and direction."""
-    return _stored_otherwise(toy, LABEL, "same label twice")
+    return _stored_otherwise(toy, LABEL, "duplicate label")
 
 
-def _stored_otherwise(toy: Toy, copied: str, kind: str) -> Report:
+def _stored_otherwise(toy: Toy, copied: str, kind: str) -> ExpectedProblem:
     victim, other = toy.cases[VICTIM], toy.cases[OTHER]
     for role in (*toy.roles, LABEL):
         image = toy.truth[victim if role == copied else other, role]
         save(sitk.DICOMOrient(image, "RIA"), toy.files[other, role])
     first, second = sorted((victim, other))
-    return Report(kind, second, (_name(toy, second, copied), _name(toy, first, copied), f"of {first}"))
+    return ExpectedProblem(kind, second, (_name(toy, second, copied), _name(toy, first, copied), f"of {first}"))
 
 
-def truncated_label(toy: Toy) -> Report:
+def truncated_label(toy: Toy) -> ExpectedProblem:
     path = toy.files[toy.cases[VICTIM], LABEL]
     path = path.with_suffix(".raw") if path.suffix == ".mhd" else path
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return _suffers(toy, "unreadable", LABEL)
 
 
-def raw_file_lost(toy: Toy) -> Report:
+def raw_file_lost(toy: Toy) -> ExpectedProblem:
     path = toy.files[toy.cases[VICTIM], "T2"].with_suffix(".raw")
     path.unlink()
     return _suffers(toy, "unreadable", "T2", path.name)
 
 
-def dangling_link(toy: Toy) -> Report:
+def dangling_link(toy: Toy) -> ExpectedProblem:
     path = toy.files[toy.cases[VICTIM], toy.roles[0]]
     path.unlink()
     path.symlink_to(f"nowhere{path.suffix}")
-    return _suffers(toy, "unreadable", toy.roles[0], "link that leads nowhere")
+    return _suffers(toy, "unreadable", toy.roles[0], "link whose target is missing")
 
 
-def slice_lost(toy: Toy) -> Report:
+def slice_lost(toy: Toy) -> ExpectedProblem:
     (toy.files[toy.cases[VICTIM], "CT"] / "1-005.dcm").unlink()
-    return Report("series", toy.cases[VICTIM], ("is a slice missing?", ".dcm"))
+    return ExpectedProblem("series", toy.cases[VICTIM], ("is a slice missing?", ".dcm"))
 
 
-def slice_without_position(toy: Toy) -> Report:
+def slice_without_position(toy: Toy) -> ExpectedProblem:
     path = toy.files[toy.cases[VICTIM], "CT"] / "1-005.dcm"
     dataset = pydicom.dcmread(path)
     del dataset.ImagePositionPatient
     dataset.save_as(path)
-    return Report("series", toy.cases[VICTIM], (path.name, "ImagePositionPatient is absent"))
+    return ExpectedProblem("series", toy.cases[VICTIM], (path.name, "ImagePositionPatient is absent"))
 
 
-def slices_without_position(toy: Toy) -> Report:
+def slices_without_position(toy: Toy) -> ExpectedProblem:
     for path in (toy.files[toy.cases[VICTIM], "CT"]).iterdir():
         dataset = pydicom.dcmread(path)
         dataset.ImagePositionPatient = None
         dataset.save_as(path)
-    return Report("series", toy.cases[VICTIM], (".dcm", "ImagePositionPatient is absent"))
+    return ExpectedProblem("series", toy.cases[VICTIM], (".dcm", "ImagePositionPatient is absent"))
 
 
-def second_series(toy: Toy) -> Report:
+def second_series(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     save(toy.truth[case, "CT"] + 1, toy.files[case, "CT"].with_name("Pancreas-2"))
-    return Report("series", case, ("2 CT series", "Pancreas-2"))
+    return ExpectedProblem("series", case, ("2 CT series", "Pancreas-2"))
 
 
-def mask_flipped(toy: Toy) -> Report:
+def mask_flipped(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], LABEL, lambda array: array[:, :, ::-1].copy())
     return _suffers(toy, "Hounsfield values", LABEL, "flipped along x")
 
 
-def mask_in_air(toy: Toy) -> Report:
+def mask_in_air(toy: Toy) -> ExpectedProblem:
     toy.change(toy.cases[VICTIM], LABEL, lambda array: np.roll(array, -3, axis=1))
     return _suffers(toy, "Hounsfield values", LABEL, "-200 HU")
 
 
-def other_volume(toy: Toy) -> Report:
+def other_volume(toy: Toy) -> ExpectedProblem:
     def grow(array: np.ndarray) -> np.ndarray:
         array = array.copy()
         array[9, 9, 9] = 1
@@ -312,19 +312,19 @@ def other_volume(toy: Toy) -> Report:
     return _suffers(toy, "mask volume", LABEL, "clinical_data.csv")
 
 
-def patient_on_both_sides(toy: Toy) -> Report:
+def patient_on_both_sides(toy: Toy) -> ExpectedProblem:
     case, home = toy.cases[VICTIM], toy.source / "MSLesSeg Dataset" / "MSLesSeg Dataset" / "test" / "P2" / "T9"
     for role in (*toy.roles, LABEL):
         array = sitk.GetArrayFromImage(toy.truth[case, role])
         changed = image_of(np.roll(array, 1, axis=0))
         changed.CopyInformation(toy.truth[case, role])
         save(changed, home / toy.files[case, role].name.replace("P2_T1", "P2_T9"))
-    return Report("patient in train and test", case, ("P2_T1", "P2_T9"))
+    return ExpectedProblem("patient in train and test", case, ("P2_T1", "P2_T9"))
 
 
-def case_lost(toy: Toy) -> Report:
+def case_lost(toy: Toy) -> ExpectedProblem:
     case = toy.cases[VICTIM]
     toy.files[case, "image"].unlink()
     toy.files[case, LABEL].unlink()
     toy.options["allow_partial"] = False
-    return Report("too few cases", "", ("4 of the official 5",))
+    return ExpectedProblem("too few cases", "", ("4 of the official 5",))

@@ -9,7 +9,6 @@ everything again. Linux only: memory is read from /proc.
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -96,21 +95,25 @@ def _save(array: np.ndarray, path: Path) -> None:
 
 
 def measure(command: Sequence[str | Path], **environment: str) -> Cost:
-    """Run a command to its end; memory is the proportional set size (PSS), looked at 20 times a second."""
-    start, before, peak = time.perf_counter(), _children_cpu(), 0
+    """Run a command to its end; memory (PSS) and processor time of its processes are sampled 20 times a second."""
+    start, peak = time.perf_counter(), 0
+    processor: dict[int, float] = {}
     process = subprocess.Popen(command, env={**os.environ, **environment})
     while process.poll() is None:
-        peak = max(peak, sum(_memory(number) for number in _family(process.pid)))
+        family = _family(process.pid)
+        processor.update({number: seconds for number in family if (seconds := _processor_time(number))})
+        peak = max(peak, sum(_memory(number) for number in family))
         time.sleep(0.05)
     seconds = time.perf_counter() - start
     if process.returncode:
         sys.exit(f"{command[0]} failed")
-    return Cost(seconds, _children_cpu() - before, peak)
+    return Cost(seconds, sum(processor.values()), peak)
 
 
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _processor_time(process: int) -> float:
+    """Return user and system time in seconds; children are not included, as those of a fork server are never known."""
+    fields = _read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _family(process: int) -> list[int]:

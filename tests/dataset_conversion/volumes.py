@@ -25,7 +25,7 @@ def scalar_image(seed: int, dtype: str = "float32") -> np.ndarray:
 
 
 def mask(seed: int) -> np.ndarray:
-    """A box that no flip maps onto itself, with a voxel elsewhere that tells the seeds (0 to 99) apart."""
+    """A box that no flip maps onto itself, with a voxel elsewhere that differs between the seeds 0 to 99."""
     array = np.zeros(SIZE[::-1], np.uint8)
     array[2:5, 3:8, 4 : 8 + seed % 6] = 1
     array[6, 4 + seed // 10, 3 + seed % 10] = 1
@@ -58,7 +58,7 @@ def image_of(
 
 
 def save(image: sitk.Image, path: Path) -> None:
-    """Write an image as what `path` says: a file by its ending, or a folder of DICOM slices."""
+    """Write an image to `path`: a file of the format that its ending means, or a folder of DICOM slices."""
     if path.suffix == "":
         shutil.rmtree(path, ignore_errors=True)
         save_series(image, path)

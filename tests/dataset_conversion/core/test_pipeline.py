@@ -1,8 +1,7 @@
-"""Clean copies of all data sets convert: every voxel stays where it was in the world, nnU-Net gets what it needs."""
+"""Data sets without faults: every voxel keeps its place in the world, nnU-Net gets the files that it needs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -12,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import convert
+from ser_nnunet.dataset_conversion import ConversionError, convert
 
-from tests.dataset_conversion.builders import BUILDERS, LABEL, Toy
+from ser_nnunet.errors import UserError
+from ser_nnunet.utils.hashing import file_sha256
+from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg
+from tests.dataset_conversion.helpers import convert_toy, hash_tree
 
 PLANNED = (
     "mslesseg",
@@ -29,21 +31,7 @@ PLANNED = (
 )
 
 
-def tree_hash(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def converted(toy: Toy, raw: Path, **options) -> Path:
-    report = convert(toy.source, 701, dataset=toy.dataset, raw=raw, processes=1, **{**toy.options, **options})
-    assert report.folder is not None
-    return report.folder
-
-
-def written(folder: Path, case: str, role: int | None) -> sitk.Image:
+def read_written(folder: Path, case: str, role: int | None) -> sitk.Image:
     kind = "labels" if role is None else "images"
     name = f"{case}.nii.gz" if role is None else f"{case}_{role:04d}.nii.gz"
     found = [path for path in (folder / f"{kind}Tr" / name, folder / f"{kind}Ts" / name) if path.exists()]
@@ -52,13 +40,16 @@ def written(folder: Path, case: str, role: int | None) -> sitk.Image:
 
 
 def assert_same_in_world(source: sitk.Image, other: sitk.Image, interpolator: int) -> None:
-    """Values at random points of the world, taken through each image's own geometry."""
-    rng = np.random.default_rng(0)
-    upper = np.array(source.GetSize()) - 2.0
-    for _ in range(60):
-        index = rng.uniform(1, upper)
-        if interpolator == sitk.sitkNearestNeighbor:
-            index = np.rint(index)
+    """Compare values at 60 random points of the world, for labels also at every foreground voxel.
+
+    Each image is sampled through its own geometry.
+    """
+    indices = np.random.default_rng(0).uniform(1, np.array(source.GetSize()) - 2.0, (60, 3))
+    if interpolator == sitk.sitkNearestNeighbor:
+        foreground = np.argwhere(sitk.GetArrayViewFromImage(source) > 0)[:, ::-1]
+        assert len(foreground)
+        indices = np.concatenate([np.rint(indices), foreground])
+    for index in indices:
         point = source.TransformContinuousIndexToPhysicalPoint(index.tolist())
         expected = source.EvaluateAtPhysicalPoint(point, interpolator)
         assert other.EvaluateAtPhysicalPoint(point, interpolator) == pytest.approx(expected, rel=1e-3, abs=1e-2)
@@ -67,28 +58,28 @@ def assert_same_in_world(source: sitk.Image, other: sitk.Image, interpolator: in
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_voxel_stays_where_it_was_in_the_world(name: str, tmp_path: Path):
     toy = BUILDERS[name](tmp_path / "source")
-    before = tree_hash(tmp_path / "source")
-    folder = converted(toy, tmp_path / "raw")
+    before = hash_tree(tmp_path / "source")
+    folder = convert_toy(toy, tmp_path / "raw").folder
     for (case, role), source in toy.truth.items():
         if role == LABEL:
-            result = written(folder, case, None)
+            result = read_written(folder, case, None)
             assert result.GetPixelID() == sitk.sitkUInt8
-            truth = sitk.Cast(source, sitk.sitkFloat64)
-            truth = truth > 0.5 if name.startswith("multisite") else sitk.Cast(sitk.Round(truth), sitk.sitkUInt8)
-            assert_same_in_world(truth, result, sitk.sitkNearestNeighbor)
+            label = sitk.Cast(source, sitk.sitkFloat64)
+            label = label > 0.5 if name.startswith("multisite") else sitk.Cast(sitk.Round(label), sitk.sitkUInt8)
+            assert_same_in_world(label, result, sitk.sitkNearestNeighbor)
         elif source.GetDimension() == 4:
             for channel in range(source.GetSize()[3]):
-                assert_same_in_world(source[:, :, :, channel], written(folder, case, channel), sitk.sitkLinear)
+                assert_same_in_world(source[:, :, :, channel], read_written(folder, case, channel), sitk.sitkLinear)
         else:
-            assert_same_in_world(source, written(folder, case, toy.roles.index(role)), sitk.sitkLinear)
-    assert tree_hash(tmp_path / "source") == before
+            assert_same_in_world(source, read_written(folder, case, toy.roles.index(role)), sitk.sitkLinear)
+    assert hash_tree(tmp_path / "source") == before
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_files_of_nnunet_are_complete_and_folds_leak_nothing(name: str, tmp_path: Path):
+def test_nnunets_files_are_complete_and_no_patient_is_in_both_sides_of_a_fold(name: str, tmp_path: Path):
     toy = BUILDERS[name](tmp_path / "source")
-    folder = converted(toy, tmp_path / "raw")
+    folder = convert_toy(toy, tmp_path / "raw").folder
     content = json.loads((folder / "dataset.json").read_text())
     record = json.loads((folder / "conversion.json").read_text())["cases"]
     train = {case for case, entry in record.items() if entry["split"] == "train"}
@@ -110,16 +101,16 @@ def test_files_of_nnunet_are_complete_and_folds_leak_nothing(name: str, tmp_path
 
 
 @pytest.mark.parametrize("name", ["mslesseg", "pancreas_dicom", "promise12"])
-def test_the_record_leads_from_every_file_back_to_its_source(name: str, tmp_path: Path):
+def test_conversion_json_names_the_source_of_every_file(name: str, tmp_path: Path):
     toy = BUILDERS[name](tmp_path / "source")
-    folder = converted(toy, tmp_path / "raw")
+    folder = convert_toy(toy, tmp_path / "raw").folder
     for case, entry in json.loads((folder / "conversion.json").read_text())["cases"].items():
         for file in entry["files"]:
             target = folder / file["file"]
-            assert file["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
+            assert file["sha256"] == file_sha256(target)
             home = toy.files[case, file["role"]]
             files = set(home.iterdir()) if home.is_dir() else {home, home.with_suffix(".raw")}
-            expected = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.exists()}
+            expected = {path: file_sha256(path) for path in files if path.exists()}
             assert {toy.source / path: digest for path, digest in file["source"].items()} == expected
             if file["changes"] == ["none: copied as it is"]:
                 assert target.read_bytes() == home.read_bytes() and {file["sha256"]} == set(expected.values())
@@ -130,7 +121,7 @@ def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
     ids = []
     for number, name in enumerate(PLANNED, start=701):
         toy = BUILDERS[name](tmp_path / name)
-        convert(toy.source, number, dataset=toy.dataset, raw=tmp_path / "raw", processes=1, **toy.options)
+        convert_toy(toy, tmp_path / "raw", number)
         ids.append(str(number))
     command = Path(sys.executable).with_name("nnUNetv2_plan_and_preprocess")
     arguments = ["-d", *ids, "-c", "2d", "--verify_dataset_integrity", "-npfp", "1", "-np", "1"]
@@ -143,3 +134,36 @@ def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
     for folder in (tmp_path / "raw").iterdir():
         copied = (tmp_path / "preprocessed" / folder.name / "splits_final.json").read_text()
         assert json.loads(copied) == json.loads((folder / "splits_final.json").read_text())
+
+
+def test_a_dry_run_scans_and_refuses_what_the_real_run_does(tmp_path: Path, monkeypatch):
+    toy = mslesseg(tmp_path)
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    options = {"dataset": "mslesseg", "allow_partial": True, "processes": 1}
+    convert(tmp_path, 705, **options)
+    report = convert(tmp_path, 706, dry_run=True, **options)
+    assert len(report.cases) == len(toy.cases) and not [note for note in report.notes if note.kind == "extra file"]
+    with pytest.raises(UserError, match="Dataset705_MSLesSeg exists"):
+        convert(tmp_path, 705, dry_run=True, **options)
+
+
+def test_a_dry_run_without_nnunet_raw_notes_that_the_id_was_not_checked(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    toy = mslesseg(tmp_path)
+    report = convert(toy.source, 705, dataset="mslesseg", allow_partial=True, processes=1, dry_run=True)
+    assert "whether the id 705 is free was not checked" in str(report.notes)
+
+
+def test_paths_in_messages_are_relative_to_the_source(tmp_path: Path, monkeypatch):
+    """SOURCE is `test`, and below it lie the competition's `test/test` and `test/test_MASK`."""
+    toy = mslesseg(tmp_path, "2024")
+    (toy.source / "MSLesSeg Dataset" / "MSLesSeg Dataset").rename(tmp_path / "test")
+    image = tmp_path / "test" / "test" / "test" / "P54" / "P54_T1.nii.gz"
+    image.write_bytes(b"nothing of the kind")
+    (image.parents[1] / "P55" / "P55_T2.nii.gz").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConversionError) as caught:
+        convert("test", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1)
+    texts = {problem.case: problem.text for problem in caught.value.problems if problem.fatal}
+    assert texts["P54"].startswith("test/test/P54/P54_T1.nii.gz")
+    assert texts["P55"].startswith("test/test/P55 lacks T2")

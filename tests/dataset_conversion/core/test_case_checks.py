@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import ConversionError, convert, promise12
+from ser_nnunet.dataset_conversion import promise12
 
 from tests.dataset_conversion.builders import BUILDERS, LABEL
 from tests.dataset_conversion.every_fault import FAULTS
@@ -26,15 +26,7 @@ from tests.dataset_conversion.faults import (
     unknown_value,
     unlabelled_test_image,
 )
-
-
-def problems_of(toy, raw: Path) -> list:
-    with pytest.raises(ConversionError) as caught:
-        convert(toy.source, 702, dataset=toy.dataset, raw=raw, processes=1, **toy.options)
-    assert not raw.exists(), "something was left behind"
-    for problem in caught.value.problems:
-        assert problem.text in str(caught.value)
-    return [problem for problem in caught.value.problems if problem.fatal]
+from tests.dataset_conversion.helpers import convert_toy, find_problems
 
 
 @pytest.mark.parametrize(
@@ -44,13 +36,13 @@ def problems_of(toy, raw: Path) -> list:
 def test_fault_is_reported_and_nothing_is_written(name: str, plant, tmp_path: Path):
     toy = BUILDERS[name](tmp_path / "source")
     expected = plant(toy)
-    found = problems_of(toy, tmp_path / "raw")
+    found = find_problems(toy, tmp_path / "raw")
     matching = [problem for problem in found if (problem.kind, problem.case) == (expected.kind, expected.case)]
     assert matching, f"not reported; reported were {found}"
     text = " ".join(problem.text for problem in matching)
     assert all(word in text for word in expected.words), f"{expected.words} not in {text!r}"
     healthy = set(toy.cases) - {expected.case, toy.cases[VICTIM]}
-    assert not [problem for problem in found if problem.case in healthy], "a healthy case was blamed"
+    assert not [problem for problem in found if problem.case in healthy], "a healthy case has a problem"
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path):
@@ -59,7 +51,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path):
     toy.change("Train_Case01", "T2", lambda array: array * 0)
     toy.files["Train_Case02", LABEL].unlink()
     expected = other_origin(toy)
-    found = problems_of(toy, tmp_path / "raw")
+    found = find_problems(toy, tmp_path / "raw")
     assert [(problem.kind, problem.case) for problem in found] == [
         ("constant image", "Train_Case01"),
         ("empty mask", "Train_Case00"),
@@ -68,8 +60,8 @@ def test_all_faults_are_reported_at_once(tmp_path: Path):
     ]
 
 
-def found_in(toy, raw: Path) -> set[tuple[str, str]]:
-    return {(problem.kind, problem.case) for problem in problems_of(toy, raw)}
+def find_kinds(toy, raw: Path) -> set[tuple[str, str]]:
+    return {(problem.kind, problem.case) for problem in find_problems(toy, raw)}
 
 
 @pytest.mark.parametrize("name", ["mslesseg", "pancreas_dicom", "promise12", "msd_prostate"])
@@ -79,7 +71,7 @@ def test_a_label_is_examined_even_if_no_image_of_its_case_can_be_read(name: str,
     for role in toy.roles:
         break_image(toy, case, role)
     unknown_value(toy)
-    found = problems_of(toy, tmp_path / "raw")
+    found = find_problems(toy, tmp_path / "raw")
     assert {(problem.kind, problem.case) for problem in found} == {
         ("series" if name == "pancreas_dicom" else "unreadable", case),
         ("label value", case),
@@ -103,14 +95,14 @@ def test_a_label_whose_image_is_missing_is_examined(plant, kind: str, tmp_path: 
     for role in toy.roles:
         toy.files[case, role].unlink()
     expected = {("label without image", case), (kind, case)}
-    assert expected <= found_in(toy, tmp_path / "raw") <= expected | {("mask volume", case)}
+    assert expected <= find_kinds(toy, tmp_path / "raw") <= expected | {("mask volume", case)}
 
 
 def test_a_label_without_image_is_found_again_under_another_name(tmp_path: Path):
     toy = BUILDERS["promise12"](tmp_path / "source")
     same = same_label_twice(toy)
     toy.files[same.case, "T2"].unlink()
-    assert found_in(toy, tmp_path / "raw") == {("label without image", same.case), (same.kind, same.case)}
+    assert find_kinds(toy, tmp_path / "raw") == {("label without image", same.case), (same.kind, same.case)}
 
 
 def test_a_case_that_lacks_a_channel_is_examined(tmp_path: Path):
@@ -118,7 +110,7 @@ def test_a_case_that_lacks_a_channel_is_examined(tmp_path: Path):
     case = missing_channel(toy).case
     unknown_value(toy)
     toy.change(case, "T2", lambda array: array * 0)
-    assert found_in(toy, tmp_path / "raw") == {
+    assert find_kinds(toy, tmp_path / "raw") == {
         (kind, case) for kind in ("missing image", "label value", "constant image")
     }
 
@@ -131,7 +123,7 @@ def test_every_copy_of_a_case_that_is_there_twice_is_examined(tmp_path: Path):
     second = toy.source / "second" / toy.files[case, "FLAIR"].relative_to(toy.source)
     second.write_bytes(b"no image")
     toy.change(case, "FLAIR", lambda array: array * 0)
-    found = problems_of(toy, tmp_path / "raw")
+    found = find_problems(toy, tmp_path / "raw")
     assert {(problem.kind, problem.case) for problem in found} == {
         (kind, case) for kind in ("duplicate case", "unreadable", "constant image", "label value")
     }
@@ -139,14 +131,14 @@ def test_every_copy_of_a_case_that_is_there_twice_is_examined(tmp_path: Path):
 
 
 @pytest.mark.parametrize("role", ["FLAIR", LABEL])
-def test_an_unpacked_twin_is_read_even_if_its_packed_file_cannot_be(role: str, tmp_path: Path):
+def test_an_uncompressed_copy_is_read_even_if_the_compressed_file_cannot_be(role: str, tmp_path: Path):
     toy = BUILDERS["mslesseg"](tmp_path / "source")
     path = toy.files[toy.cases[VICTIM], role]
-    twin = path.with_name(path.name.removesuffix(".gz"))
-    for file in (path, twin):
+    copy = path.with_name(path.name.removesuffix(".gz"))
+    for file in (path, copy):
         file.write_bytes(b"no image")
-    texts = [problem.text for problem in problems_of(toy, tmp_path / "raw")]
-    assert sorted(text.split(": ")[0].split("/")[-1] for text in texts) == [twin.name, path.name]
+    texts = [problem.text for problem in find_problems(toy, tmp_path / "raw")]
+    assert sorted(text.split(": ")[0].split("/")[-1] for text in texts) == [copy.name, path.name]
 
 
 def test_a_geometry_problem_names_the_file_that_was_compared_with(tmp_path: Path):
@@ -154,24 +146,24 @@ def test_a_geometry_problem_names_the_file_that_was_compared_with(tmp_path: Path
     expected = other_origin(toy)
     first, second = toy.roles[:2]
     break_image(toy, expected.case, first)
-    (text,) = [problem.text for problem in problems_of(toy, tmp_path / "raw") if problem.kind == "geometry"]
+    (text,) = [problem.text for problem in find_problems(toy, tmp_path / "raw") if problem.kind == "geometry"]
     assert f"against {toy.files[expected.case, second].name}" in text
 
 
 @pytest.mark.parametrize("plant", [other_origin, other_shape])
-def test_a_label_elsewhere_is_examined_further(plant, tmp_path: Path):
+def test_a_label_on_another_grid_is_still_examined(plant, tmp_path: Path):
     toy = BUILDERS["promise12"](tmp_path / "source")
     case = toy.cases[VICTIM]
     toy.truth[case, LABEL] = toy.truth[case, LABEL] * 0
     plant(toy)
-    assert found_in(toy, tmp_path / "raw") == {("geometry", case), ("empty mask", case)}
+    assert find_kinds(toy, tmp_path / "raw") == {("geometry", case), ("empty mask", case)}
 
 
 @pytest.mark.parametrize("name", ["mslesseg", "mslesseg_2024", "promise12"])
 def test_a_test_image_without_label_is_noted_and_converted(name: str, tmp_path: Path):
     toy = BUILDERS[name](tmp_path / "source")
     expected = unlabelled_test_image(toy)
-    report = convert(toy.source, 702, dataset=toy.dataset, raw=tmp_path / "raw", processes=1, **toy.options)
+    report = convert_toy(toy, tmp_path / "raw")
     notes = [note.text for note in report.notes if (note.kind, note.case) == (expected.kind, expected.case)]
     assert len(notes) == 1 and expected.words[0] in notes[0]
     assert (report.folder / "imagesTs" / f"{expected.case}_0000.nii.gz").exists()
@@ -183,11 +175,9 @@ def test_a_faulty_case_can_be_left_out(plant, tmp_path: Path, monkeypatch):
     """It does not count as missing then, even where the whole release is asked for."""
     toy = BUILDERS["promise12"](tmp_path / "source")
     toy.options = {}
-    monkeypatch.setattr(promise12, "DESCRIPTION", replace(promise12.DESCRIPTION, counts={"train": 5}))
+    monkeypatch.setattr(promise12, "INFO", replace(promise12.INFO, official_counts={"train": 5}))
     case = plant(toy).case
-    problems_of(toy, tmp_path / "raw")
-    report = convert(
-        toy.source, 702, dataset=toy.dataset, raw=tmp_path / "raw", processes=1, allow_partial=False, exclude=[case]
-    )
+    find_problems(toy, tmp_path / "raw")
+    report = convert_toy(toy, tmp_path / "raw", allow_partial=False, exclude=[case])
     assert case not in {case.name for case in report.cases}
     assert len(list((report.folder / "labelsTr").iterdir())) == 4

@@ -11,19 +11,18 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import convert
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
-from ser_nnunet.dataset_conversion.core.geometry import voxels_in_lps_order
-from ser_nnunet.dataset_conversion.core.readers import ReadingError, read
+from ser_nnunet.dataset_conversion.core.readers import ReadingError, read_volume
 
 from tests.dataset_conversion.builders import LABEL, mslesseg, pansegdata
-from tests.dataset_conversion.volumes import LAS, LPS, TILTED, UPSIDE_DOWN, image_of, scalar_image
+from tests.dataset_conversion.helpers import convert_toy
+from tests.dataset_conversion.volumes import TILTED, image_of, scalar_image
 
 VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, 0, 2, -20], [0, 0.75, 0, 30], [0, 0, 0, 1.0]])
 
 
-def stored(path: Path, shape: tuple[int, ...]) -> Volume:
+def store(path: Path, shape: tuple[int, ...]) -> Volume:
     nibabel.save(nibabel.Nifti1Image(np.resize(VOXELS, shape), AFFINE), path)
     return Volume(path)
 
@@ -31,8 +30,8 @@ def stored(path: Path, shape: tuple[int, ...]) -> Volume:
 @pytest.mark.parametrize("axes", [(1,), (1, 1), (1, 1, 1)])
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
 def test_axes_of_one_after_the_third_are_dropped(tmp_path: Path, axes: tuple[int, ...], ending: str):
-    plain = read(stored(tmp_path / f"plain.{ending}", VOXELS.shape))
-    image = read(stored(tmp_path / f"image.{ending}", (*VOXELS.shape, *axes)))
+    plain = read_volume(store(tmp_path / f"plain.{ending}", VOXELS.shape))
+    image = read_volume(store(tmp_path / f"image.{ending}", (*VOXELS.shape, *axes)))
     assert np.array_equal(sitk.GetArrayFromImage(image), VOXELS.T)
     for part in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert np.allclose(getattr(image, part)(), getattr(plain, part)())
@@ -45,7 +44,7 @@ def test_a_data_set_with_such_files_gets_files_with_three_axes(tmp_path: Path):
         path = toy.files["NYU_0001", role]
         plain = nibabel.load(path)
         nibabel.save(nibabel.Nifti1Image(plain.get_fdata()[..., None], plain.affine), path)
-    report = convert(toy.source, 704, dataset=toy.dataset, raw=tmp_path / "raw", processes=1, **toy.options)
+    report = convert_toy(toy, tmp_path / "raw")
     for role, name in (("T2", "imagesTr/NYU_0001_0000.nii.gz"), (LABEL, "labelsTr/NYU_0001.nii.gz")):
         written = nibabel.load(report.folder / name)
         expected = sitk.GetArrayFromImage(toy.truth["NYU_0001", role]).T
@@ -71,7 +70,7 @@ def scaled(path: Path, image: sitk.Image, slope: float, inter: float) -> np.ndar
 def test_scaled_integers_are_read_as_float32(tmp_path: Path, slope: float, inter: float, ending: str):
     path = tmp_path / f"scaled.{ending}"
     meant = scaled(path, image_of(scalar_image(1), direction=TILTED), slope, inter)
-    array = sitk.GetArrayFromImage(read(Volume(path)))
+    array = sitk.GetArrayFromImage(read_volume(Volume(path)))
     assert array.dtype == np.float32 and np.array_equal(array, meant.T.astype(np.float32))
 
 
@@ -85,7 +84,7 @@ def test_scaled_channels_of_a_4d_file_are_read_as_float32(tmp_path: Path):
     stored.header.set_slope_inter(0.25, 3)
     nibabel.save(stored, path)
     for channel in range(2):
-        array = sitk.GetArrayFromImage(read(Volume(path, channel, 2)))
+        array = sitk.GetArrayFromImage(read_volume(Volume(path, channel, 2)))
         assert array.dtype == np.float32 and np.array_equal(array, raw[..., channel].T * 0.25 + 3)
 
 
@@ -93,7 +92,7 @@ def converted_pair(tmp_path: Path, second: Callable[[Path, sitk.Image], object])
     """Replace one T2 image of MSLesSeg; return what was written, and its changes."""
     toy = mslesseg(tmp_path / "source")
     second(toy.files["P2_T1", "T2"], toy.truth["P2_T1", "T2"])
-    report = convert(toy.source, 705, dataset="mslesseg", raw=tmp_path / "raw", processes=1, **toy.options)
+    report = convert_toy(toy, tmp_path / "raw")
     record = json.loads((report.folder / "conversion.json").read_text())["cases"]["P2_T1"]["files"]
     entry = next(file for file in record if file["role"] == "T2")
     return report.folder / entry["file"], entry["changes"]
@@ -131,32 +130,24 @@ def test_float64_becomes_float32_where_nothing_is_lost(tmp_path: Path, factor: f
     assert written.get_data_dtype() == dtype and np.array_equal(written.get_fdata(), truth.T)
 
 
-@pytest.mark.parametrize("direction", [LPS, LAS, TILTED, UPSIDE_DOWN])
-@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "SLA", "ILP", "ARI"])
-def test_voxels_in_lps_order_are_those_of_simpleitk(direction: tuple, orientation: str):
-    stored = sitk.DICOMOrient(image_of(scalar_image(1), direction=direction), orientation)
-    expected = sitk.GetArrayFromImage(sitk.DICOMOrient(stored, "LPS"))
-    assert np.array_equal(voxels_in_lps_order(stored), expected)
-
-
 def test_a_3d_volume_of_one_slice_keeps_its_axes(tmp_path: Path):
-    assert read(stored(tmp_path / "slice.nii", (2, 3, 1))).GetSize() == (2, 3, 1)
+    assert read_volume(store(tmp_path / "slice.nii", (2, 3, 1))).GetSize() == (2, 3, 1)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 2), (2, 3, 4, 1, 2)])
 def test_more_than_one_volume_is_refused(tmp_path: Path, shape: tuple[int, ...]):
     with pytest.raises(ReadingError):
-        read(stored(tmp_path / "series.nii", shape))
+        read_volume(store(tmp_path / "series.nii", shape))
 
 
 @pytest.mark.parametrize(("offset", "code", "value"), [(70, "<h", 9999), (112, "<f", 2.0)], ids=["type", "scale"])
 def test_a_header_that_makes_no_sense_is_unreadable(tmp_path: Path, offset: int, code: str, value: float):
     """An unknown number type; a slope without an intercept. nibabel has errors of its own for these."""
-    volume = stored(tmp_path / "image.nii", VOXELS.shape)
+    volume = store(tmp_path / "image.nii", VOXELS.shape)
     content = bytearray(volume.path.read_bytes())
     struct.pack_into(code, content, offset, value)
     if offset == 112:
         struct.pack_into("<f", content, 116, float("nan"))
     volume.path.write_bytes(content)
     with pytest.raises(ReadingError):
-        read(volume)
+        read_volume(volume)

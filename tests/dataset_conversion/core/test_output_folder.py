@@ -1,0 +1,141 @@
+"""The data set's folder appears complete or not at all, and nothing of the user's is lost."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from ser_nnunet.dataset_conversion import ConversionError, convert
+
+from ser_nnunet.errors import UserError
+from tests.dataset_conversion.builders import LABEL, Toy, msd_prostate, mslesseg, promise12
+from tests.dataset_conversion.helpers import convert_toy, hash_tree
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return promise12(tmp_path / "source")
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch) -> Path:
+    for name in ("preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    return tmp_path / "raw"
+
+
+def test_an_existing_data_set_is_refused(toy: Toy, raw: Path):
+    folder = convert_toy(toy, raw).folder
+    before = hash_tree(folder)
+    with pytest.raises(UserError, match=r"Dataset701_PROMISE12 exists: .* --overwrite"):
+        convert_toy(toy, raw)
+    assert hash_tree(folder) == before
+
+
+@pytest.mark.parametrize("place", ["raw", "preprocessed", "results"])
+def test_an_id_under_another_name_is_refused_even_with_overwrite(toy: Toy, raw: Path, place: str):
+    taken = raw.parent / place / "Dataset701_Mine"
+    taken.mkdir(parents=True)
+    with pytest.raises(UserError, match=f"nnUNet_{place}/Dataset701_Mine"):
+        convert_toy(toy, raw, overwrite=True)
+    assert taken.is_dir()
+
+
+def test_overwrite_replaces_the_whole_folder(toy: Toy, raw: Path):
+    (raw / "Dataset701_PROMISE12").mkdir(parents=True)
+    (raw / "Dataset701_PROMISE12" / "old.txt").write_text("old")
+    folder = convert_toy(toy, raw, overwrite=True).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name] and not (folder / "old.txt").exists()
+
+
+def test_overwrite_keeps_the_old_one_if_the_new_one_fails(toy: Toy, raw: Path):
+    before = hash_tree(convert_toy(toy, raw).folder)
+    toy.change("Train_Case00", LABEL, lambda array: array * 0)
+    with pytest.raises(ConversionError):
+        convert_toy(toy, raw, overwrite=True)
+    assert hash_tree(raw / "Dataset701_PROMISE12") == before and len(list(raw.iterdir())) == 1
+
+
+def test_leftovers_of_a_killed_conversion_are_removed(toy: Toy, raw: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    leftovers = raw / f".Dataset701_PROMISE12.converting-{socket.gethostname()}-{dead.pid}"
+    leftovers.mkdir(parents=True)
+    folder = convert_toy(toy, raw).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_an_interrupt_between_the_renames_loses_no_data_set(toy: Toy, raw: Path, monkeypatch, after: int):
+    """After the first rename the old data set is moved aside, after the second the new one is in its place."""
+    old = raw / "Dataset701_PROMISE12" / "old.txt"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    rename, calls = Path.rename, []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        calls.append(target)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert_toy(toy, raw, overwrite=True)
+    assert [path.name for path in raw.iterdir()] == ["Dataset701_PROMISE12"]
+    assert old.exists() == (after == 1) and (old.parent / "dataset.json").exists() == (after == 2)
+
+
+def test_a_data_set_moved_aside_by_a_killed_conversion_is_kept_while_it_is_the_only_one(toy: Toy, raw: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    aside = raw / f".Dataset701_PROMISE12.converting-{socket.gethostname()}-{dead.pid}-old"
+    aside.mkdir(parents=True)
+    convert_toy(toy, raw)
+    assert aside.exists(), "it was the only one when the run began"
+    folder = convert_toy(toy, raw, overwrite=True).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", ["two words", "a__b", "_x", "../up", ""])
+def test_names_that_nnunet_cannot_parse_are_refused(toy: Toy, raw: Path, name: str):
+    with pytest.raises(UserError, match="choose another --name"):
+        convert_toy(toy, raw, name=name)
+
+
+@pytest.mark.parametrize("dataset_id", [0, 1000, -1])
+def test_ids_outside_nnunets_range_are_refused(toy: Toy, raw: Path, dataset_id: int):
+    with pytest.raises(UserError, match="1 to 999"):
+        convert_toy(toy, raw, dataset_id)
+
+
+def test_an_earlier_preprocessed_folder_is_noted(toy: Toy, raw: Path):
+    (raw.parent / "preprocessed" / "Dataset701_PROMISE12").mkdir(parents=True)
+    assert "delete it before planning" in str(convert_toy(toy, raw).notes)
+
+
+def test_what_lies_in_nnunet_raw_is_not_found_again(tmp_path: Path):
+    toy = mslesseg(tmp_path)
+    for _ in range(2):
+        report = convert(
+            tmp_path, 705, dataset="mslesseg", raw=tmp_path / "raw", overwrite=True, allow_partial=True, processes=1
+        )
+    assert len(report.cases) == len(toy.cases)
+
+
+def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
+    with pytest.raises(UserError, match="is nnUNet_raw itself"):
+        convert(tmp_path, 705, dataset="mslesseg", raw=tmp_path)
+
+
+def test_a_data_set_cannot_be_converted_into_its_own_place(tmp_path: Path):
+    toy = msd_prostate(tmp_path / "source")
+    place = tmp_path / "raw" / "Dataset005_Prostate"
+    place.parent.mkdir()
+    toy.source.rename(place)
+    with pytest.raises(UserError, match="is where the data set would be written"):
+        convert(place, 5, dataset="msd", name="Prostate", raw=tmp_path / "raw", overwrite=True)
+    assert (place / "dataset.json").exists()

@@ -1,0 +1,39 @@
+"""What users point at: archives, wrong folders, nested roots, nnUNet_raw inside the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ser_nnunet.dataset_conversion import convert
+
+from ser_nnunet.errors import UserError
+from tests.dataset_conversion.builders import mslesseg
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("data.zip", "is an archive: unpack"), ("data.nii", "is a file"), ("absent", "does not exist")],
+)
+def test_a_path_that_is_no_folder_is_explained(tmp_path: Path, name: str, message: str):
+    if name != "absent":
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(UserError, match=message):
+        convert(tmp_path / name, 705, dataset="mslesseg", raw=tmp_path / "raw")
+
+
+def test_a_folder_of_archives_asks_for_unpacking(tmp_path: Path):
+    (tmp_path / "training_data.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"holds archives \(training_data\.zip\): unpack them"):
+        convert(tmp_path, 705, dataset="promise12", raw=tmp_path / "raw")
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path):
+    toy = mslesseg(tmp_path / "elsewhere")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(toy.source)
+    (toy.source / "loop").symlink_to(toy.source)
+    report = convert(
+        tmp_path / "source", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1
+    )
+    assert len(report.cases) == len(toy.cases)
