@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ser_nnunet.demo.settings import DemoSettings
+from ser_nnunet.demo.demo_settings import DemoSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; return 1 if the training failed to learn, 130 after Ctrl-C. Raises `UserError`."""
-    from ser_nnunet.demo.pipeline import EXPECTED_DICE, run_demo
+    from ser_nnunet.demo.demo_pipeline import EXPECTED_DICE, run_demo
 
     settings = DemoSettings(args.folder, args.patients, args.test_patients, args.spacing, args.seed, args.device)
     try:

@@ -17,6 +17,6 @@ def test_the_defaults_are_those_that_the_readme_states():
 
 
 def test_missing_packages_are_reported_with_the_command_that_installs_them(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("ser_nnunet.demo.settings.EXTRAS", {"no_such_module": "demo", "nor_this_one": "sam"})
+    monkeypatch.setattr("ser_nnunet.demo.demo_settings.EXTRAS", {"no_such_module": "demo", "nor_this_one": "sam"})
     assert main(["demo", "--folder", str(tmp_path / "demo")]) == 2
     assert "pip install 'ser-nnunet[demo,sam]'" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 
 from ser_nnunet.cli import main
 from ser_nnunet.demo.command_runner import StepRunner
-from ser_nnunet.demo.pipeline import mark_as_simulated, print_summary
+from ser_nnunet.demo.demo_pipeline import mark_as_simulated, print_summary
 from ser_nnunet.demo.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from ser_nnunet.demo.command_runner import StepRunner
+from ser_nnunet.demo.demo_settings import DemoSettings, check_settings
 from ser_nnunet.demo.phantom import write_cohort
-from ser_nnunet.demo.settings import DemoSettings, check_settings
 from ser_nnunet.demo.workspace import DATASET_ID, DATASET_NAME, Workspace
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.report.case_figures import draw_cases
