@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 
 FENCE = re.compile(r"^(?P<fence>```+)\s*(?P<language>[\w-]*)\s*(?P<options>.*)$")
+HEADING = re.compile(r"^#+ (.+)$")
 TITLE = re.compile(r'title="([^"]+)"')
 COMMENT = re.compile(r"^<!--\s*(.*?)\s*-->$")
 TOOLS = ("ser-nnunet", "nnUNetv2_")
@@ -23,6 +24,7 @@ class Block:
     Attributes:
         page: the file that it is in.
         line: number of its first line.
+        section: the heading above it.
         language: as after the fence.
         title: of the fence's option `title`: the file that the block's text is for.
         comment: the HTML comment in the line above the fence.
@@ -31,6 +33,7 @@ class Block:
 
     page: Path
     line: int
+    section: str
     language: str
     title: str
     comment: str
@@ -50,7 +53,7 @@ def code_blocks(page: Path) -> list[Block]:
     """Return the fenced code blocks of a page."""
     blocks = []
     lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), start=1))
-    before = ""
+    before = section = ""
     for number, line in lines:
         if opening := FENCE.match(line):
             body = []
@@ -58,19 +61,20 @@ def code_blocks(page: Path) -> list[Block]:
                 if inner.strip() == opening["fence"]:
                     break
                 body.append(inner)
-            comment = COMMENT.match(before)
-            title = TITLE.search(opening["options"])
-            text = "\n".join(body) + "\n"
+            comment, title = COMMENT.match(before), TITLE.search(opening["options"])
             blocks.append(
                 Block(
-                    page,
-                    number + 1,
-                    opening["language"],
-                    title[1] if title else "",
-                    comment[1] if comment else "",
-                    text,
+                    page=page,
+                    line=number + 1,
+                    section=section,
+                    language=opening["language"],
+                    title=title[1] if title else "",
+                    comment=comment[1] if comment else "",
+                    text="\n".join(body) + "\n",
                 )
             )
+        elif heading := HEADING.match(line):
+            section = heading[1]
         before = line
     return blocks
 
@@ -89,22 +93,25 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"{page.relative_to(REPOSITORY)}: {line.strip()}", words
 
 
-def without_code(page: Path) -> str:
-    """Return a page's text without code blocks and inline code."""
-    text = re.sub(r"^(```+).*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"`[^`\n]*`", "", text)
+def section_text(page: Path, heading: str) -> str:
+    """Return the text below a heading, up to the next one, without fenced code."""
+    return re.split(r"^#+ .+$", _without_fences(page).partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def relative_links(page: Path) -> list[str]:
     """Return the targets of a page's links and images that lead to no other server."""
-    text = re.sub(r"^(```+).*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = _without_fences(page)
     targets = re.findall(r"\]\(([^)\s]+)[^)]*\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings as GitHub makes them."""
-    text = re.sub(r"^(```+).*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = _without_fences(page)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower().strip() for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def _without_fences(page: Path) -> str:
+    return re.sub(r"^(```+).*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

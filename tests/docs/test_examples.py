@@ -20,7 +20,7 @@ NNUNET = [(place, words) for place, words in COMMANDS if words[0] != "ser-nnunet
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_python_examples_run(page, tmp_path, monkeypatch):
-    """All blocks of a page share one namespace; a recipe's files are only compiled here (test_recipes.py writes them)."""
+    """All blocks of a page share one namespace; files of recipes are only compiled (test_recipes.py writes them)."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "example"}
     for block in code_blocks(page):
