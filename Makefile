@@ -1,9 +1,9 @@
-# make demo | make test | make clean        (each makes and fills .venv when it is missing or out of date)
+# make demo | test | test-fast | lint | docs | clean    (each makes and fills .venv when it is missing or out of date)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test test-fast lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.filled
@@ -12,11 +12,22 @@ demo: $(VENV)/.filled
 test: $(VENV)/.filled
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
+test-fast: $(VENV)/.filled
+	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)
+
+lint: $(VENV)/.filled
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+docs: $(VENV)/.filled
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 $(VENV)/.filled: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "ser-nnunet needs Python 3.10 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,demo,test]'
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,demo,test,docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info ser_nnunet_demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info ser_nnunet_demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The command line: `ser-nnunet COMMAND ...`, one module per command, imported only when it is called."""
+"""The command line `ser-nnunet COMMAND ...`: one module per command, imported only if the command is called."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "convert": Command("ser_nnunet.commands.convert", "a downloaded data set -> nnU-Net's raw format"),
+    "convert": Command("ser_nnunet.commands.convert", "convert a downloaded data set to nnU-Net's raw format"),
     "env": Command("ser_nnunet.commands.env", "print the line that lets nnU-Net find the trainers"),
-    "check": Command("ser_nnunet.commands.check", "is everything in place for training?"),
+    "check": Command("ser_nnunet.commands.check", "check whether everything that a training needs is there"),
     "evaluate": Command("ser_nnunet.commands.evaluate", "compare predicted with reference segmentations"),
     "report": Command("ser_nnunet.commands.report", "turn an evaluation into one HTML page"),
-    "benchmark": Command("ser_nnunet.commands.benchmark", "size, speed and accuracy beside nnU-Net's"),
-    "demo": Command("ser_nnunet.commands.demo", "the whole way once, on a simulated cohort"),
+    "benchmark": Command("ser_nnunet.commands.benchmark", "compare size, speed and accuracy with nnU-Net"),
+    "demo": Command(
+        "ser_nnunet.commands.demo", "run every step once, from conversion to evaluation, on a simulated cohort"
+    ),
 }
 
 
@@ -48,7 +50,7 @@ def build_parser(called: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status (2 where the user has something to mend)."""
+    """Run one command; return its exit status (2 where the user has something to fix)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     args = build_parser(called).parse_args(arguments)

@@ -1,1 +1,1 @@
-"""A phantom cohort and the whole way once, for a machine without data."""
+"""A simulated cohort, and every step from its conversion to the evaluation, for a machine without data."""

@@ -1,4 +1,4 @@
-"""Brains for the phantom: the MNI152 template of nilearn, deformed and redrawn for every patient."""
+"""Brain anatomy of the phantom: nilearn's MNI152 template, deformed and segmented anew for every patient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import ndimage
 from ser_nnunet.errors import UserError
 
 OVERSAMPLING = 2
-"""Anatomy is drawn on a grid this many times finer than the image and averaged: that makes partial volume."""
+"""Anatomy is drawn on a grid this many times finer than the image's and averaged, which gives partial volume."""
 
 FIELD_OF_VIEW = (182.0, 218.0, 182.0)
 """Extent of MSLesSeg's grid in mm (FSL's MNI152 box), left-right, posterior-anterior, inferior-superior."""
@@ -22,15 +22,15 @@ CORNER = (90.5, -126.5, -72.5)
 
 GREY, WHITE, FLUID = 0, 1, 2
 
-_VENTRICLE_BOX = ((-40.0, 40.0), (-60.0, 45.0), (-12.0, 38.0))
-"""Where the lateral ventricles lie in MNI space (mm); fluid elsewhere is sulci and cisterns."""
+VENTRICLE_BOX = ((-40.0, 40.0), (-60.0, 45.0), (-12.0, 38.0))
+"""Box around the lateral ventricles in MNI space (mm); fluid elsewhere belongs to sulci and cisterns."""
 
 
 @dataclass(frozen=True)
 class Template:
     """Tissue probabilities `(3, X, Y, Z)` in [0, 1] (grey, white, fluid) at 1 mm, and the distance to the ventricles.
 
-    `ventricle_distance` is in mm and negative inside the ventricles; `affine` leads from voxels to RAS mm.
+    `ventricle_distance` is in mm and negative inside the ventricles; `affine` maps voxel indices to RAS mm.
     """
 
     tissues: np.ndarray
@@ -40,7 +40,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Brain:
-    """One patient's anatomy on the fine grid: tissue map, distance to the ventricles, and where in mm each voxel lies.
+    """One patient's anatomy on the fine grid: tissue map, distance to the ventricles, voxel size.
 
     `tissue` is `(X, Y, Z)` int8 with -1 outside the brain, `ventricle_distance` (mm) has the same shape, and `spacing`
     is the fine grid's voxel size in mm. Axes run right to left, posterior to anterior, inferior to superior (LAS).
@@ -76,28 +76,24 @@ def smooth_noise(
 ) -> np.ndarray:
     """Return Gaussian noise of unit variance, float32, that changes over about `correlation_length` mm.
 
-    Drawn on a grid as coarse as its smoothness allows, which costs little at any voxel size.
+    Values are drawn on a grid as coarse as the correlation length allows and interpolated by cubic B-splines (the
+    weighted sum of four neighbouring knots, smooth without ringing), which costs little at any voxel size.
     """
     step = max(1.0, correlation_length / spacing)
     knots = rng.standard_normal([int(np.ceil(size / step)) + 3 for size in shape]).astype(np.float32)
-    where = [np.arange(size, dtype=np.float32) / step + 1 for size in shape]
-    for axis, positions in enumerate(where):
-        knots = _interpolate(knots, positions, axis)
+    positions_per_axis = [np.arange(size, dtype=np.float32) / step + 1 for size in shape]
+    for axis, positions in enumerate(positions_per_axis):
+        first = positions.astype(int)
+        t = (positions - first).reshape([-1 if a == axis else 1 for a in range(knots.ndim)])
+        weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+        parts = [w * np.take(knots, first + k - 1, axis=axis, mode="clip") for k, w in enumerate(weights)]
+        knots = np.asarray(sum(parts) / 6)
     return knots / (knots.std() + 1e-6)
-
-
-def _interpolate(knots: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
-    """Evaluate a cubic B-spline along one axis: the sum of four neighbouring knots, smooth without ringing."""
-    first = positions.astype(int)
-    t = (positions - first).reshape([-1 if a == axis else 1 for a in range(knots.ndim)])
-    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    parts = [w * np.take(knots, first + k - 1, axis=axis, mode="clip") for k, w in enumerate(weights)]
-    return sum(parts) / 6  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=1)
 def load_template() -> Template:
-    """Read nilearn's bundled MNI152 template (ICBM 2009a; Fonov et al., NeuroImage 2011): no download.
+    """Read nilearn's bundled MNI152 template (ICBM 2009a; Fonov et al., NeuroImage 2011); nothing is downloaded.
 
     Raises:
         UserError: nilearn isn't installed.
@@ -118,27 +114,22 @@ def load_template() -> Template:
     g, w = (np.asarray(image.dataobj, dtype=np.float32) for image in (grey, white))
     brain = ndimage.binary_fill_holes(np.asarray(t1.dataobj) > 0.05)
     fluid = np.where(brain, np.clip(1 - g - w, 0, 1), 0).astype(np.float32)
-    tissues = np.stack([g, w, fluid])
-    return Template(tissues, _ventricle_distance(fluid > 0.5, affine), affine)
-
-
-def _ventricle_distance(fluid: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Return the signed distance (mm) to the largest connected fluid space in the middle of the brain."""
+    # The ventricles are the largest connected fluid space in the middle of the brain.
     inside = np.zeros(fluid.shape, bool)
-    limits = [(np.array(box) - affine[axis, 3]).astype(int) for axis, box in enumerate(_VENTRICLE_BOX)]
+    limits = [(np.array(box) - affine[axis, 3]).astype(int) for axis, box in enumerate(VENTRICLE_BOX)]
     inside[tuple(slice(*limit) for limit in limits)] = True
-    labels, _ = ndimage.label(ndimage.binary_opening(fluid & inside))
+    labels, _ = ndimage.label(ndimage.binary_opening((fluid > 0.5) & inside))
     ventricles = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-    outside = ndimage.distance_transform_edt(~ventricles)
-    return (outside - ndimage.distance_transform_edt(ventricles)).astype(np.float32)
+    distance = ndimage.distance_transform_edt(~ventricles) - ndimage.distance_transform_edt(ventricles)
+    return Template(np.stack([g, w, fluid]), distance.astype(np.float32), affine)
 
 
 def draw_brain(rng: np.random.Generator, spacing: float, ventricle_growth: float) -> Brain:
-    """Return a patient's own brain: the template bent by some mm, its ventricles wider, its gyri redrawn.
+    """Return one patient's brain: the template deformed by a few mm, with widened ventricles and individual gyri.
 
     Args:
-        rng: source of all chance.
-        spacing: voxel size of the image in mm; the anatomy comes OVERSAMPLING times finer.
+        rng: random number generator.
+        spacing: voxel size of the image in mm; the anatomy's is OVERSAMPLING times smaller.
         ventricle_growth: mm by which the ventricles' walls move outwards, as with age and atrophy.
     """
     template = load_template()
@@ -148,11 +139,11 @@ def draw_brain(rng: np.random.Generator, spacing: float, ventricle_growth: float
     distance = _sample(template.ventricle_distance, points, outside=60.0)
     shift = ventricle_growth * np.exp(-np.abs(distance) / 12.0)
     for axis, slope in enumerate(np.gradient(ndimage.gaussian_filter(distance, 2.0 / fine), fine)):
-        points[axis] += shift * slope if axis == 0 else -shift * slope  # axis 0 runs against the template
+        points[axis] += shift * slope if axis == 0 else -shift * slope  # axis 0 has the template's opposite direction
     maps = np.stack([_sample(values, points) for values in template.tissues])
     brain = maps.sum(axis=0) > 0.5
-    # A group average blurs what differs between people. Noise before the choice of the likeliest tissue gives each
-    # patient sharp gyri of their own.
+    # The template is a group average and blurred where people differ. Noise before the choice of the likeliest tissue
+    # gives each patient sharp, individual gyri.
     for values in maps:
         values += 0.2 * smooth_noise(rng, shape, fine, 4.0)
     tissue = np.where(brain, maps.argmax(axis=0), -1).astype(np.int8)
@@ -160,9 +151,9 @@ def draw_brain(rng: np.random.Generator, spacing: float, ventricle_growth: float
 
 
 def _template_points(rng: np.random.Generator, template: Template, shape: tuple[int, ...], fine: float) -> np.ndarray:
-    """Return, for every fine voxel, the template voxel it shows: `(3, X, Y, Z)`."""
+    """Return the position in the template, in its voxels, of every voxel of the fine grid: `(3, X, Y, Z)`."""
     axes = [np.arange(size, dtype=np.float32) * fine + fine / 2 for size in shape]
-    axes[0] = -axes[0]  # from the patient's right to the left, against the template
+    axes[0] = -axes[0]  # from the patient's right to the left, opposite to the template
     scale = rng.normal(1.0, 0.02, size=3)
     start = [corner - offset for corner, offset in zip(CORNER, template.affine[:3, 3], strict=True)]
     centre = np.array(template.ventricle_distance.shape) / 2

@@ -1,4 +1,4 @@
-"""Running the demo's commands: shown, watched, logged, and named when they fail."""
+"""Running the demo's steps: each is announced, timed and logged, and named if it fails."""
 
 from __future__ import annotations
 
@@ -16,38 +16,46 @@ from pathlib import Path
 from ser_nnunet.errors import UserError
 
 TAIL = 15
-"""Lines of a failed command's output that the message repeats."""
+"""Number of lines of a failed command's output that the error message repeats."""
 
 
 @dataclass
-class Steps:
-    """The numbered steps of the demo: each is announced, timed and logged.
+class StepRunner:
+    """Runs numbered steps, in this process or as commands.
 
-    `logs` is the folder of the logs, `total` how many steps there are, and `times` fills with (title, seconds).
+    Attributes:
+        logs: folder of the logs, one per command.
+        total: number of steps.
+        times: (title, seconds) of every finished step.
     """
 
     logs: Path
     total: int
     times: list[tuple[str, float]] = field(default_factory=list)
 
-    def call(self, title: str, work: Callable[[], object]) -> None:
-        """Announce a step and do it in this process."""
+    def run_function(self, title: str, function: Callable[[], object]) -> None:
+        """Announce a step and run it in this process."""
         start = self._announce(title)
-        work()
+        function()
         self.times.append((title, time.monotonic() - start))
 
-    def command(self, title: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Announce a step, show its command and run it; its output appears as it comes and goes to a log as well.
+    def run_command(self, title: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Announce a step, show its command and run it; the output goes to the screen and to a log.
 
         Raises:
-            UserError: the command failed; says which step, where the log is, and the log's last lines.
+            UserError: the command failed; names the step, the log, and the log's last lines.
         """
         start = self._announce(title)
         print(f"$ {shlex.join(command)}", flush=True)
         log = self.logs / f"{len(self.times) + 1:02d}_{Path(command[0]).name}.txt"
-        status = stream(command, environment, log)
+        status = run_logged(command, environment, log)
         if status:
-            raise UserError(_failure(title, command, status, log))
+            lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
+            tail = [line for line in lines if line.strip()][-TAIL:]
+            raise UserError(
+                f'the step "{title}" failed: {command[0]} ended with status {status}. '
+                f"Its whole output is in {log}; the last lines:\n" + "\n".join(f"    {line}" for line in tail)
+            )
         self.times.append((title, time.monotonic() - start))
 
     def _announce(self, title: str) -> float:
@@ -55,24 +63,24 @@ class Steps:
         return time.monotonic()
 
 
-def stream(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-    """Run a command, copy its output to the screen and to `log` as it comes, and return its exit status.
+def run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
+    """Run a command, copy its output to the screen and to `log` while it runs, and return its exit status.
 
     Args:
-        command: its name, looked for among the scripts of this Python first, and its arguments.
-        environment: variables over those of this process.
-        log: a file, written anew.
+        command: its name, searched among the scripts of this Python first, and its arguments.
+        environment: variables in addition to those of this process.
+        log: a file, which is replaced.
     """
     variables = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            [executable(command[0]), *command[1:]], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [find_executable(command[0]), *command[1:]], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,
     ):
         assert process.stdout is not None
         try:
-            # As it comes rather than line by line: progress bars end in carriage returns.
+            # Not line by line: progress bars end in carriage returns.
             while chunk := os.read(process.stdout.fileno(), 4096):
                 file.write(chunk)
                 sys.stdout.write(chunk.decode(errors="replace"))
@@ -83,19 +91,14 @@ def stream(command: Sequence[str], environment: Mapping[str, str], log: Path) ->
         return process.wait()
 
 
-def executable(name: str) -> str:
-    """Return the path of a command that was installed beside this Python, else of the first on PATH."""
+def find_executable(name: str) -> str:
+    """Return the path of a command that is installed beside this Python, otherwise of the first on PATH.
+
+    Raises:
+        UserError: there is no such command.
+    """
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     found = shutil.which(name, path=path)
     if found is None:
         raise UserError(f"The command {name} was not found beside {sys.executable} or on PATH; is nnunetv2 installed?")
     return found
-
-
-def _failure(title: str, command: Sequence[str], status: int, log: Path) -> str:
-    text = log.read_text(errors="replace").replace("\r", "\n")
-    tail = [line for line in text.splitlines() if line.strip()][-TAIL:]
-    return (
-        f'the step "{title}" failed: {command[0]} ended with status {status}. '
-        f"Its whole output is in {log}; the last lines:\n" + "\n".join(f"    {line}" for line in tail)
-    )

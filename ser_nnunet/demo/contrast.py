@@ -10,13 +10,13 @@ from ser_nnunet.demo.anatomy import Brain, block_mean, smooth_noise
 CHANNELS = ("FLAIR", "T1", "T2")
 
 TISSUE_SIGNAL = {"FLAIR": (1.22, 1.0, 0.30), "T1": (0.78, 1.0, 0.30), "T2": (1.40, 1.0, 2.90)}
-"""Median of grey matter, white matter and fluid over white matter's, as read off some MSLesSeg scans (CC BY 4.0)."""
+"""Median of grey matter, white matter and fluid over white matter's, as measured on some MSLesSeg scans (CC BY 4.0)."""
 
 LESION_SIGNAL = {"FLAIR": 1.75, "T1": 0.80, "T2": 1.75}
-"""The same for the inside of lesions."""
+"""The same ratio for the inside of lesions."""
 
 DISTRACTOR_SIGNAL = {"FLAIR": 0.5, "T1": 0.0, "T2": 0.15}
-"""What the bright spots that are no lesions add: to FLAIR nearly alone."""
+"""Signal added by bright spots that are not lesions, almost only on FLAIR."""
 
 NOISE = {"FLAIR": 0.05, "T1": 0.04, "T2": 0.07}
 """Standard deviation of the noise over white matter's signal, in the range of those scans at 1 mm."""
@@ -36,12 +36,12 @@ def simulate_channel(
     """Return one channel of one scan, `(x, y, z)` float32, 0 outside the brain.
 
     Args:
-        rng: source of all chance: the scanner's scale, contrast, bias, noise, and the edge of the brain mask.
+        rng: random number generator for the scanner's scale, contrast, bias, noise, and the edge of the brain mask.
         channel: FLAIR, T1 or T2.
         brain: the tissue on the fine grid.
         lesion: lesion signal on the fine grid, 0 for none, about 1 for a lesion.
         vessel: share of vessel-like, fluid-filled spaces on the fine grid.
-        distractor: strength of bright spots that are no lesions on the fine grid.
+        distractor: strength of bright spots that are not lesions on the fine grid.
     """
     grey, white, fluid = (value * rng.normal(1, 0.02) for value in TISSUE_SIGNAL[channel])
     table = np.array([grey, white, fluid, 0.0], np.float32)  # the last for -1, outside
@@ -52,16 +52,9 @@ def simulate_channel(
     signal += distractor * DISTRACTOR_SIGNAL[channel]
     image = block_mean(ndimage.gaussian_filter(signal, 0.6))
     image *= np.exp(BIAS * smooth_noise(rng, image.shape, brain.spacing * 2, 70.0))
-    return _skull_stripped(rng, _with_noise(rng, image, NOISE[channel]), brain)
-
-
-def _with_noise(rng: np.random.Generator, image: np.ndarray, level: float) -> np.ndarray:
-    """Return the magnitude of the image with complex Gaussian noise (Rician, as scanners give)."""
-    real, imaginary = rng.normal(0, level, size=(2, *image.shape)).astype(np.float32)
-    return np.hypot(image + real, imaginary)
-
-
-def _skull_stripped(rng: np.random.Generator, image: np.ndarray, brain: Brain) -> np.ndarray:
-    """Return the image on the scale of a scanner, zero outside a brain mask that differs from channel to channel."""
+    # The magnitude of a signal with complex Gaussian noise has a Rician distribution, as in MRI.
+    real, imaginary = rng.normal(0, NOISE[channel], size=(2, *image.shape)).astype(np.float32)
+    image = np.hypot(image + real, imaginary)
+    # Skull stripping gives a slightly different mask in each channel; intensities get an arbitrary scale.
     inside = block_mean(brain.tissue >= 0) > rng.uniform(0.3, 0.8)
     return (image * inside * rng.uniform(120, 500)).round(2).astype(np.float32)

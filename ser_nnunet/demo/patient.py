@@ -1,4 +1,4 @@
-"""One patient of the phantom: who they are, and their scans at one or more time points."""
+"""One patient of the phantom: clinical data, and scans at one or more time points."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from ser_nnunet.demo.anatomy import Brain, block_mean, draw_brain
 from ser_nnunet.demo.contrast import CHANNELS, simulate_channel
 from ser_nnunet.demo.lesion_model import (
-    at_visit,
     draw_distractors,
     draw_lesions,
     draw_vessels,
-    fills_voxel,
+    lesions_at_visit,
     render_distractors,
     render_lesions,
+    to_voxel_mask,
 )
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One time point: `images[channel]` `(x, y, z)` float32, the lesion `mask` (0.0 and 1.0), and what made them.
+    """One time point: `images[channel]` `(x, y, z)` float32, the lesion `mask` (0.0 and 1.0), and their sources.
 
-    `distractors` is the strength per image voxel of bright spots that are no lesions; `brain` the anatomy beneath.
+    `distractors` is the strength per image voxel of bright spots that are not lesions; `brain` is the anatomy.
     """
 
     images: dict[str, np.ndarray]
@@ -33,8 +33,8 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Person:
-    """What `clinical_data.csv` says of a patient at the first visit; `years` since then for every visit."""
+class ClinicalData:
+    """What `clinical_data.csv` states about a patient at the first visit; `years` since then for every visit."""
 
     age: float
     sex: str
@@ -43,10 +43,10 @@ class Person:
     years: tuple[float, ...]
 
 
-def draw_person(rng: np.random.Generator, visits: int) -> Person:
-    """Return an invented patient: age in years, sex, course (SMRR, SMSP, SMPP) and disability (EDSS)."""
+def draw_clinical_data(rng: np.random.Generator, visits: int) -> ClinicalData:
+    """Return invented clinical data: age in years, sex, course (SMRR, SMSP, SMPP) and disability (EDSS)."""
     gaps = rng.uniform(0.4, 2.0, size=visits)
-    return Person(
+    return ClinicalData(
         age=round(float(np.clip(rng.normal(37, 10), 18, 65)), 2),
         sex=str(rng.choice(["F", "M"], p=[0.7, 0.3])),
         course=str(rng.choice(["SMRR", "SMSP", "SMPP"], p=[0.9, 0.06, 0.04])),
@@ -56,10 +56,10 @@ def draw_person(rng: np.random.Generator, visits: int) -> Person:
 
 
 def simulate_scans(rng: np.random.Generator, visits: int, spacing: float, age: float = 37.0) -> list[Scan]:
-    """Return a patient's scans, one for each visit: the same brain and lesions that persist, grow and become more.
+    """Return a patient's scans, one per visit: the same brain, with lesions that persist, grow and increase in number.
 
     Args:
-        rng: source of all chance.
+        rng: random number generator.
         visits: number of time points.
         spacing: voxel size in mm.
         age: in years; ventricles widen with it.
@@ -69,8 +69,8 @@ def simulate_scans(rng: np.random.Generator, visits: int, spacing: float, age: f
     vessels = draw_vessels(rng, brain)
     scans = []
     for visit in range(visits):
-        share, signal = render_lesions(brain, at_visit(rng, lesions, visit))
+        share, signal = render_lesions(brain, lesions_at_visit(rng, lesions, visit))
         distractors = render_distractors(brain, draw_distractors(rng, brain)) * (share == 0)
         images = {c: simulate_channel(rng, c, brain, signal, vessels, distractors) for c in CHANNELS}
-        scans.append(Scan(images, fills_voxel(share).astype(np.float32), block_mean(distractors), brain))
+        scans.append(Scan(images, to_voxel_mask(share).astype(np.float32), block_mean(distractors), brain))
     return scans

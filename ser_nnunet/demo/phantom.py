@@ -1,8 +1,7 @@
-"""A simulated cohort in the layout of MSLesSeg, for demonstrations, tests and benchmarks without data."""
+"""A simulated cohort of MS patients in the layout of MSLesSeg, for demonstrations, tests and benchmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,29 +12,42 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from ser_nnunet.demo.anatomy import CORNER, load_template
-from ser_nnunet.demo.patient import Person, Scan, draw_person, simulate_scans
+from ser_nnunet.demo.patient import ClinicalData, Scan, draw_clinical_data, simulate_scans
 
 VISITS = (1, 2, 1, 3, 1, 1, 2, 1, 4, 1)
-"""Time points of the first training patients, then over again: about MSLesSeg's shares (28, 15, 5 and 5 of 53)."""
+"""Time points of the training patients, repeated: about MSLesSeg's shares (28, 15, 5 and 5 of 53 patients)."""
 
 FIRST_TEST_PATIENT = 54
-"""MSLesSeg's test patients are P54 to P75; a cohort of more training patients counts on."""
+"""MSLesSeg's test patients are P54 to P75; with more than 53 training patients, the numbers follow theirs."""
 
 WORKERS = 2
-"""Patients simulated at a time, in threads: the heavy parts of numpy and scipy let go of the interpreter."""
+"""Threads, each with one patient: the expensive parts of numpy and scipy release the interpreter's lock."""
 
 CLINICAL_HEADER = "Patient;Timepoint;Age;Sex;MS Type;EDSS;Lesion Number;Lesion Volume;"
-"""As in MSLesSeg: the lesion count stands in an unnamed ninth column and "Lesion Number" stays empty."""
+"""As in MSLesSeg: the lesion count is in an unnamed ninth column and "Lesion Number" is empty."""
 
 
 @dataclass(frozen=True)
-class Enrolled:
-    """A patient's name, folder below the cohort, number of scans and own source of chance."""
+class CohortMember:
+    """A patient's name, part of the data set (`train` or `test`), number of scans, and random number generator."""
 
     name: str
     split: str
     visits: int
     rng: np.random.Generator
+
+
+def enrol_patients(patients: int, test_patients: int, seed: int) -> list[CohortMember]:
+    """Return the members of a cohort, training patients first; each one depends on the seed and its number alone."""
+    first_test = max(FIRST_TEST_PATIENT, patients + 1)
+    numbers = [
+        *(("train", number, VISITS[(number - 1) % len(VISITS)]) for number in range(1, patients + 1)),
+        *(("test", number, 1) for number in range(first_test, first_test + test_patients)),
+    ]
+    return [
+        CohortMember(f"P{number}", split, visits, np.random.default_rng([seed, number]))
+        for split, number, visits in numbers
+    ]
 
 
 def write_cohort(
@@ -46,11 +58,11 @@ def write_cohort(
     seed: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Write a cohort of simulated MS patients exactly as MSLesSeg comes: the same seed writes the same files.
+    """Write a cohort of simulated MS patients in the layout of MSLesSeg; the same seed gives the same files.
 
-    The anatomy is the MNI152 template, deformed for each patient; signal, lesions and patients are invented, so no
-    figure measured here says anything about real scans. A patient depends on the seed and their number alone: a larger
-    cohort begins with the smaller one's training patients.
+    The anatomy is the MNI152 template, deformed for each patient; signal, lesions and patients are invented, so that
+    results on the cohort do not carry over to real scans. A patient depends on the seed and the patient's number alone:
+    a larger cohort contains the training patients of a smaller one.
 
         folder/train/P1/T1/P1_T1_{FLAIR,T1,T2,MASK}.nii.gz    some patients with 2, 3 or 4 time points
         folder/test/P54/P54_{FLAIR,T1,T2,MASK}.nii.gz         one scan each, no time-point folder
@@ -60,11 +72,11 @@ def write_cohort(
 
     Args:
         folder: where to write; created, and existing files of the same names are replaced.
-        patients: training patients (time points follow VISITS, so there are more scans than patients).
-        test_patients: test patients.
-        spacing: voxel size in mm, the same in all directions; 1.0 is MSLesSeg's, 2 to 2.5 suits a CPU.
-        seed: of all chance.
-        progress: show a progress bar.
+        patients: number of training patients (time points follow VISITS, so there are more scans than patients).
+        test_patients: number of test patients.
+        spacing: isotropic voxel size in mm; 1.0 is MSLesSeg's, 2 to 2.5 is suited to a CPU.
+        seed: of the random numbers.
+        progress: whether to show a progress bar.
 
     Returns:
         The paths of all masks written, training first.
@@ -78,15 +90,17 @@ def write_cohort(
             f"A cohort needs at least one patient and voxels of 0.5 to 10 mm, "
             f"got patients={patients}, test_patients={test_patients}, spacing={spacing}"
         )
-    load_template()  # once, before threads ask for it at the same time
+    load_template()  # before the threads start, which would each load it
     root = Path(folder)
-    enrolled = list(_enrol(patients, test_patients, seed))
+    members = enrol_patients(patients, test_patients, seed)
     rows, masks = [CLINICAL_HEADER], []
     with (
         ThreadPoolExecutor(WORKERS) as pool,
-        tqdm(total=sum(e.visits for e in enrolled), desc="simulated scans", unit="scan", disable=not progress) as bar,
+        tqdm(
+            total=sum(member.visits for member in members), desc="simulated scans", unit="scan", disable=not progress
+        ) as bar,
     ):
-        for written in pool.map(lambda patient: _write_patient(root, patient, spacing), enrolled):
+        for written in pool.map(lambda member: _write_patient(root, member, spacing), members):
             for mask, row in written:
                 masks.append(mask)
                 rows.append(row)
@@ -97,57 +111,36 @@ def write_cohort(
     return masks
 
 
-def _write_patient(root: Path, patient: Enrolled, spacing: float) -> list[tuple[Path, str]]:
+def _write_patient(root: Path, member: CohortMember, spacing: float) -> list[tuple[Path, str]]:
     """Simulate and write all scans of a patient; return each one's mask and its row of the clinical table."""
-    person = draw_person(patient.rng, patient.visits)
-    scans = simulate_scans(patient.rng, patient.visits, spacing, person.age)
-    return [
-        (
-            _write_scan(root / patient.split, patient, visit, scan, spacing),
-            _clinical_row(patient.name, person, visit, scan),
-        )
-        for visit, scan in enumerate(scans)
-    ]
-
-
-def _enrol(patients: int, test_patients: int, seed: int) -> Iterator[Enrolled]:
-    first_test = max(FIRST_TEST_PATIENT, patients + 1)
-    numbers: Iterable[tuple[str, int, int]] = [
-        *(("train", number, VISITS[(number - 1) % len(VISITS)]) for number in range(1, patients + 1)),
-        *(("test", number, 1) for number in range(first_test, first_test + test_patients)),
-    ]
-    for split, number, visits in numbers:
-        yield Enrolled(f"P{number}", split, visits, np.random.default_rng([seed, number]))
-
-
-def _write_scan(folder: Path, patient: Enrolled, visit: int, scan: Scan, spacing: float) -> Path:
-    """Write a scan's four files; return the mask's path."""
-    stem, place = patient.name, folder / patient.name
-    if patient.split == "train":
-        stem, place = f"{patient.name}_T{visit + 1}", place / f"T{visit + 1}"
-    place.mkdir(parents=True, exist_ok=True)
-    for channel, image in {**scan.images, "MASK": scan.mask}.items():
-        sitk.WriteImage(_to_image(image, spacing), str(place / f"{stem}_{channel}.nii.gz"))
-    return place / f"{stem}_MASK.nii.gz"
+    clinical = draw_clinical_data(member.rng, member.visits)
+    written = []
+    for visit, scan in enumerate(simulate_scans(member.rng, member.visits, spacing, clinical.age)):
+        folder, stem = root / member.split / member.name, member.name
+        if member.split == "train":
+            folder, stem = folder / f"T{visit + 1}", f"{stem}_T{visit + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for channel, image in {**scan.images, "MASK": scan.mask}.items():
+            sitk.WriteImage(_to_image(image, spacing), str(folder / f"{stem}_{channel}.nii.gz"))
+        written.append((folder / f"{stem}_MASK.nii.gz", _clinical_row(member.name, clinical, visit, scan)))
+    return written
 
 
 def _to_image(array: np.ndarray, spacing: float) -> sitk.Image:
     """Return an array `(x, y, z)` with LAS axes as an image in MSLesSeg's field of view."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.SetSpacing((spacing,) * 3)
-    # NIfTI's LAS is, in ITK's LPS world, a step to the left, to the front and upwards.
+    # In ITK's LPS coordinates, LAS axes point to the left, to the front and upwards.
     image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
     right, back, low = CORNER
     image.SetOrigin((-(right - spacing / 2), -(back + spacing / 2), low + spacing / 2))
     return image
 
 
-def _clinical_row(name: str, person: Person, visit: int, scan: Scan) -> str:
+def _clinical_row(name: str, clinical: ClinicalData, visit: int, scan: Scan) -> str:
     _, lesions = ndimage.label(scan.mask, structure=np.ones((3, 3, 3)))
-    age = _with_comma(person.age + person.years[visit])
-    volume = float(scan.mask.sum())
-    return f"{name};T{visit + 1};{age};{person.sex};{person.course};{_with_comma(person.edss)};;{volume:.1f};{lesions}"
-
-
-def _with_comma(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")
+    age, edss = (
+        f"{value:.2f}".rstrip("0").rstrip(".").replace(".", ",")  # decimal commas, as in the original
+        for value in (clinical.age + clinical.years[visit], clinical.edss)
+    )
+    return f"{name};T{visit + 1};{age};{clinical.sex};{clinical.course};{edss};;{scan.mask.sum():.1f};{lesions}"

@@ -1,4 +1,4 @@
-"""The demo must never cost anybody a file, and prediction in it must really be without SAM."""
+"""The demo deletes no file that it did not write, and its prediction cannot import SAM."""
 
 import os
 import subprocess
@@ -25,43 +25,47 @@ def test_a_file_in_the_way_is_refused(tmp_path):
         Workspace(tmp_path / "demo").prepare()
 
 
-def test_an_earlier_demo_is_replaced_but_not_what_the_user_put_there(tmp_path):
-    place = Workspace(tmp_path / "new" / "demo")
-    place.prepare()
-    old = [place.results / "Dataset777_MSPhantom" / "model.pth", place.predictions / "P54.nii.gz", place.picture]
-    for path in [*old, place.folder / "notes.txt"]:
+def test_an_earlier_demo_is_replaced_but_not_the_users_files_in_it(tmp_path):
+    workspace = Workspace(tmp_path / "new" / "demo")
+    workspace.prepare()
+    old = [
+        workspace.results / "Dataset777_MSPhantom" / "model.pth",
+        workspace.predictions / "P54.nii.gz",
+        workspace.picture,
+    ]
+    for path in [*old, workspace.folder / "notes.txt"]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("old")
-    place.prepare()
+    workspace.prepare()
     assert not any(path.exists() for path in old)
-    assert (place.folder / "notes.txt").read_text() == "old"
+    assert (workspace.folder / "notes.txt").read_text() == "old"
 
 
-def test_a_link_to_the_users_own_folder_is_removed_without_what_it_leads_to(tmp_path):
-    place = Workspace(tmp_path / "demo")
-    place.prepare()
+def test_a_link_to_the_users_folder_is_removed_without_its_target(tmp_path):
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare()
     own = tmp_path / "own_raw"
     own.mkdir()
     (own / "mine").write_text("precious")
-    place.raw.rmdir()
-    place.raw.symlink_to(own)
-    place.prepare()
+    workspace.raw.rmdir()
+    workspace.raw.symlink_to(own)
+    workspace.prepare()
     assert (own / "mine").read_text() == "precious"
-    assert not place.raw.is_symlink()
+    assert not workspace.raw.is_symlink()
 
 
-def test_the_environment_file_sets_the_demos_variables_even_where_the_path_has_spaces(tmp_path):
-    place = Workspace(tmp_path / "a folder")
-    place.prepare()
-    script = f"source '{place.environment_file}' && printf '%s' \"$nnUNet_raw\""
+def test_the_environment_file_works_with_spaces_in_the_path(tmp_path):
+    workspace = Workspace(tmp_path / "a folder")
+    workspace.prepare()
+    script = f"source '{workspace.environment_file}' && printf '%s' \"$nnUNet_raw\""
     shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert shown == str(place.raw)
+    assert shown == str(workspace.raw)
 
 
-def test_segment_anything_cannot_be_imported_for_the_prediction_and_no_sam_is_named(tmp_path):
-    place = Workspace(tmp_path / "demo")
-    place.prepare()
-    environment = place.without_sam()
+def test_the_prediction_can_neither_import_segment_anything_nor_find_a_checkpoint(tmp_path):
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare()
+    environment = workspace.environment_without_sam()
     assert environment["SER_SAM_CHECKPOINT"] == ""
     result = subprocess.run(
         [sys.executable, "-c", "import numpy; import segment_anything"],
@@ -73,7 +77,7 @@ def test_segment_anything_cannot_be_imported_for_the_prediction_and_no_sam_is_na
     assert "segment_anything is blocked" in result.stderr
 
 
-def test_the_users_own_nnunet_folders_play_no_part(tmp_path, monkeypatch):
+def test_the_users_own_nnunet_folders_are_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_raw", "/mine")
     environment = Workspace(tmp_path / "demo").environment()
     assert {environment[name] for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")} == {

@@ -1,0 +1,53 @@
+"""What can be chosen about the demo, and what must be fulfilled before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+
+EXTRAS = {"nilearn": "demo", "segment_anything": "sam", "torchvision": "sam"}
+"""Optional modules that the demo imports, and the extra of this package that installs each."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """The settings of one demo.
+
+    Attributes:
+        folder: where all files are written; an earlier demo there is replaced.
+        patients: number of simulated training patients, at least 5.
+        test_patients: number of simulated test patients, at least 1.
+        spacing: isotropic voxel size in mm, 1 to 4.
+        seed: of the simulation.
+        device: `cpu` or `cuda`; None takes `cuda` if there is a GPU.
+    """
+
+    folder: Path = Path("ser_nnunet_demo")
+    patients: int = 12
+    test_patients: int = 4
+    spacing: float = 2.5
+    seed: int = 0
+    device: str | None = None
+
+
+def check_settings(settings: DemoSettings) -> None:
+    """Report everything that prevents the demo from running, before it writes anything.
+
+    Raises:
+        UserError: packages are missing or values are out of range; names all of them.
+    """
+    problems = []
+    missing = sorted({extra for module, extra in EXTRAS.items() if find_spec(module) is None})
+    if missing:
+        problems.append(f"packages are missing: pip install 'ser-nnunet[{','.join(missing)}]'")
+    if settings.patients < 5:
+        problems.append(f"--patients {settings.patients}: nnU-Net's five folds need at least 5 patients")
+    if settings.test_patients < 1:
+        problems.append(f"--test-patients {settings.test_patients}: at least 1 is needed to evaluate")
+    if not 1.0 <= settings.spacing <= 4.0:
+        problems.append(f"--spacing {settings.spacing:g}: expected 1 to 4 mm")
+    if problems:
+        raise UserError("the demo cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))
