@@ -4,7 +4,7 @@ import pytest
 
 from tests.structure import cycles, functions, imports, modules
 
-# What each package may import besides itself and the packages that these may import: the layers of docs/contributing.md.
+# What each package may import besides itself, and what these may import in turn: the layers of docs/contributing.md.
 LAYERS = {
     "ser_nnunet": set(),  # version, errors
     "ser_nnunet.utils": {"ser_nnunet"},

@@ -13,7 +13,8 @@ SAMPLE = 0.1
 def find_duplicates(reports: Iterable[CaseReport]) -> Iterator[Problem]:
     """Report the same image, or the same label, under two names: within a case, between cases, in train and test.
 
-    Equal are the same arrays regardless of their headers, and the same voxels in LPS order regardless of how they are stored.
+    Equal are the same arrays regardless of their headers, and the same voxels in LPS order regardless of the stored
+    order of axes.
     Two files of one case and role are not reported here: they are a "duplicate case".
     """
     seen: dict[tuple[bool, str], tuple[str, VolumeFacts]] = {}
