@@ -72,9 +72,11 @@ def find_series(tree: SourceTree) -> Iterator[IdentifiedVolume]:
     """Yield a volume per folder `PANCREAS_NNNN` with slices anywhere below it; which series it is, reading decides."""
     folders: dict[Path, str] = {}
     for path in tree.files:
-        if not path.name.lower().endswith(IMAGE_ENDINGS) and path.suffix.lower() in SLICE_ENDINGS:
-            folder = next((folder for folder in path.parents if SCAN.fullmatch(folder.name)), None)
-            if folder is not None and (match := SCAN.fullmatch(folder.name)):
+        if path.name.lower().endswith(IMAGE_ENDINGS) or path.suffix.lower() not in SLICE_ENDINGS:
+            continue
+        for folder in path.parents:
+            if match := SCAN.fullmatch(folder.name):
                 folders[folder] = match["number"]
+                break
     for folder, number in sorted(folders.items()):
         yield FileIdentity(f"PANCREAS_{number}", "CT"), Volume(folder)

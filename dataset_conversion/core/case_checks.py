@@ -17,9 +17,9 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
     Volume,
     VolumeFacts,
 )
-from ser_nnunet.dataset_conversion.core.geometry import voxels_in_lps_order
 from ser_nnunet.dataset_conversion.core.label_values import count_values
 from ser_nnunet.dataset_conversion.core.readers import ReadingError, list_source_files, read_volume
+from ser_nnunet.dataset_conversion.core.reorientation import voxels_in_lps_order
 from ser_nnunet.dataset_conversion.core.standardize import StandardizedVolume, standardize_image, standardize_label
 
 from ser_nnunet.utils.geometry import Grid

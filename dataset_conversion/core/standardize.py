@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion.core.data_classes import Case, DatasetInfo, Problem, Volume
-from ser_nnunet.dataset_conversion.core.geometry import TOLERANCE_MM, describe_mismatch, reorient_to_grid
 from ser_nnunet.dataset_conversion.core.label_values import (
     NonIntegerLabelError,
     count_values,
@@ -19,6 +18,7 @@ from ser_nnunet.dataset_conversion.core.label_values import (
     round_to_integers,
 )
 from ser_nnunet.dataset_conversion.core.readers import count_stored_axes, describe_scaling, read_volume
+from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, describe_mismatch, reorient_to_grid
 
 from ser_nnunet.utils.geometry import Grid
 

@@ -9,11 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from ser_nnunet.benchmark.accuracy_tables import write_accuracy
+from ser_nnunet.benchmark.benchmark_settings import AccuracySettings, refuse_problems
 from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.device import count_training_threads
 from ser_nnunet.benchmark.run_provenance import UNGUIDED, list_versions, record_sam, refuse_other_sam
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.settings import AccuracySettings, refuse_problems
 from ser_nnunet.benchmark.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser_nnunet.benchmark.benchmark_settings import AccuracySettings
 from ser_nnunet.benchmark.compare import collect_values, compare_with_first
 from ser_nnunet.benchmark.costs import format_costs, tabulate_costs
 from ser_nnunet.benchmark.curves import LEAST_DICE, WINDOW, draw_curves, read_curves
@@ -13,7 +14,6 @@ from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset
 from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.benchmark.run_provenance import describe_sam, note_versions
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.settings import AccuracySettings
 from ser_nnunet.benchmark.tables import format_intervals, write_results
 from ser_nnunet.evaluation.evaluator import evaluate
 from ser_nnunet.evaluation.result import Evaluation

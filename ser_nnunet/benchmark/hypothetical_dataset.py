@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import SimpleITK as sitk
 
-from ser_nnunet.benchmark.settings import HypotheticalDataset
+from ser_nnunet.benchmark.benchmark_settings import HypotheticalDataset
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW
 from ser_nnunet.utils.files import write_json
 from ser_nnunet.utils.variables import environment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ser_nnunet.benchmark.benchmark_settings import HypotheticalDataset, PlanSettings
 from ser_nnunet.benchmark.hypothetical_dataset import plan_hypothetical_dataset
-from ser_nnunet.benchmark.settings import HypotheticalDataset, PlanSettings
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration

@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ser_nnunet.benchmark.benchmark_settings import SizeSettings, refuse_problems
 from ser_nnunet.benchmark.counting import count_macs, count_weight_bytes
 from ser_nnunet.benchmark.forward_memory import measure_forward_peak
 from ser_nnunet.benchmark.plan_source import load_plans
 from ser_nnunet.benchmark.provenance import collect_provenance
-from ser_nnunet.benchmark.settings import SizeSettings, refuse_problems
 from ser_nnunet.benchmark.systems import System, list_systems
 from ser_nnunet.benchmark.tables import format_number, write_results
 from ser_nnunet.network.layers import count_parameters

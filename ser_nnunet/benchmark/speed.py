@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ser_nnunet.benchmark.benchmark_settings import SpeedSettings, refuse_problems
 from ser_nnunet.benchmark.device import count_threads, use_device
 from ser_nnunet.benchmark.plan_source import load_plans
 from ser_nnunet.benchmark.provenance import collect_provenance
-from ser_nnunet.benchmark.settings import SpeedSettings, refuse_problems
 from ser_nnunet.benchmark.tables import format_intervals, format_number, write_results
 from ser_nnunet.benchmark.timed_tasks import Task, build_predictions, build_sam_encoders, build_training_steps
 from ser_nnunet.benchmark.timing import summarise_times, time_interleaved

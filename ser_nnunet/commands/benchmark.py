@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ser_nnunet.benchmark.settings import OUTPUT
+from ser_nnunet.benchmark.benchmark_settings import OUTPUT
 from ser_nnunet.commands import benchmark_accuracy, benchmark_proxy_sam, benchmark_size, benchmark_speed
 
 KINDS = {

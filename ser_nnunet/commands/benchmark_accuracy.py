@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ser_nnunet.benchmark.settings import DEFAULT_PLANS, AccuracySettings
+from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, AccuracySettings
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 

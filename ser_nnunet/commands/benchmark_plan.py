@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ser_nnunet.benchmark.settings import DEFAULT_PLANS, HypotheticalDataset, PlanSettings
+from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, HypotheticalDataset, PlanSettings
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:

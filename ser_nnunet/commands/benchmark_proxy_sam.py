@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ser_nnunet.benchmark.settings import DEFAULT_PLANS, ProxySamSettings
+from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, ProxySamSettings
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ser_nnunet.benchmark.settings import SizeSettings
+from ser_nnunet.benchmark.benchmark_settings import SizeSettings
 from ser_nnunet.commands.benchmark_plan import add_plan_arguments, read_plan_settings
 
 

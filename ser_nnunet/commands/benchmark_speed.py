@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ser_nnunet.benchmark.settings import SAM_SIZES, SpeedSettings
+from ser_nnunet.benchmark.benchmark_settings import SAM_SIZES, SpeedSettings
 from ser_nnunet.commands.benchmark_plan import add_plan_arguments, read_plan_settings
 
 

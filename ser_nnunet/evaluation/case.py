@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.evaluation.definitions import Measurement
 from ser_nnunet.evaluation.labels import Labels
 from ser_nnunet.evaluation.masks import ClassMasks, MaskError, choose_reader, pair_masks, read_label_map
-from ser_nnunet.evaluation.pairing import CaseFiles
 from ser_nnunet.evaluation.settings import Settings
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.about import describe_evaluation
 from ser_nnunet.evaluation.case import CaseResult, check_voxels, evaluate_case, use_one_thread
+from ser_nnunet.evaluation.case_files import CaseFiles, pair_cases
 from ser_nnunet.evaluation.definitions import MetricGroup
 from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
-from ser_nnunet.evaluation.pairing import CaseFiles, pair_cases
 from ser_nnunet.evaluation.result import KEYS, Evaluation
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.evaluation.statistics import compare_methods, summarise

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_nnunet.evaluation.pairing import CaseFiles
+from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.utils.geometry import Grid
 
 GRID_TOLERANCE = 0.45

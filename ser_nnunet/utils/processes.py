@@ -86,7 +86,8 @@ def map_in_processes(
             return results
         has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if has_fork_server else "spawn")
-        context.set_forkserver_preload(list(preload))
+        if has_fork_server:
+            context.set_forkserver_preload(list(preload))
         pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(prepare_worker,))
         try:
             futures = [pool.submit(task, item) for item in items]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ser_nnunet.benchmark import speed
-from ser_nnunet.benchmark.settings import PlanSettings, SpeedSettings
+from ser_nnunet.benchmark.benchmark_settings import PlanSettings, SpeedSettings
 from ser_nnunet.benchmark.speed import run_speed, summarise_tasks
 from ser_nnunet.cli import main
 from tests.benchmark.tiny_dataset import write_plans

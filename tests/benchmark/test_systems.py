@@ -2,7 +2,7 @@
 
 import torch
 
-from ser_nnunet.benchmark.settings import SAM_SIZES
+from ser_nnunet.benchmark.benchmark_settings import SAM_SIZES
 from ser_nnunet.benchmark.systems import SAM_ARCHITECTURES, list_systems
 from tests.benchmark.tiny_dataset import tiny_configuration
 

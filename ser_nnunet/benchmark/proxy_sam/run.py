@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
+from ser_nnunet.benchmark.benchmark_settings import ProxySamSettings, refuse_problems
 from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.provenance import collect_provenance
-from ser_nnunet.benchmark.settings import ProxySamSettings, refuse_problems
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.utils.files import replacing, write_json, write_text

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.pairing import CaseFiles
+from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.evaluation.result import Evaluation
 
 

@@ -12,8 +12,8 @@ from contourpy import contour_generator
 from scipy import ndimage
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.evaluation.labels import LabelOrRegion
-from ser_nnunet.evaluation.pairing import CaseFiles
 from ser_nnunet.evaluation.report.cases import find_case_files
 from ser_nnunet.evaluation.result import Evaluation
 

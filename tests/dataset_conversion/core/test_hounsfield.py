@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 from ser_nnunet.dataset_conversion.core.data_classes import Case, Volume
 from ser_nnunet.dataset_conversion.core.dicom import read_series
-from ser_nnunet.dataset_conversion.core.geometry import reorient_to_grid
 from ser_nnunet.dataset_conversion.core.hounsfield import check_hounsfield_values
+from ser_nnunet.dataset_conversion.core.reorientation import reorient_to_grid
 
 from ser_nnunet.utils.geometry import Grid
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.pairing import CaseFiles
+from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.evaluation.report.views import find_outlines, view_case
 from tests.evaluation.cohort import write_volume
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ser_nnunet.benchmark.settings import AccuracySettings, PlanSettings, SpeedSettings
+from ser_nnunet.benchmark.benchmark_settings import AccuracySettings, PlanSettings, SpeedSettings
 
 
 @pytest.mark.parametrize("kind", ["size", "speed", "accuracy", "proxy-sam"])
