@@ -13,14 +13,9 @@ SAMPLE = 0.1
 def find_duplicates(reports: Iterable[CaseReport]) -> Iterator[Problem]:
     """Report the same image, or the same label, under two names: within a case, between cases, in train and test.
 
-    <<<<<<< HEAD
-        Equal are the same arrays regardless of their headers, and the same voxels in LPS order regardless of the stored
-        order of axes.
-        Two files of one case and role are not reported here: they are a "duplicate case".
-    =======
-        Equal are the same arrays regardless of their headers, and the same voxels in LPS order regardless of how they are
-        stored. Two files of one case and role are not reported here: they are a "duplicate case".
-    >>>>>>> conversion
+    Equal are the same arrays regardless of their headers, and the same voxels in LPS order regardless of the stored
+    order of axes.
+    Two files of one case and role are not reported here: they are a "duplicate case".
     """
     seen: dict[tuple[bool, str], tuple[str, VolumeFacts]] = {}
     for case, facts in ((report.case, facts) for report in reports for facts in report.facts if not facts.is_empty):
