@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.benchmark.systems import list_systems, make_sam_architecture
+from ser_nnunet.nnunet.base_trainer import TypedTrainer
 from ser_nnunet.nnunet.paths import PREPROCESSED, RESULTS
 from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.sam.architecture import build
@@ -70,14 +71,14 @@ def build_trainer(
     attributes: dict[str, Any],
     planned: PlannedConfiguration,
     device: torch.device,
-) -> nnUNetTrainer:
+) -> TypedTrainer:
     """Return a trainer with the given attributes that is ready for its first step; its output is kept off the screen.
 
     SAM is loaded if it guides the first epoch.
     """
     plans = deepcopy(planned.plans) | {"continue_training": False}  # nnU-Net takes this entry out again
     with contextlib.redirect_stdout(io.StringIO()):
-        trainer = trainer_class(plans, planned.configuration, 0, planned.dataset_json, device)
+        trainer = cast(TypedTrainer, trainer_class(plans, planned.configuration, 0, planned.dataset_json, device))
         for name, value in attributes.items():
             setattr(trainer, name, value)
         trainer.initialize()
@@ -86,7 +87,7 @@ def build_trainer(
     return trainer
 
 
-def make_random_batch(trainer: nnUNetTrainer, size: int) -> dict[str, Any]:
+def make_random_batch(trainer: TypedTrainer, size: int) -> dict[str, Any]:
     """Return noise and labels of the trainer's shapes: the time of a step doesn't depend on what the images show."""
     patch = tuple(trainer.configuration_manager.patch_size)
     generator = torch.Generator().manual_seed(0)

@@ -15,15 +15,15 @@ import zipfile
 from pathlib import Path
 from threading import Thread
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.benchmark.device import use_device
 from ser_nnunet.network.layers import count_parameters
+from ser_nnunet.nnunet.base_trainer import TypedTrainer
 from ser_nnunet.nnunet.log import epoch_log, epoch_seconds
 from ser_nnunet.utils.files import read_json, replacing, write_json
 
@@ -39,7 +39,7 @@ CHECKPOINTS = ("checkpoint_latest.pth", "checkpoint_best.pth")
 class CurveWriter:
     """A logger of nnU-Net's that keeps `curve.csv` up to date."""
 
-    def __init__(self, trainer: nnUNetTrainer, file: Path) -> None:
+    def __init__(self, trainer: TypedTrainer, file: Path) -> None:
         self.trainer, self.file = trainer, file
 
     def log(self, key: str, value: Any, step: int) -> None:
@@ -54,7 +54,7 @@ class CurveWriter:
         """Nothing to keep."""
 
 
-def write_curve(trainer: nnUNetTrainer, file: Path) -> None:
+def write_curve(trainer: TypedTrainer, file: Path) -> None:
     """Write one row per epoch so far: pseudo Dice, losses, learning rate, seconds."""
     log = epoch_log(trainer)
     with replacing(file) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
@@ -65,9 +65,9 @@ def write_curve(trainer: nnUNetTrainer, file: Path) -> None:
             writer.writerow([epoch, (epoch + 1) * trainer.num_iterations_per_epoch, *values, seconds])
 
 
-def build_trainer(spec: dict[str, Any]) -> nnUNetTrainer:
+def build_trainer(spec: dict[str, Any]) -> TypedTrainer:
     """Return the trainer with the benchmark's schedule, which must be set before it builds its optimiser."""
-    trainer = get_trainer_from_args(
+    found = get_trainer_from_args(
         spec["dataset"],
         spec["configuration"],
         spec["fold"],
@@ -75,6 +75,7 @@ def build_trainer(spec: dict[str, Any]) -> nnUNetTrainer:
         spec["plans"],
         device=torch.device(spec["device"]),
     )
+    trainer = cast(TypedTrainer, found)
     trainer.num_epochs = spec["epochs"]
     trainer.num_iterations_per_epoch = spec["iterations"]
     trainer.num_val_iterations_per_epoch = spec["val_iterations"]
@@ -126,7 +127,8 @@ def main(folder: Path) -> None:
         trainer.load_checkpoint(str(checkpoint))
         seed_everything(spec["seed"] + 1000 * trainer.current_epoch)  # not the first epochs' patches again
         trainer.print_to_log_file(f"resuming from {checkpoint.name} at epoch {trainer.current_epoch}")
-    trainer.logger.loggers.append(CurveWriter(trainer, folder / "curve.csv"))
+    loggers: list[Any] = trainer.logger.loggers
+    loggers.append(CurveWriter(trainer, folder / "curve.csv"))
     if trainer.current_epoch < trainer.num_epochs:
         trainer.run_training()
     write_curve(trainer, folder / "curve.csv")

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         optimizer: torch.optim.Optimizer  # type: ignore[assignment]
         loss: torch.nn.Module  # type: ignore[assignment]
         grad_scaler: torch.amp.GradScaler | None
+        output_folder: str  # type: ignore[assignment]
         inference_allowed_mirroring_axes: tuple[int, ...] | None  # type: ignore[assignment]
 
         def initialize(self) -> None: ...

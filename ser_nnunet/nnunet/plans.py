@@ -104,8 +104,9 @@ class PlannedConfiguration:
 def count_tiles(volume: Sequence[int], patch: Sequence[int]) -> int:
     """Return the number of tiles; volumes smaller than the patch are padded, 2D patches take slice by slice."""
     slices = math.prod(volume[: len(volume) - len(patch)])
-    image = [max(edge, tile) for edge, tile in zip(volume[len(volume) - len(patch) :], patch, strict=True)]
-    return slices * math.prod(len(steps) for steps in compute_steps_for_sliding_window(image, patch, TILE_STEP_SIZE))
+    image = tuple(max(edge, tile) for edge, tile in zip(volume[len(volume) - len(patch) :], patch, strict=True))
+    steps = compute_steps_for_sliding_window(image, tuple(patch), TILE_STEP_SIZE)
+    return slices * math.prod(len(along_axis) for along_axis in steps)
 
 
 def read_configuration(

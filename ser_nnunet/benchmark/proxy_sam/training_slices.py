@@ -79,7 +79,8 @@ def draw_batch(sources: list[SliceSource], count: int, masks: int, image_size: i
     targets, inside = torch.zeros(count, masks, *shape, dtype=torch.bool), torch.zeros(count, *shape, dtype=torch.bool)
     for index in range(count):
         image, drawn = draw_masks(sources[rng.integers(len(sources))].draw_slice(rng), masks, rng)
-        height, width = ResizeLongestSide.get_preprocess_shape(*image.shape, image_size)
+        rows, columns = image.shape
+        height, width = ResizeLongestSide.get_preprocess_shape(rows, columns, image_size)
         grey = torch.from_numpy(image).float()[None, None] * 255
         images[index, :, :height, :width] = F.interpolate(
             grey, size=(height, width), mode="bilinear", align_corners=False, antialias=True
