@@ -34,8 +34,9 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = copy_repository(folder / "checkout")
-        for name in MAPPED:
-            (self.folder / "ser_nnunet" / name).symlink_to(self.folder / name)
+        self.links = [self.folder / "ser_nnunet" / name for name in MAPPED]
+        for link in self.links:
+            link.symlink_to(self.folder / link.name)
         nnunet = {name: folder / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
         for path in nnunet.values():
             path.mkdir()
@@ -66,6 +67,15 @@ class Checkout:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 before = file.read_text(encoding="utf-8") + "\n\n" if file.exists() else ""
                 file.write_text(before + block.text, encoding="utf-8")
+
+    def lint(self, files: list[str]) -> None:
+        """Check rules and format of files as in a checkout, where the mapped packages lie outside ser_nnunet/."""
+        for link in self.links:
+            link.unlink()
+        for command in (["check"], ["format", "--check"]):
+            ruff = [sys.executable, "-m", "ruff", *command, *files]
+            done = subprocess.run(ruff, cwd=self.folder, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, block: Block) -> str:
         """Run a block's commands; return what they print."""
