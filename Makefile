@@ -18,7 +18,7 @@ test-fast: $(VENV)/.filled
 lint: $(VENV)/.filled
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -q tests/test_types.py
 
 docs: $(VENV)/.filled
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -9,7 +9,6 @@ from ser_nnunet.dataset_conversion.core.data_classes import ConversionReport, Op
 from ser_nnunet.dataset_conversion.core.pipeline import ConversionSettings, run_conversion
 from ser_nnunet.dataset_conversion.core.problems import ConversionError
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
-
 from ser_nnunet.errors import UserError
 
 __all__ = ["ConversionError", "ConversionReport", "Problem", "convert"]

@@ -22,7 +22,6 @@ from ser_nnunet.dataset_conversion.core.pairing import (
     identify_files,
 )
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
-
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json
 

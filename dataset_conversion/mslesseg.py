@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.data_classes import (
     LABEL,
     Case,
@@ -27,7 +28,6 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
 from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, choose_channels, find_cases
 from ser_nnunet.dataset_conversion.core.problems import EXCLUDE
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
-
 from ser_nnunet.errors import UserError
 
 INFO = DatasetInfo(

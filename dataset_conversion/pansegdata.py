@@ -15,7 +15,6 @@ from pathlib import Path
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseReport, CaseTable, DatasetInfo, Options, Problem
 from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, build_table, identify_files
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
-
 from ser_nnunet.errors import UserError
 
 WRONG_HEADERS = 66

@@ -22,3 +22,13 @@ def copy_repository(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(REPOSITORY / name, folder / name)
     return folder
+
+
+def copy_package(folder: Path) -> Path:
+    """Copy the package's files into `folder` as they lie in a wheel, and return its folder there."""
+    package = folder / "ser_nnunet"
+    for name in repository_files("ser_nnunet", "trainers", "dataset_conversion"):
+        target = folder / name if name.startswith("ser_nnunet/") else package / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / name, target)
+    return package

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.data_classes import (
     LABEL,
     Case,
@@ -21,7 +22,6 @@ from ser_nnunet.dataset_conversion.core.label_values import count_values
 from ser_nnunet.dataset_conversion.core.readers import ReadingError, list_source_files, read_volume
 from ser_nnunet.dataset_conversion.core.reorientation import voxels_in_lps_order
 from ser_nnunet.dataset_conversion.core.standardize import StandardizedVolume, standardize_image, standardize_label
-
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.hashing import file_sha256, voxel_hash
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM
 
 MODALITY, POSITION = "0008|0060", "0020|0032"

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
+
 from ser_nnunet.dataset_conversion.core.data_classes import Case, Problem, Volume
 
 AIR_HU = -200

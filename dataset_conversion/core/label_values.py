@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+
 from ser_nnunet.dataset_conversion.core.data_classes import DatasetInfo
 
 ROUNDING = 1e-3

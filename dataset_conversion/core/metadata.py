@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ser_nnunet import __version__
 from ser_nnunet.dataset_conversion.core.data_classes import Case, CaseReport, ConversionReport
 from ser_nnunet.dataset_conversion.core.output_folder import FILE_ENDING, make_output_path
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
-
-from ser_nnunet import __version__
 
 
 def make_dataset_json(report: ConversionReport) -> dict[str, Any]:

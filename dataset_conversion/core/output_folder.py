@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, Problem
-
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
 from ser_nnunet.utils.processes import is_running

@@ -16,7 +16,6 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
     Volume,
 )
 from ser_nnunet.dataset_conversion.core.source_tree import IMAGE_ENDINGS, SourceTree, image_stem
-
 from ser_nnunet.errors import UserError
 
 

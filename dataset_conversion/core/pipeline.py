@@ -29,7 +29,6 @@ from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.core.splits import describe_missing_folds, split_by_patient
 from ser_nnunet.dataset_conversion.core.workers import map_cases
 from ser_nnunet.dataset_conversion.core.writer import write_dataset
-
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import RAW, nnunet_folder
 

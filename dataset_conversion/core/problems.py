@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ser_nnunet.dataset_conversion.core.data_classes import ConversionReport, Problem
-
 from ser_nnunet.errors import UserError
 
 EXCLUDE = "or exclude the case with --exclude CASE"

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
+
 from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.data_classes import Case, DatasetInfo, Problem, Volume
 from ser_nnunet.dataset_conversion.core.label_values import (
     NonIntegerLabelError,
@@ -19,7 +20,6 @@ from ser_nnunet.dataset_conversion.core.label_values import (
 )
 from ser_nnunet.dataset_conversion.core.readers import count_stored_axes, describe_scaling, read_volume
 from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, describe_mismatch, reorient_to_grid
-
 from ser_nnunet.utils.geometry import Grid
 
 

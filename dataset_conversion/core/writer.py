@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.data_classes import (
     LABEL,
     Case,
@@ -22,7 +23,6 @@ from ser_nnunet.dataset_conversion.core.output_folder import atomic_folder, make
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.core.standardize import standardize_image, standardize_label
 from ser_nnunet.dataset_conversion.core.workers import map_cases
-
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import write_json
 from ser_nnunet.utils.hashing import copy_with_sha256, file_sha256, voxel_hash

@@ -48,7 +48,8 @@ class GradientBalance:
         compiled, and a compiled graph allows one backward pass.
 
         Args:
-            dist_loss, seg_loss: scalars with their graphs, which are freed.
+            dist_loss: L_dist, a scalar with its graph, which is freed.
+            seg_loss: L_seg, the same.
             parameters: those that both losses train.
             scale: the gradient scaler's method, where half precision would otherwise lose small gradients.
 

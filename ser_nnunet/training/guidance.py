@@ -135,7 +135,8 @@ class Guidance:
         Args:
             network: in training mode, without the wrappers of DDP and torch.compile.
             dist_loss: L_dist of the network's logits and nnU-Net's target.
-            data, target: nnU-Net's batch on the device.
+            data: images of nnU-Net's batch on the device.
+            target: the batch's target.
             scaler: the gradient scaler of mixed precision, if there is one.
         """
         if self.balance is None or self.measured_this_epoch:

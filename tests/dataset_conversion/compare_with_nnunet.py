@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import ConversionError
-from ser_nnunet.dataset_conversion.core.splits import split_by_patient
 from tqdm import tqdm
 
+from ser_nnunet.dataset_conversion import ConversionError
+from ser_nnunet.dataset_conversion.core.splits import split_by_patient
 from tests.dataset_conversion import faults
 from tests.dataset_conversion.builders import (
     LABEL,

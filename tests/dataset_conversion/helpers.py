@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion import ConversionError, ConversionReport, Problem, convert
 from ser_nnunet.dataset_conversion.core.data_classes import Case
-
 from ser_nnunet.utils.hashing import file_sha256
 from tests.dataset_conversion.builders import Toy
 

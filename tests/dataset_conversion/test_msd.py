@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import decathlon, msd_pancreas, msd_prostate
 from tests.dataset_conversion.helpers import convert_toy, count_label_values

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import LABEL, Toy, mslesseg
 from tests.dataset_conversion.helpers import convert_toy, mslesseg_cases

@@ -9,8 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from ser_nnunet.dataset_conversion import ConversionError, convert
 from tests.dataset_conversion.builders import pancreas_dicom
 from tests.dataset_conversion.helpers import convert_toy
 from tests.dataset_conversion.volumes import save

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion import ConversionError, Problem
 from ser_nnunet.dataset_conversion.core.data_classes import CaseReport
 from ser_nnunet.dataset_conversion.pansegdata import check_wrong_headers
-
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import LABEL, pansegdata
 from tests.dataset_conversion.helpers import convert_toy

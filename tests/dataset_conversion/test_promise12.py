@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from ser_nnunet.dataset_conversion import ConversionError
 from ser_nnunet.dataset_conversion.core.data_classes import Options
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.promise12 import find
-
 from tests.dataset_conversion.builders import promise12
 from tests.dataset_conversion.helpers import convert_toy
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+
+from ser_nnunet.cli import main
 from ser_nnunet.dataset_conversion import convert
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Options
 from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, choose_channels, find_cases
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 from ser_nnunet.dataset_conversion.registry import CONVERTERS, Converter
-
-from ser_nnunet.cli import main
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.volumes import image_of, mask, save, scalar_image
 

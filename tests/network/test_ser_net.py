@@ -191,7 +191,7 @@ TENSORS = {
 }
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", sorted(TENSORS))
 def test_saved_checkpoints_stay_loadable(preset):
     with torch.device("meta"):
         weights = SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset).state_dict()

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import promise12
 
+from ser_nnunet.dataset_conversion import promise12
 from tests.dataset_conversion.builders import BUILDERS, LABEL
 from tests.dataset_conversion.every_fault import FAULTS
 from tests.dataset_conversion.faults import (

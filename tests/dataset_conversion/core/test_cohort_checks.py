@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from ser_nnunet.dataset_conversion import ConversionError, promise12
 from ser_nnunet.dataset_conversion.core.cohort_checks import compare_case_counts
 from ser_nnunet.dataset_conversion.core.data_classes import DatasetInfo
-
 from tests.dataset_conversion import builders
 from tests.dataset_conversion.helpers import convert_toy, make_case
 

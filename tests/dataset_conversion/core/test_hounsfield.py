@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.data_classes import Case, Volume
 from ser_nnunet.dataset_conversion.core.dicom import read_series
 from ser_nnunet.dataset_conversion.core.hounsfield import check_hounsfield_values
 from ser_nnunet.dataset_conversion.core.reorientation import reorient_to_grid
-
 from ser_nnunet.utils.geometry import Grid
 
 LABEL = Volume(Path("label0001.nii.gz"))

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import LABEL, Toy, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import convert_toy, hash_tree

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion import ConversionError, convert
 
+from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.hashing import file_sha256
 from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg

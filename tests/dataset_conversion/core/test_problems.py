@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import ConversionError, ConversionReport, Problem
 
+from ser_nnunet.dataset_conversion import ConversionError, ConversionReport, Problem
 from tests.dataset_conversion.builders import LABEL, mslesseg
 from tests.dataset_conversion.helpers import convert_toy
 

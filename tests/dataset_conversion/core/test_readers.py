@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 from ser_nnunet.dataset_conversion.core.readers import ReadingError, read_volume
-
 from tests.dataset_conversion.builders import LABEL, mslesseg, pansegdata
 from tests.dataset_conversion.helpers import convert_toy
 from tests.dataset_conversion.volumes import TILTED, image_of, scalar_image

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, reorient_to_grid, voxels_in_lps_order
 
+from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, reorient_to_grid, voxels_in_lps_order
 from ser_nnunet.utils.geometry import Grid
 from tests.dataset_conversion.volumes import LAS, LPS, TILTED, UPSIDE_DOWN, image_of, scalar_image
 

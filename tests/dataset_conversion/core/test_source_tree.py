@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion import convert
 
+from ser_nnunet.dataset_conversion import convert
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import mslesseg
 

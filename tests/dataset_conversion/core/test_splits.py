@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nnunetv2.utilities.crossval_split import generate_crossval_split
-from ser_nnunet.dataset_conversion.core.splits import split_by_patient
 
+from ser_nnunet.dataset_conversion.core.splits import split_by_patient
 from tests.dataset_conversion.helpers import find_divided_patients, make_case, mslesseg_cases
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ser_nnunet.dataset_conversion.core import writer
 
+from ser_nnunet.dataset_conversion.core import writer
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import Toy, multisite_prostate, promise12
 from tests.dataset_conversion.helpers import convert_toy
