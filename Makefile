@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 .PHONY: demo test test-fast lint docs clean
 .DELETE_ON_ERROR:
@@ -10,10 +12,10 @@ demo: $(VENV)/.filled
 	$(BIN)/ser-nnunet demo $(DEMO_ARGS)
 
 test: $(VENV)/.filled
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(PYTEST) $(TEST_ARGS)
 
 test-fast: $(VENV)/.filled
-	$(BIN)/python -m pytest -m "not slow" $(TEST_ARGS)
+	$(PYTEST) -m "not slow" $(TEST_ARGS)
 
 lint: $(VENV)/.filled
 	$(BIN)/python -m ruff check .

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+# Tests run in two processes (Makefile) and start others: with a thread per core in each, threads that wait for a busy
+# core would make a step several times slower. Set before torch is imported; child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
