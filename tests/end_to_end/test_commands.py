@@ -68,12 +68,11 @@ def test_prediction_needs_no_sam(trained, workplace, tmp_path):
 def test_a_killed_training_resumes_in_its_phase(workplace, epoch, phase):
     """Killed in the guided phase (epoch 1 of 0-3) and after it (epoch 3); `--c` resumes there."""
     arguments = ("nnUNetv2_train", IDS["classes"], "2d", epoch, "-tr", "TinySERResumed", "-device", "cpu")
-    process = workplace.start(*arguments, SER_TEST_WAIT=str(epoch))
-    for line in process.stdout:
-        if "WAITING" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with workplace.start(*arguments, SER_TEST_WAIT=str(epoch)) as process:
+        for line in process.stdout:
+            if "WAITING" in line:
+                break
+        process.send_signal(signal.SIGKILL)
     output = workplace.run(*arguments, "--c")
     epochs = [line.split()[-1] for line in output.splitlines() if " Epoch " in line and "time" not in line]
     assert epochs == [str(number) for number in range(epoch, 4)]
