@@ -27,3 +27,4 @@ CONVERTERS = {
     "multisite-prostate": Converter(multisite_prostate.find, "SAML's multi-site prostate MRI, six sites"),
     "msd": Converter(msd.find, "a TaskXX_Name folder of the Medical Segmentation Decathlon", has_classes=True),
 }
+"""Converters by the name after `ser-nnunet convert`."""

@@ -19,11 +19,13 @@ class Problem:
     """A fault, or a note if it isn't `fatal`. Nothing is written as long as there is a fatal one."""
 
     kind: str
+    """What is wrong, such as `geometry`; problems are listed by kind."""
     case: str
     """Empty if it concerns the whole data set."""
     text: str
     """Names the file, what was expected and what was found."""
     fatal: bool = True
+    """Whether it keeps everything from being written."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,12 @@ class ConversionReport:
     name: str
     """`DatasetXXX_Name`."""
     info: DatasetInfo
+    """What the converter declares about the data set."""
     cases: list[Case]
+    """The table of cases, in the order of their names."""
     notes: list[Problem]
+    """Problems that are not fatal."""
     folder: Path | None = None
+    """The data set's folder in nnUNet_raw."""
     splits: list[dict[str, list[str]]] = field(default_factory=list)
     """As in nnU-Net's `splits_final.json`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json, replacing, write_json
+from ser_nnunet.utils.hashing import text_sha256
 
 COPIED = ("dataset.json", "dataset_fingerprint.json")
 REFERENCES = "gt_segmentations"
@@ -112,7 +112,7 @@ class PlannedDataset:
     def plan_and_split_hash(self) -> str:
         """16 digits of the SHA-256 of plan and split, which a resumed benchmark must share."""
         content = json.dumps([self.plans, self.splits[self.fold]], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return text_sha256(content)[:16]
 
     def make_view(self, root: Path, seed: int) -> Path:
         """Make (or find) a folder for nnUNet_preprocessed below `root`; return it.

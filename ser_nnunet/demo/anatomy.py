@@ -50,10 +50,6 @@ class Brain:
     ventricle_distance: np.ndarray
     spacing: float
 
-    def fraction(self, tissue: int) -> np.ndarray:
-        """Return the share of a tissue in every image voxel, `(x, y, z)` in [0, 1]."""
-        return block_mean(self.tissue == tissue)
-
 
 def image_shape(spacing: float) -> tuple[int, int, int]:
     """Return the voxels of an image of `spacing` mm that covers the field of view (1 mm: 182 x 218 x 182)."""

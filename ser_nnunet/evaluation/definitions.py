@@ -166,4 +166,5 @@ LESIONS = MetricGroup(
 
 ALWAYS = "overlap"  # every evaluation has its metrics
 GROUPS = {ALWAYS: OVERLAP, "surface": SURFACE, "lesions": LESIONS}
+"""Groups of metrics by the name after `--metrics`."""
 """The groups by their name in `Settings.groups` and `--metrics`, in the order of the columns."""

@@ -69,7 +69,7 @@ class Evaluation:
         return float(pd.Series([self.values(metric, name, method).mean() for name in names]).mean())
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the tables as CSV and everything as JSON; all files or, if writing one fails, none.
+        """Write the tables as CSV and everything as JSON; if writing one fails, no file is replaced.
 
         Returns:
             metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (each if it has rows) and
@@ -83,10 +83,11 @@ class Evaluation:
         for name in TABLES:
             rows: pd.DataFrame = getattr(self, name).astype(object)
             content[name] = rows.where(rows.notna(), None).to_dict(orient="records")  # JSON has no NaN
-        with ExitStack() as stack:
+        with ExitStack() as stack:  # the file entered first is renamed last: the JSON, which `read` wants
+            whole = stack.enter_context(replacing(folder / RESULT_FILE))
             for name in written:
                 tables[name].to_csv(stack.enter_context(replacing(folder / name)), index=False)
-            write_json(folder / RESULT_FILE, content)
+            write_json(whole, content)
         for name in tables.keys() - set(written):  # left by an earlier evaluation
             remove(folder / name)
         return [folder / name for name in [*written, RESULT_FILE]]

@@ -85,3 +85,4 @@ class DetailAggregator(nn.Module):
 
 
 AGGREGATORS: dict[str, type[nn.Module]] = {"linear": LinearAggregator, "detail": DetailAggregator}
+"""Aggregators by the name that presets use."""

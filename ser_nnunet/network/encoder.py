@@ -42,6 +42,7 @@ class Encoder(Protocol):
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {"hardnet": HarDNet}
+"""Encoders by the name that presets use."""
 
 
 def build_encoder(

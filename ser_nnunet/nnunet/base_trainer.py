@@ -23,6 +23,7 @@ SETTINGS = (
     "probabilistic_oversampling",
     "save_every",
     "enable_deep_supervision",
+    "disable_checkpointing",
 )
 RENAMED = {  # names of version 0.1.0
     "epochs": "num_epochs",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         optimizer: torch.optim.Optimizer  # type: ignore[assignment]
         loss: torch.nn.Module  # type: ignore[assignment]
         grad_scaler: torch.amp.GradScaler | None
-        output_folder: str  # type: ignore[assignment]
+        output_folder: str
         inference_allowed_mirroring_axes: tuple[int, ...] | None  # type: ignore[assignment]
 
         def initialize(self) -> None: ...
@@ -66,7 +67,12 @@ class BaseTrainer(TypedTrainer):
 
     Attributes that nnUNetTrainer's `__init__` sets (`SETTINGS`) take the class's value where the class has one. A
     subclass may also set them in its own `__init__`, after `super().__init__(...)`, as in nnU-Net.
+
+    Attributes:
+        batch_size: patches per step, over all GPUs, instead of the plan's; None keeps the plan's.
     """
+
+    batch_size: int | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -89,6 +95,12 @@ class BaseTrainer(TypedTrainer):
         for name in SETTINGS:
             if hasattr(type(self), name):
                 setattr(self, name, getattr(type(self), name))
+
+    def initialize(self) -> None:
+        """Build everything as nnU-Net does, with the class's batch size if it has one."""
+        if self.batch_size is not None and not self.was_initialized:
+            self.configuration_manager.configuration["batch_size"] = self.batch_size
+        super().initialize()
 
     @property
     def bare_network(self) -> torch.nn.Module:

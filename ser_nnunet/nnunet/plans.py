@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 from nnunetv2.utilities.label_handling.label_handling import LabelManager, determine_num_input_channels
@@ -48,7 +48,7 @@ class PlannedConfiguration:
     @cached_property
     def configuration_manager(self) -> ConfigurationManager:
         """nnU-Net's view of the configuration."""
-        return self.plans_manager.get_configuration(self.configuration)
+        return cast(ConfigurationManager, self.plans_manager.get_configuration(self.configuration))
 
     @cached_property
     def label_manager(self) -> LabelManager:
@@ -98,7 +98,7 @@ class PlannedConfiguration:
     @property
     def mirrorings(self) -> int:
         """By how much mirroring along every axis of the patch multiplies the calls: 4 in 2D, 8 in 3D."""
-        return 2 ** len(self.patch_size)
+        return int(2 ** len(self.patch_size))
 
 
 def count_tiles(volume: Sequence[int], patch: Sequence[int]) -> int:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.utils.variables import environment
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ EXTERNAL_TRAINERS = "nnUNet_extTrainer"
 
 
 def trainers_folder() -> Path:
-    """Return the folder of SER's trainers, in a checkout or in site-packages."""
+    """Return the folder of SER's trainers, in a checkout or in site-packages; `UserError` if it is missing."""
     spec = find_spec("ser_nnunet.trainers")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("ser_nnunet is installed without its trainers: reinstall it with pip")
+        raise UserError("ser_nnunet is installed without its trainers: reinstall it with pip")
     return Path(next(iter(spec.submodule_search_locations))).resolve()
 
 

@@ -59,17 +59,6 @@ class SERTrainerPaper(SERTrainer):
     sam_slices_per_step = 8  # the whole batch: L_seg alone trains the prompt learner in the guided phase
     momentum = 0.9
 
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.configuration_manager.configuration["batch_size"] = self.batch_size
-
     def on_train_start(self) -> None:
         """Fill the encoder with ImageNet weights where a file is given and no trained weights were loaded."""
         path = os.environ.get(HARDNET_CHECKPOINT)

@@ -1,4 +1,4 @@
-"""SHA-256 of files and of voxels."""
+"""SHA-256 of files, texts and voxels."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def copy_with_sha256(source: Path, target: Path) -> str:
             digest.update(block)
             writing.write(block)
     return digest.hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8 in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def voxel_hash(array: np.ndarray) -> str:

@@ -53,6 +53,10 @@ def test_home_is_the_readme_with_its_pictures(site):
         ("evaluation", "ser_nnunet.evaluation.evaluate"),
         ("nnunet", "ser_nnunet.nnunet.trainers.find_trainer"),
         ("utils", "ser_nnunet.utils.geometry.Grid"),
+        ("errors", "ser_nnunet.errors.UserError"),
+        ("network", "ser_nnunet.network.encoder.ENCODERS"),
+        ("dataset_conversion", "ser_nnunet.dataset_conversion.registry.CONVERTERS"),
+        ("dataset_conversion", "ser_nnunet.dataset_conversion.core.data_classes.ConversionReport.cases"),
     ],
 )
 def test_the_api_reference_has_every_package(site, page, name):

@@ -6,6 +6,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import nnUNetTrainer_5epochs
 
 from ser_nnunet.nnunet.base_trainer import RENAMED, SETTINGS
+from ser_nnunet.training.paper import SERTrainerPaper
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerNoSAM
 from tests.training.helpers import DATASETS, make_plans
@@ -91,6 +92,34 @@ def test_a_variant_of_nnunets_works_as_a_mixin(make_trainer):
     assert (trainer.num_epochs, trainer.schedule.guided_epochs) == (5, 3)
 
 
+class FewPatches(SERTrainerNoSAM):
+    batch_size = 5
+
+
+class FewPatchesInInit(SERTrainerPaper):
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.batch_size = 5
+
+
+@pytest.mark.parametrize("trainer_class", [FewPatches, FewPatchesInInit])
+def test_a_batch_size_replaces_the_plans(make_trainer, trainer_class):
+    trainer = make_trainer(trainer_class, batch_size=4)
+    assert trainer.batch_size == trainer.configuration_manager.batch_size == 5
+
+
+def test_without_a_batch_size_the_plans_is_used(make_trainer):
+    assert make_trainer(SERTrainerNoSAM, batch_size=4).batch_size == 4
+
+
+def test_checkpointing_can_be_disabled_by_attribute(make_trainer, tmp_path):
+    class WithoutCheckpoints(SERTrainerNoSAM):
+        disable_checkpointing = True
+
+    make_trainer(WithoutCheckpoints).save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert not (tmp_path / "checkpoint.pth").exists()
+
+
 @pytest.mark.parametrize("old", RENAMED)
 def test_names_of_version_0_1_0_are_refused_instead_of_ignored(old):
     message = f"Mine: {old} is now {RENAMED[old]}"
@@ -113,5 +142,5 @@ def test_no_setting_of_nnunets_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     trainer = nnUNetTrainer(make_plans(), "2d", 0, DATASETS["binary"], torch.device("cpu"))
     numbers = {name for name, value in vars(trainer).items() if isinstance(value, bool | int | float)}
-    state = {"is_ddp", "local_rank", "fold", "is_cascaded", "current_epoch", "disable_checkpointing", "was_initialized"}
+    state = {"is_ddp", "local_rank", "fold", "is_cascaded", "current_epoch", "was_initialized"}
     assert numbers - state == set(SETTINGS)
