@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -137,3 +138,8 @@ class BaseTrainer(TypedTrainer):
             return
         with replacing(Path(filename)) as unfinished:
             super().save_checkpoint(str(unfinished))
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Switch autocast on, on a GPU, as nnU-Net does for a training step."""
+    return torch.autocast("cuda", enabled=True) if device.type == "cuda" else nullcontext()

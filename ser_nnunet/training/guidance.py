@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from ser_nnunet.network.layers import count_parameters, crop, pad_to_multiple
 from ser_nnunet.network.ser_net import SERNet
+from ser_nnunet.nnunet.base_trainer import mixed_precision
 from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, CheckpointError, load_sam
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training import losses
@@ -209,8 +209,3 @@ def load_guide(settings: GuidanceSettings, device: torch.device, trainer: str) -
         )
     with torch.random.fork_rng(devices=[]):
         return SAMGuide(load_sam(settings.checkpoint, settings.image_size).to(device))
-
-
-def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Switch autocast on, on a GPU, as nnU-Net does for a training step."""
-    return torch.autocast("cuda", enabled=True) if device.type == "cuda" else nullcontext()

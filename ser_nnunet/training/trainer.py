@@ -10,9 +10,9 @@ import torch
 from nnunetv2.utilities.helpers import empty_cache
 
 from ser_nnunet.network.ser_net import SERNet
-from ser_nnunet.nnunet.base_trainer import BaseTrainer
+from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
 from ser_nnunet.nnunet.log import add_logged_values
-from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, mixed_precision, step_without_sam
+from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, step_without_sam
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.losses import mean_dice
 from ser_nnunet.training.schedule import LossSchedule, two_phases
