@@ -52,10 +52,11 @@ def test_the_workflow_runs_make_targets_that_exist():
     assert all(f"\n{target}:" in makefile for target in targets)
 
 
-def test_only_the_publishing_job_may_publish():
+def test_only_the_publishing_job_may_publish_and_it_waits_for_tests_and_build():
     jobs = read(".github/workflows/release.yml")["jobs"]
     assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
-    assert jobs["publish"]["needs"] == "build"
+    assert jobs["publish"]["needs"] == ["tests", "build"]
+    assert any("make test" in step.get("run", "") for step in jobs["tests"]["steps"])
     assert any("twine check --strict" in step.get("run", "") for step in jobs["build"]["steps"])
 
 
