@@ -69,7 +69,10 @@ def identify(tree: SourceTree, path: Path) -> FileIdentity | None:
 
 
 def find_series(tree: SourceTree) -> Iterator[IdentifiedVolume]:
-    """Yield a volume per folder `PANCREAS_NNNN` with slices anywhere below it; which series it is, reading decides."""
+    """Yield a volume per folder `PANCREAS_NNNN` with slices anywhere below it.
+
+    The series is chosen when the folder is read.
+    """
     folders: dict[Path, str] = {}
     for path in tree.files:
         if path.name.lower().endswith(IMAGE_ENDINGS) or path.suffix.lower() not in SLICE_ENDINGS:

@@ -22,7 +22,7 @@ WRONG_HEADERS = 66
 
 
 def check_wrong_headers(reports: Sequence[CaseReport]) -> Iterator[Problem]:
-    """Refuse more replaced headers than are known to be wrong: then the fault is another one."""
+    """Refuse if more headers were replaced than the release is known to have wrong."""
     replaced = sum(problem.kind == "wrong header" for report in reports for problem in report.problems)
     if replaced > WRONG_HEADERS:
         text = f"{replaced} T1 labels of MCF lie elsewhere than their images; {WRONG_HEADERS} are known to"

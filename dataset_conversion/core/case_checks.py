@@ -29,8 +29,8 @@ from ser_nnunet.utils.hashing import file_sha256, voxel_hash
 def check_case(case: Case, info: DatasetInfo) -> CaseReport:
     """Read every volume of a case once, one or two at a time, and check it.
 
-    What cannot be read, is missing or is there twice keeps nothing else from being checked: labels are compared with
-    the first channel that can be read, and without one all is checked that needs no image.
+    An unreadable, missing or duplicated file does not stop the other checks. Labels are compared with the first
+    readable channel; without one, only checks that need no image are made.
     """
     report = CaseReport(case.name)
     labels = [*([case.label] if case.label else []), *(volume for role, volume in case.duplicates if role == LABEL)]

@@ -1,4 +1,4 @@
-"""CT only: does a mask lie in soft tissue, and better so than flipped or turned by a quarter?"""
+"""Check that a CT mask lies in soft tissue and that no flip or quarter turn fits better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values in a label: are they integers, which of them occur, and what is written for each."""
+"""Label values: rounding to integers, counting, and mapping to the values to write."""
 
 from __future__ import annotations
 

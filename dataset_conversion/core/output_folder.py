@@ -78,6 +78,9 @@ def atomic_folder(raw: Path, folder_name: str) -> Iterator[Path]:
     """Yield a hidden folder to write into; it is renamed if the block ends without an error, else removed.
 
     An existing folder of that name is moved aside, and deleted only once the new one has taken its place.
+
+    `utils.files.replacing` does not suffice here: the temporary folder's name holds host and process id, so that the
+    remains of killed runs are recognised, and an existing data set is set aside until the new one is complete.
     """
     created = not raw.exists()
     raw.mkdir(parents=True, exist_ok=True)

@@ -110,7 +110,7 @@ def check_cohort(
 
 
 def shorten_paths(problem: Problem, tree: SourceTree) -> Problem:
-    """Return the problem with paths relative to the source, which the user knows.
+    """Return the problem with paths relative to the source folder.
 
     Only where a path begins: below the source `test` lie `test/test/P54` and `latest/test/P54`.
     """

@@ -1,4 +1,4 @@
-"""Read one volume of the source, whatever it is stored as."""
+"""Read one volume of the source: NIfTI, MetaImage or a DICOM series."""
 
 from __future__ import annotations
 

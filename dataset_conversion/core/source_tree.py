@@ -1,4 +1,4 @@
-"""The source folder: every file below it that may matter, whatever the folders around it are called."""
+"""The files below the source folder, at any depth."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Bring a volume into the form in which it is written, and report what had to be changed for that.
 
-Checking and writing both go through here, so that what was checked is what is written.
+The checks and the writer both call these functions, so that the written volume equals the checked one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def standardize_image(case: Case, volume: Volume, grid: Grid | None) -> Standard
     result = StandardizedVolume(read_volume(volume), _describe_repacking(volume))
     if grid is not None:
         _move_to_grid(result, grid, case, volume)
-    if not result.changes:  # a file that is right is copied, however it stores its numbers
+    if not result.changes:  # without changes the file is copied, whatever its number type
         return result
     if volume.path.is_file() and (scaling := describe_scaling(volume.path)):
         result.changes.append(f"{scaling} stored as float32")
@@ -80,8 +80,8 @@ def _describe_repacking(volume: Volume) -> list[str]:
 def _copy_header(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume) -> None:
     """Replace a label's header that is known to be wrong by the image's.
 
-    A header that leads onto the image's grid by reordering axes is right: with the image's header instead, the array
-    would be flipped.
+    If reordering the axes brings the label onto the image's grid, its header is correct and is kept; with the image's
+    header the array would be flipped.
     """
     found = Grid.of(result.image)
     reoriented, _ = reorient_to_grid(result.image, grid)

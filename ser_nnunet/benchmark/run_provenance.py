@@ -1,4 +1,4 @@
-"""What every run was made with, SAM's file and the packages: runs of one table should not differ in it."""
+"""SAM's checkpoint and the package versions of every run; they should agree within a table."""
 
 from __future__ import annotations
 

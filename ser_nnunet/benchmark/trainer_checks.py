@@ -1,4 +1,4 @@
-"""Which trainers can be benchmarked here: found by name, and fit for the configuration."""
+"""Checks that trainers exist and support the configuration."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command line: one module per command, the only place that knows argparse."""
+"""The command line: one module per command; no other package uses argparse."""

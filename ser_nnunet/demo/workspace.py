@@ -1,4 +1,4 @@
-"""The demo's folder: recognised by a marker file, replaced part by part, and never one with other files in it."""
+"""The demo's folder: identified by a marker file; an earlier demo is replaced, other files are never deleted."""
 
 from __future__ import annotations
 

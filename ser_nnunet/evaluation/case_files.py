@@ -41,7 +41,8 @@ def pair_cases(
         file_ending: for example `.nii.gz`.
         images: folder of `<case>_0000<file_ending>`, or None.
         only: evaluate these cases and no others.
-        chill: nnU-Net's word: evaluate the cases that every method has predicted instead of requiring all.
+        chill: as nnU-Net's option of this name: evaluate the cases that every method has predicted instead of requiring
+            all.
 
     Returns:
         the cases that have a reference, with the predictions that they have; and the problems: all missing and

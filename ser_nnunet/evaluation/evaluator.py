@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.about import describe_evaluation
 from ser_nnunet.evaluation.case import CaseResult, check_voxels, evaluate_case, use_one_thread
 from ser_nnunet.evaluation.case_files import CaseFiles, pair_cases
 from ser_nnunet.evaluation.definitions import MetricGroup
+from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
 from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
 from ser_nnunet.evaluation.result import KEYS, Evaluation

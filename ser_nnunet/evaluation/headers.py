@@ -22,12 +22,12 @@ an edge.
 """
 
 FORMATS_WITHOUT_SPACING = (".png", ".bmp", ".tif", ".tiff")
-"""Files of which nnU-Net ignores what the header says of resolution (in TIFF, of print): their sizes are compared."""
+"""Formats whose resolution nnU-Net ignores (TIFF's is that of printing): only sizes are compared."""
 
 
 @dataclass
 class HeaderReport:
-    """What the headers of one or more cases say.
+    """Result of reading the headers of one or more cases.
 
     Attributes:
         problems: every unreadable file and every difference between grids.

@@ -16,7 +16,7 @@ from ser_nnunet.evaluation.headers import describe_grid_difference
 from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
 from ser_nnunet.utils.geometry import Grid
 
-FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers invent a slice spacing of 999 (times the largest spacing) for 2D files
+FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers set a slice spacing of 999 (times the largest spacing) for 2D files
 
 LabelMap = tuple[np.ndarray, tuple[float, ...]]  # integers (Z, Y, X), and mm per axis in the same order
 

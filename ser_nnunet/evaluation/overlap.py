@@ -26,7 +26,7 @@ def describe_rules(settings: Settings) -> str:
 
 
 def divide(numerator: float, denominator: float) -> float:
-    """Return the quotient, NaN for 0 / 0: the one rule for every fraction here."""
+    """Return the quotient; NaN for 0 / 0."""
     return float(numerator / denominator) if denominator else math.nan
 
 

@@ -1,4 +1,4 @@
-"""ImageNet weights for HarDNet from a file: an option, never a requirement."""
+"""Optional ImageNet weights for HarDNet, from a file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The one place that knows nnU-Net: its paths, plans, trainers and log."""
+"""Access to nnU-Net's paths, plans, trainers and log."""

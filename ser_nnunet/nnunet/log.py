@@ -1,4 +1,4 @@
-"""nnU-Net's per-epoch log: values of one's own in it, and reading it."""
+"""nnU-Net's per-epoch log: adding values and reading them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan says about one configuration: patch, channels, heads, volume, and nnU-Net's sliding window over it."""
+"""One configuration of a plan: patch, channels, heads, volume, and nnU-Net's sliding window over it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only training sees: SAM's checkpoint and its guidance."""
+"""SAM models and guidance by them; used in training only."""
 
 from ser_nnunet.sam.checkpoint import CheckpointError, load_sam
 from ser_nnunet.sam.guide import SAMGuide

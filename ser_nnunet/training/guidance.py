@@ -164,7 +164,7 @@ class Guidance:
         overlap = losses.count_overlap(masks.detach(), slices.targets, self.labels)
         loss = self.weight * seg_loss
         if self.settings.distillation_weight:
-            # Masks that don't agree with the annotation are no targets: none to compare (NaN) counts as Dice 0.
+            # Weighted by the masks' Dice, so that wrong masks contribute little; 0 where no class occurs (NaN).
             quality = losses.mean_dice(overlap).nan_to_num(0.0)
             distillation = losses.sam_distillation(slices.logits, masks, self.labels)
             loss = loss + self.settings.distillation_weight * quality * distillation

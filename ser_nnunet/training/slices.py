@@ -33,8 +33,8 @@ def choose_slices(targets: torch.Tensor, labels: LabelManager, limit: int) -> to
 
     85 % of them (rounded to nearest, at least one) hold foreground where the batch has as many, the rest annotated
     background; too few of one kind are replaced by the other. Slices without any annotated pixel come last. Within a
-    kind the batch's last slices are taken first: nnU-Net puts those there that it sampled for their class, and without
-    them SAM would hardly ever see a rare one.
+    kind the batch's last slices are taken first: nnU-Net puts those there that it sampled for their class;
+    otherwise slices with a rare class would seldom be chosen.
 
     Args:
         targets: `(B, P (+ 1), H, W)` as from `losses.binary_targets`.

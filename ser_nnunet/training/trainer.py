@@ -77,7 +77,8 @@ class SERTrainer(BaseTrainer):
     ) -> None:
         plans = name_network(plans, configuration, dataset_json, self.preset)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.guidance: Guidance | None = None  # never below self.network: nothing of SAM belongs in a checkpoint
+        # not a submodule of self.network: checkpoints must not contain SAM's weights
+        self.guidance: Guidance | None = None
         add_logged_values(self, LOGGED)
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Return bytes that can be had without swapping, or None where the system doesn't tell.
+    """Return the bytes available without swapping, or None if the system does not report them.
 
     On Linux this is MemAvailable, which counts the page cache that the kernel would give back, bounded by what is
     left of every control group (version 2) around the process.

@@ -11,7 +11,7 @@ from ser_nnunet.sam.architecture import build
 from tests.benchmark.tiny_dataset import tiny_configuration, tiny_plans
 
 
-def test_macs_of_a_convolution_and_a_linear_layer_are_the_textbooks():
+def test_macs_match_a_count_by_hand():
     # 3x3 kernel, 2 -> 5 channels, 8 x 6 outputs; then 7 -> 4 features for 3 rows.
     assert count_macs(nn.Conv2d(2, 5, 3, padding=1), (1, 2, 8, 6)) == 9 * 2 * 5 * 8 * 6
     assert count_macs(nn.ConvTranspose2d(2, 5, 2, 2), (1, 2, 8, 6)) == 4 * 2 * 5 * 8 * 6

@@ -14,57 +14,57 @@ import pytest
 
 from ser_nnunet.cli import main
 from ser_nnunet.commands.convert import interrupt_on_termination
-from tests.dataset_conversion.builders import LABEL, Toy, msd_prostate, mslesseg, promise12
+from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import hash_tree
 from tests.dataset_conversion.volumes import image_of
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch) -> Toy:
+def sample(tmp_path: Path, monkeypatch) -> SampleDataset:
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     return mslesseg(tmp_path / "source")
 
 
-def run_command(toy: Toy, *more: str) -> int:
-    return main(["convert", "mslesseg", str(toy.source), "-d", "7", "-np", "1", *more])
+def run_command(sample: SampleDataset, *more: str) -> int:
+    return main(["convert", "mslesseg", str(sample.source), "-d", "7", "-np", "1", *more])
 
 
-def test_the_summary_names_what_was_written_and_the_next_command(toy: Toy, tmp_path: Path, capsys):
-    assert run_command(toy) == 0
+def test_the_summary_names_what_was_written_and_the_next_command(sample: SampleDataset, tmp_path: Path, capsys):
+    assert run_command(sample) == 0
     printed = capsys.readouterr().out
     assert "Dataset007_MSLesSeg: 7 training cases of 6 patients, 2 test cases (2 with a label)" in printed
     assert "nnUNetv2_plan_and_preprocess -d 7" in printed and "10.1038/s41597-025-05250-y" in printed
     assert (tmp_path / "raw" / "Dataset007_MSLesSeg" / "dataset.json").exists()
 
 
-def test_dry_run_prints_the_table_and_writes_nothing(toy: Toy, tmp_path: Path, capsys, monkeypatch):
+def test_dry_run_prints_the_table_and_writes_nothing(sample: SampleDataset, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.delenv("nnUNet_raw")
-    assert run_command(toy, "--dry-run") == 0
+    assert run_command(sample, "--dry-run") == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("P54"))
     assert row.split()[:3] == ["P54", "P54", "test"]
     assert "P54/P54_FLAIR.nii.gz" in row and "P54/P54_MASK.nii.gz" in row
     assert not (tmp_path / "raw").exists()
 
 
-def test_dry_run_of_a_faulty_data_set_prints_table_and_problems(toy: Toy, capsys):
-    toy.files["P2_T1", LABEL].unlink()
-    assert run_command(toy, "--dry-run") == 2
+def test_dry_run_of_a_faulty_data_set_prints_table_and_problems(sample: SampleDataset, capsys):
+    sample.files["P2_T1", LABEL].unlink()
+    assert run_command(sample, "--dry-run") == 2
     printed = capsys.readouterr()
     assert "P10_T1" in printed.out
     assert "1 problem, nothing was written" in printed.err and "P2_T1: " in printed.err
 
 
-def test_without_nnunet_raw_the_error_explains_how_to_set_it(toy: Toy, capsys, monkeypatch):
+def test_without_nnunet_raw_the_error_explains_how_to_set_it(sample: SampleDataset, capsys, monkeypatch):
     monkeypatch.delenv("nnUNet_raw")
-    assert run_command(toy) == 2
+    assert run_command(sample) == 2
     assert "export nnUNet_raw=" in capsys.readouterr().err
 
 
 def test_a_shortfall_names_the_flag_that_accepts_it(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    toy = msd_prostate(tmp_path / "source")
-    toy.files["prostate_290", "image"].unlink()
-    command = ["convert", "msd", str(toy.source), "-d", "5", "-np", "1"]
+    sample = msd_prostate(tmp_path / "source")
+    sample.files["prostate_290", "image"].unlink()
+    command = ["convert", "msd", str(sample.source), "-d", "5", "-np", "1"]
     assert main(command) == 2
     assert "--allow-partial" in capsys.readouterr().err
     assert main([*command, "--allow-partial"]) == 0
@@ -76,15 +76,15 @@ def test_the_help_explains_when_allow_partial_is_needed(capsys):
     assert "not needed for a sample (at most a tenth of the cases)" in " ".join(capsys.readouterr().out.split())
 
 
-def test_excluding_a_case_that_does_not_exist_is_an_error(toy: Toy, capsys):
-    assert run_command(toy, "--exclude", "P99_T1") == 2
+def test_excluding_a_case_that_does_not_exist_is_an_error(sample: SampleDataset, capsys):
+    assert run_command(sample, "--exclude", "P99_T1") == 2
     assert "P99_T1: there is no such case" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_several_processes_write_what_one_writes(toy: Toy, tmp_path: Path):
-    assert run_command(toy) == 0
-    assert main(["convert", "mslesseg", str(toy.source), "-d", "8", "-np", "2"]) == 0
+def test_several_processes_write_what_one_writes(sample: SampleDataset, tmp_path: Path):
+    assert run_command(sample) == 0
+    assert main(["convert", "mslesseg", str(sample.source), "-d", "8", "-np", "2"]) == 0
     one, two = (hash_tree(tmp_path / "raw" / f"Dataset00{number}_MSLesSeg") for number in (7, 8))
     differing = {name for name in one if one[name] != two[name]}
     assert one.keys() == two.keys() and differing == {"dataset.json"}, "they differ in their own name alone"
@@ -110,13 +110,13 @@ def test_a_closed_terminal_is_an_interrupt_unless_the_signal_is_ignored():
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_cleans_up(tmp_path: Path, sent: int):
-    toy = promise12(tmp_path / "source")
-    for case in toy.cases:
+    sample = promise12(tmp_path / "source")
+    for case in sample.cases:
         for role in ("T2", LABEL):
-            toy.truth[case, role] = image_of(make_large_array(toy, case, role))
-            toy.change(case, role, lambda array: array)
+            sample.truth[case, role] = image_of(make_large_array(sample, case, role))
+            sample.change(case, role, lambda array: array)
     program = Path(sys.executable).with_name("ser-nnunet")
-    command = [program, "convert", "promise12", toy.source, "-d", "701", "-np", "2"]
+    command = [program, "convert", "promise12", sample.source, "-d", "701", "-np", "2"]
     environment = {**os.environ, "nnUNet_raw": str(tmp_path / "raw")}
     process = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=stop_ignoring_interrupts
@@ -134,8 +134,8 @@ def stop_ignoring_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def make_large_array(toy: Toy, case: str, role: str) -> np.ndarray:
+def make_large_array(sample: SampleDataset, case: str, role: str) -> np.ndarray:
     """Return a volume that takes long enough to write for a signal to arrive meanwhile."""
-    rng = np.random.default_rng(toy.cases.index(case))
+    rng = np.random.default_rng(sample.cases.index(case))
     array = rng.integers(0, 2 if role == LABEL else 900, (50, 150, 150))
     return array.astype(np.int16)

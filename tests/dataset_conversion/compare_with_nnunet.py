@@ -2,8 +2,8 @@
 
     python -m tests.dataset_conversion.compare_with_nnunet docs/fault-table.md
 
-Plants every fault into a toy data set, runs all three, and writes the table. Takes some minutes: nnU-Net starts worker
-processes for every run.
+Plants every fault into a sample data set, runs all three, and writes the table. Takes some minutes: nnU-Net starts
+worker processes for every run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ser_nnunet.dataset_conversion.core.splits import split_by_patient
 from tests.dataset_conversion import faults
 from tests.dataset_conversion.builders import (
     LABEL,
-    Toy,
+    SampleDataset,
     msd_pancreas,
     msd_prostate,
     mslesseg,
@@ -35,7 +35,7 @@ from tests.dataset_conversion.builders import (
     pancreas_dicom,
     promise12,
 )
-from tests.dataset_conversion.helpers import convert_toy, find_divided_patients, mslesseg_cases
+from tests.dataset_conversion.helpers import convert_sample, find_divided_patients, mslesseg_cases
 
 DATASET = 5
 FOUND, WARNED, MISSED, OTHER = "found", "warned", "**missed**", "-"
@@ -45,8 +45,8 @@ class Row(NamedTuple):
     """One class of faults, the data set it is planted into, and how."""
 
     fault: str
-    builder: Callable[[Path], Toy]
-    plant: Callable[[Toy], faults.ExpectedProblem]
+    builder: Callable[[Path], SampleDataset]
+    plant: Callable[[SampleDataset], faults.ExpectedProblem]
 
 
 ROWS = (
@@ -123,34 +123,34 @@ def _compare(row: Row, folder: Path) -> tuple[str, str, str]:
     for name in ("raw", "preprocessed", "results"):
         (folder / name).mkdir()
         os.environ[f"nnUNet_{name}"] = str(folder / name)
-    toy = row.builder(folder / "source")
-    expected = row.plant(toy)
-    ours = _convert(toy, expected, folder / "raw")
-    theirs = _convert_msd(toy) if toy.dataset == "msd" else OTHER
+    sample = row.builder(folder / "source")
+    expected = row.plant(sample)
+    ours = _convert(sample, expected, folder / "raw")
+    theirs = _convert_msd(sample) if sample.dataset == "msd" else OTHER
     raw = next((folder / "raw").glob("Dataset*"), None)
     if theirs in (FOUND, OTHER) or raw is None:
         shutil.rmtree(folder / "raw")
-        raw = folder / "raw" / "Dataset005_Toy"
+        raw = folder / "raw" / "Dataset005_Sample"
         try:
-            lay_out(toy, raw)
+            lay_out(sample, raw)
         except RuntimeError:
             return ours, theirs, OTHER
     return ours, theirs, _verify(raw)
 
 
-def _convert(toy: Toy, expected: faults.ExpectedProblem, raw: Path) -> str:
+def _convert(sample: SampleDataset, expected: faults.ExpectedProblem, raw: Path) -> str:
     try:
-        done = convert_toy(toy, raw, DATASET)
+        done = convert_sample(sample, raw, DATASET)
     except ConversionError as error:
         return FOUND if expected.kind in {problem.kind for problem in error.problems if problem.fatal} else MISSED
     shutil.rmtree(next(raw.glob("Dataset*")))
     return WARNED if expected.kind in {note.kind for note in done.notes} else MISSED
 
 
-def _convert_msd(toy: Toy) -> str:
+def _convert_msd(sample: SampleDataset) -> str:
     from nnunetv2.dataset_conversion.convert_MSD_dataset import convert_msd_dataset
 
-    return _run_check(lambda: convert_msd_dataset(str(toy.source), DATASET, 1))
+    return _run_check(lambda: convert_msd_dataset(str(sample.source), DATASET, 1))
 
 
 def _verify(raw: Path) -> str:
@@ -191,24 +191,24 @@ def _captured(into: io.StringIO):
             into.write(file.read())
 
 
-def lay_out(toy: Toy, raw: Path) -> Path:
-    """Put the files into nnU-Net's folders as a quick script would: what is there, as it is, unchecked."""
-    train = [case for case in toy.cases if not case.startswith(("P5", "Test_", "Live_")) or case == "P5_T1"]
-    train = [case for case in train if not (toy.dataset == "msd" and (case, LABEL) not in toy.files)]
-    for (case, role), path in toy.files.items():
+def lay_out(sample: SampleDataset, raw: Path) -> Path:
+    """Put the files into nnU-Net's folders without any check: what is there, as it is."""
+    train = [case for case in sample.cases if not case.startswith(("P5", "Test_", "Live_")) or case == "P5_T1"]
+    train = [case for case in train if not (sample.dataset == "msd" and (case, LABEL) not in sample.files)]
+    for (case, role), path in sample.files.items():
         side = "Tr" if case in train else "Ts"
         if not path.exists() and not path.is_symlink():
             continue
         if role == LABEL:
             _copy(path, raw / f"labels{side}" / f"{case}.nii.gz")
         else:
-            _copy(path, raw / f"images{side}" / f"{case}_{toy.roles.index(role):04d}.nii.gz")
+            _copy(path, raw / f"images{side}" / f"{case}_{sample.roles.index(role):04d}.nii.gz")
     count = len({path.name[:-12] for path in (raw / "imagesTr").iterdir()})
-    names = {"mslesseg": ["FLAIR", "T1", "T2"], "msd": ["T2", "ADC"] if "Task05" in toy.source.name else ["CT"]}
-    several = toy.dataset in ("msd", "multisite-prostate")
+    names = {"mslesseg": ["FLAIR", "T1", "T2"], "msd": ["T2", "ADC"] if "Task05" in sample.source.name else ["CT"]}
+    several = sample.dataset in ("msd", "multisite-prostate")
     classes = ["background", "one", "two"] if several else ["background", "one"]
     content = {
-        "channel_names": {str(index): name for index, name in enumerate(names.get(toy.dataset, ["MRI"]))},
+        "channel_names": {str(index): name for index, name in enumerate(names.get(sample.dataset, ["MRI"]))},
         "labels": {name: index for index, name in enumerate(classes)},
         "numTraining": count,
         "file_ending": ".nii.gz",

@@ -1,4 +1,4 @@
-"""What several tests of the converters share: converting a toy data set, hashing folders, MSLesSeg's time points."""
+"""What several tests of the converters share: converting a sample data set, hashing folders, MSLesSeg's time points."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, ConversionReport, Problem, convert
 from ser_nnunet.dataset_conversion.core.data_classes import Case
 from ser_nnunet.utils.hashing import file_sha256
-from tests.dataset_conversion.builders import Toy
+from tests.dataset_conversion.builders import SampleDataset
 
 TIME_POINTS = "34432322322424111143121111121121211111111111111122222"
 """Scans of each of MSLesSeg's training patients, P1 to P53 (clinical_data.csv of the release)."""
 
 
-def convert_toy(toy: Toy, raw: Path, dataset_id: int = 701, **options) -> ConversionReport:
-    """Convert a toy data set into `raw` in this process."""
-    return convert(toy.source, dataset_id, dataset=toy.dataset, raw=raw, processes=1, **{**toy.options, **options})
+def convert_sample(sample: SampleDataset, raw: Path, dataset_id: int = 701, **options) -> ConversionReport:
+    """Convert a sample data set into `raw` in this process."""
+    return convert(
+        sample.source, dataset_id, dataset=sample.dataset, raw=raw, processes=1, **{**sample.options, **options}
+    )
 
 
-def find_problems(toy: Toy, raw: Path) -> list[Problem]:
+def find_problems(sample: SampleDataset, raw: Path) -> list[Problem]:
     """Return the fatal problems of a data set that must be refused, and must leave nothing behind."""
     with pytest.raises(ConversionError) as caught:
-        convert_toy(toy, raw)
+        convert_sample(sample, raw)
     assert not raw.exists(), "something was left behind"
     for problem in caught.value.problems:
         assert problem.text in str(caught.value)

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import decathlon, msd_pancreas, msd_prostate
-from tests.dataset_conversion.helpers import convert_toy, count_label_values
+from tests.dataset_conversion.helpers import convert_sample, count_label_values
 from tests.dataset_conversion.volumes import image_of, save
 
 
@@ -26,8 +26,8 @@ from tests.dataset_conversion.volumes import image_of, save
     ],
 )
 def test_classes_of_the_decathlon_prostate(tmp_path: Path, classes: str, labels: dict, order: list[int] | None):
-    toy = msd_prostate(tmp_path / "source")
-    folder = convert_toy(toy, tmp_path / "raw", classes=classes).folder
+    sample = msd_prostate(tmp_path / "source")
+    folder = convert_sample(sample, tmp_path / "raw", classes=classes).folder
     content = json.loads((folder / "dataset.json").read_text())
     assert content["labels"] == labels and content.get("regions_class_order") == order
     values = count_label_values(folder, "prostate_001")
@@ -35,50 +35,50 @@ def test_classes_of_the_decathlon_prostate(tmp_path: Path, classes: str, labels:
 
 
 def test_regions_of_the_decathlon_pancreas_hold_the_cancer(tmp_path: Path):
-    folder = convert_toy(msd_pancreas(tmp_path / "source"), tmp_path / "raw", classes="regions").folder
+    folder = convert_sample(msd_pancreas(tmp_path / "source"), tmp_path / "raw", classes="regions").folder
     content = json.loads((folder / "dataset.json").read_text())
     assert content["labels"] == {"background": 0, "pancreas": [1, 2], "cancer": 2}
     assert content["channel_names"] == {"0": "CT"} and content["release"] == "1.0 04/05/2018"
 
 
 def test_regions_are_refused_where_classes_do_not_nest(tmp_path: Path):
-    toy = decathlon(tmp_path / "source", "Task09_Spleen", ["CT"], ["background", "spleen"])
+    sample = decathlon(tmp_path / "source", "Task09_Spleen", ["CT"], ["background", "spleen"])
     with pytest.raises(UserError, match="do not nest"):
-        convert_toy(toy, tmp_path / "raw", classes="regions")
+        convert_sample(sample, tmp_path / "raw", classes="regions")
 
 
 def test_one_channel_of_a_4d_file_can_be_chosen(tmp_path: Path):
-    toy = msd_prostate(tmp_path / "source")
-    folder = convert_toy(toy, tmp_path / "raw", channels=["ADC"]).folder
+    sample = msd_prostate(tmp_path / "source")
+    folder = convert_sample(sample, tmp_path / "raw", channels=["ADC"]).folder
     written = sitk.ReadImage(str(folder / "imagesTs" / "prostate_290_0000.nii.gz"))
-    truth = toy.truth["prostate_290", "image"][:, :, :, 1]
+    truth = sample.truth["prostate_290", "image"][:, :, :, 1]
     assert sitk.GetArrayFromImage(written).tolist() == sitk.GetArrayFromImage(truth).tolist()
 
 
 def test_a_decathlon_task_without_test_images_converts(tmp_path: Path):
-    toy = decathlon(
+    sample = decathlon(
         tmp_path / "source", "Task04_Hippocampus", ["MRI"], ["background", "Anterior", "Posterior"], tests=0
     )
-    report = convert_toy(toy, tmp_path / "raw", allow_partial=False)
+    report = convert_sample(sample, tmp_path / "raw", allow_partial=False)
     assert len(report.cases) == 5 and not report.notes and not (report.folder / "imagesTs").exists()
 
 
 def test_a_listed_file_that_is_not_there_is_named(tmp_path: Path):
-    toy = msd_prostate(tmp_path / "source")
-    toy.files["prostate_299", "image"].unlink()
+    sample = msd_prostate(tmp_path / "source")
+    sample.files["prostate_299", "image"].unlink()
     with pytest.raises(ConversionError, match=r"imagesTs/prostate_299.nii.gz is in dataset.json and not in its folder"):
-        convert_toy(toy, tmp_path / "raw", allow_partial=False)
+        convert_sample(sample, tmp_path / "raw", allow_partial=False)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [("{", "no valid JSON"), ('{"labels": {"0": "background"}}', "lacks modality")],
 )
-def test_a_spoilt_dataset_json_is_explained(tmp_path: Path, content: str, message: str):
-    toy = msd_prostate(tmp_path / "source")
-    (toy.source / "dataset.json").write_text(content)
+def test_an_invalid_dataset_json_is_explained(tmp_path: Path, content: str, message: str):
+    sample = msd_prostate(tmp_path / "source")
+    (sample.source / "dataset.json").write_text(content)
     with pytest.raises(UserError, match=message):
-        convert_toy(toy, tmp_path / "raw")
+        convert_sample(sample, tmp_path / "raw")
 
 
 @pytest.mark.data

@@ -12,15 +12,15 @@ import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion import ConversionError, convert
 from tests.dataset_conversion.builders import pancreas_dicom
-from tests.dataset_conversion.helpers import convert_toy
+from tests.dataset_conversion.helpers import convert_sample
 from tests.dataset_conversion.volumes import save
 
 
 def test_withdrawn_nih_scans_of_an_old_copy_are_left_out(tmp_path: Path):
-    toy = pancreas_dicom(tmp_path / "source")
-    old = toy.source / "Pancreas-CT" / "PANCREAS_0025" / "study" / "series"
-    save(toy.truth["PANCREAS_0002", "CT"], old)
-    report = convert_toy(toy, tmp_path / "raw")
+    sample = pancreas_dicom(tmp_path / "source")
+    old = sample.source / "Pancreas-CT" / "PANCREAS_0025" / "study" / "series"
+    save(sample.truth["PANCREAS_0002", "CT"], old)
+    report = convert_sample(sample, tmp_path / "raw")
     assert "PANCREAS_0025" not in {case.name for case in report.cases}
     assert "0025 is reported to duplicate another scan" in str(report.notes)
 

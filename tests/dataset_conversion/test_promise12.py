@@ -12,20 +12,20 @@ from ser_nnunet.dataset_conversion.core.data_classes import Options
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.promise12 import find
 from tests.dataset_conversion.builders import promise12
-from tests.dataset_conversion.helpers import convert_toy
+from tests.dataset_conversion.helpers import convert_sample
 
 
 def test_case_numbers_of_promise12_get_their_part_as_prefix(tmp_path: Path):
-    report = convert_toy(promise12(tmp_path / "source"), tmp_path / "raw")
+    report = convert_sample(promise12(tmp_path / "source"), tmp_path / "raw")
     tests = sorted(path.name for path in (report.folder / "imagesTs").iterdir())
     assert tests == ["Live_Case00_0000.nii.gz", "Test_Case00_0000.nii.gz", "Test_Case01_0000.nii.gz"]
     assert sorted(path.name for path in (report.folder / "labelsTs").iterdir())[0] == "Live_Case00.nii.gz"
 
 
 def test_old_parts_of_promise12_are_training_data(tmp_path: Path):
-    toy = promise12(tmp_path / "source")
-    (toy.source / "training_data").rename(toy.source / "TrainingData_Part1")
-    assert sum(case.split == "train" for case in convert_toy(toy, tmp_path / "raw").cases) == 5
+    sample = promise12(tmp_path / "source")
+    (sample.source / "training_data").rename(sample.source / "TrainingData_Part1")
+    assert sum(case.split == "train" for case in convert_sample(sample, tmp_path / "raw").cases) == 5
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_only_whole_words_of_a_folder_say_which_part_of_promise12_it_is(tmp_path
 
 
 def test_a_source_without_training_cases_is_refused_whatever_is_allowed(tmp_path: Path):
-    toy = promise12(tmp_path / "source")
-    shutil.rmtree(toy.source / "training_data")
+    sample = promise12(tmp_path / "source")
+    shutil.rmtree(sample.source / "training_data")
     with pytest.raises(ConversionError, match=r"none of 3 cases is for training\n +-> SOURCE must hold"):
-        convert_toy(toy, tmp_path / "raw", allow_partial=True)
+        convert_sample(sample, tmp_path / "raw", allow_partial=True)

@@ -1,4 +1,4 @@
-"""Toy volumes of known content, and writing them as NIfTI, MetaImage pairs or real DICOM series."""
+"""Sample volumes of known content, and writing them as NIfTI, MetaImage pairs or real DICOM series."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.evaluation.cohort import random_blobs
 SPACINGS = [(1.0, 1.0, 1.0), (3.0, 0.9, 0.6)]
 
 
-def test_a_shifted_cube_seen_in_the_source():
+def test_distances_of_a_shifted_cube_by_hand():
     reference, prediction = np.zeros((2, 12, 12, 12), bool)
     reference[4:7, 4:7, 4:7] = True
     prediction[4:7, 4:7, 6:9] = True  # two voxels along x, 0.5 mm each

@@ -1,4 +1,4 @@
-"""Values of one's own in nnU-Net's per-epoch log, and epoch times from it."""
+"""nnU-Net's per-epoch log: adding values and reading them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a plan says about a configuration: volume, tiles and mirroring as nnU-Net's predictor has them."""
+"""One configuration of a plan: volume, tiles and mirroring as nnU-Net's predictor has them."""
 
 import pytest
 import torch

@@ -231,12 +231,12 @@ class InsteadOfSAM(SERTrainer):
     """A trainer with guidance of its own, which needs no checkpoint in SER_SAM_CHECKPOINT."""
 
     def build_guidance(self):
-        class Teacher(Guidance):
+        class CustomGuidance(Guidance):
             def predict_masks(self, slices):
                 return slices.prompt.mean(2).repeat_interleave(4, 2).repeat_interleave(4, 3)
 
         settings = replace(self.guidance_settings, checkpoint="none")
-        return Teacher(self.sam, settings, self.label_manager, (4, 4), batch_dice=True, ddp=False)
+        return CustomGuidance(self.sam, settings, self.label_manager, (4, 4), batch_dice=True, ddp=False)
 
 
 def test_a_trainer_may_bring_its_own_guidance(make_trainer, make_batch, sam_file, monkeypatch):

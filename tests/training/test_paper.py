@@ -64,8 +64,11 @@ class TestImageNetWeights:
         make_trainer(SERTrainerPaper).save_checkpoint(str(tmp_path / "checkpoint.pth"))
         monkeypatch.setenv("SER_HARDNET_CHECKPOINT", "/absent/hardnet85.pth")
         trainer = make_trainer(SERTrainerPaper, initialize=False)
+        lines = []
+        trainer.print_to_log_file = lambda *words, **_: lines.append(" ".join(map(str, words)))
         trainer.load_checkpoint(str(tmp_path / "checkpoint.pth"))  # all that --val does
         trainer.on_train_start()  # --c
+        assert [line for line in lines if "starts" in line] == ["HarDNet-85 starts with the weights that were loaded"]
 
     def test_pretrained_weights_are_kept(self, make_trainer, monkeypatch):
         """nnU-Net initialises the trainer, then loads `-pretrained_weights`, then the training begins."""

@@ -43,7 +43,7 @@ def test_a_limit_of_any_group_around_the_process_counts(machine):
     (machine / "proc" / "self" / "cgroup").write_text("1:cpu:/other\n0::/job_7/step_0\n")
     write_group(machine, "job_7", 16 * GIB, 2 * GIB)
     write_group(machine, "job_7/step_0", "max", GIB)
-    write_group(machine, "other", GIB, 0)  # of version 1, or somebody else's
+    write_group(machine, "other", GIB, 0)  # of version 1, or of another process
     assert available_memory(machine) == 14 * GIB
 
 

@@ -1,4 +1,6 @@
-"""Many masks of one image, none of them from its labels: the proxy SAM learns to follow prompts, not a task."""
+"""Masks drawn from an image without its labels, so that the proxy SAM is trained to follow prompts, not for one
+task.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ser_nnunet.dataset_conversion import ConversionError, promise12
 from ser_nnunet.dataset_conversion.core.cohort_checks import compare_case_counts
 from ser_nnunet.dataset_conversion.core.data_classes import DatasetInfo
 from tests.dataset_conversion import builders
-from tests.dataset_conversion.helpers import convert_toy, make_case
+from tests.dataset_conversion.helpers import convert_sample, make_case
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_too_few_cases_are_fatal_or_noted(train: int, test: int, allow: bool, fa
 
 
 def test_an_incomplete_download_is_refused_and_a_sample_is_not(tmp_path: Path, monkeypatch):
-    toy = builders.promise12(tmp_path / "source")
-    toy.options = {}
+    sample = builders.promise12(tmp_path / "source")
+    sample.options = {}
     monkeypatch.setattr(promise12, "INFO", replace(promise12.INFO, official_counts={"train": 10}))
     with pytest.raises(ConversionError, match=r"train: 5 of the official 10 cases(?s:.*)--allow-partial"):
-        convert_toy(toy, tmp_path / "raw", 707)
+        convert_sample(sample, tmp_path / "raw", 707)
     assert not (tmp_path / "raw").exists()
     for dataset_id, official, partial in ((707, 10, True), (708, 50, False)):
         monkeypatch.setattr(promise12, "INFO", replace(promise12.INFO, official_counts={"train": official}))
-        report = convert_toy(toy, tmp_path / "raw", dataset_id, allow_partial=partial)
+        report = convert_sample(sample, tmp_path / "raw", dataset_id, allow_partial=partial)
         assert [note.text for note in report.notes] == [f"train: 5 of the official {official} cases"]
         assert len(list((report.folder / "labelsTr").iterdir())) == 5
 

@@ -10,12 +10,12 @@ import pytest
 
 from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
-from tests.dataset_conversion.builders import LABEL, Toy, msd_prostate, mslesseg, promise12
-from tests.dataset_conversion.helpers import convert_toy, hash_tree
+from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
+from tests.dataset_conversion.helpers import convert_sample, hash_tree
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Toy:
+def sample(tmp_path: Path) -> SampleDataset:
     return promise12(tmp_path / "source")
 
 
@@ -26,49 +26,49 @@ def raw(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path / "raw"
 
 
-def test_an_existing_data_set_is_refused(toy: Toy, raw: Path):
-    folder = convert_toy(toy, raw).folder
+def test_an_existing_data_set_is_refused(sample: SampleDataset, raw: Path):
+    folder = convert_sample(sample, raw).folder
     before = hash_tree(folder)
     with pytest.raises(UserError, match=r"Dataset701_PROMISE12 exists: .* --overwrite"):
-        convert_toy(toy, raw)
+        convert_sample(sample, raw)
     assert hash_tree(folder) == before
 
 
 @pytest.mark.parametrize("place", ["raw", "preprocessed", "results"])
-def test_an_id_under_another_name_is_refused_even_with_overwrite(toy: Toy, raw: Path, place: str):
+def test_an_id_under_another_name_is_refused_even_with_overwrite(sample: SampleDataset, raw: Path, place: str):
     taken = raw.parent / place / "Dataset701_Mine"
     taken.mkdir(parents=True)
     with pytest.raises(UserError, match=f"nnUNet_{place}/Dataset701_Mine"):
-        convert_toy(toy, raw, overwrite=True)
+        convert_sample(sample, raw, overwrite=True)
     assert taken.is_dir()
 
 
-def test_overwrite_replaces_the_whole_folder(toy: Toy, raw: Path):
+def test_overwrite_replaces_the_whole_folder(sample: SampleDataset, raw: Path):
     (raw / "Dataset701_PROMISE12").mkdir(parents=True)
     (raw / "Dataset701_PROMISE12" / "old.txt").write_text("old")
-    folder = convert_toy(toy, raw, overwrite=True).folder
+    folder = convert_sample(sample, raw, overwrite=True).folder
     assert [path.name for path in raw.iterdir()] == [folder.name] and not (folder / "old.txt").exists()
 
 
-def test_overwrite_keeps_the_old_one_if_the_new_one_fails(toy: Toy, raw: Path):
-    before = hash_tree(convert_toy(toy, raw).folder)
-    toy.change("Train_Case00", LABEL, lambda array: array * 0)
+def test_overwrite_keeps_the_old_one_if_the_new_one_fails(sample: SampleDataset, raw: Path):
+    before = hash_tree(convert_sample(sample, raw).folder)
+    sample.change("Train_Case00", LABEL, lambda array: array * 0)
     with pytest.raises(ConversionError):
-        convert_toy(toy, raw, overwrite=True)
+        convert_sample(sample, raw, overwrite=True)
     assert hash_tree(raw / "Dataset701_PROMISE12") == before and len(list(raw.iterdir())) == 1
 
 
-def test_leftovers_of_a_killed_conversion_are_removed(toy: Toy, raw: Path):
+def test_leftovers_of_a_killed_conversion_are_removed(sample: SampleDataset, raw: Path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     leftovers = raw / f".Dataset701_PROMISE12.converting-{socket.gethostname()}-{dead.pid}"
     leftovers.mkdir(parents=True)
-    folder = convert_toy(toy, raw).folder
+    folder = convert_sample(sample, raw).folder
     assert [path.name for path in raw.iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize("after", [1, 2])
-def test_an_interrupt_between_the_renames_loses_no_data_set(toy: Toy, raw: Path, monkeypatch, after: int):
+def test_an_interrupt_between_the_renames_loses_no_data_set(sample: SampleDataset, raw: Path, monkeypatch, after: int):
     """After the first rename the old data set is moved aside, after the second the new one is in its place."""
     old = raw / "Dataset701_PROMISE12" / "old.txt"
     old.parent.mkdir(parents=True)
@@ -84,46 +84,48 @@ def test_an_interrupt_between_the_renames_loses_no_data_set(toy: Toy, raw: Path,
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        convert_toy(toy, raw, overwrite=True)
+        convert_sample(sample, raw, overwrite=True)
     assert [path.name for path in raw.iterdir()] == ["Dataset701_PROMISE12"]
     assert old.exists() == (after == 1) and (old.parent / "dataset.json").exists() == (after == 2)
 
 
-def test_a_data_set_moved_aside_by_a_killed_conversion_is_kept_while_it_is_the_only_one(toy: Toy, raw: Path):
+def test_a_data_set_moved_aside_by_a_killed_conversion_is_kept_while_it_is_the_only_one(
+    sample: SampleDataset, raw: Path
+):
     dead = subprocess.Popen(["true"])
     dead.wait()
     aside = raw / f".Dataset701_PROMISE12.converting-{socket.gethostname()}-{dead.pid}-old"
     aside.mkdir(parents=True)
-    convert_toy(toy, raw)
+    convert_sample(sample, raw)
     assert aside.exists(), "it was the only one when the run began"
-    folder = convert_toy(toy, raw, overwrite=True).folder
+    folder = convert_sample(sample, raw, overwrite=True).folder
     assert [path.name for path in raw.iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize("name", ["two words", "a__b", "_x", "../up", ""])
-def test_names_that_nnunet_cannot_parse_are_refused(toy: Toy, raw: Path, name: str):
+def test_names_that_nnunet_cannot_parse_are_refused(sample: SampleDataset, raw: Path, name: str):
     with pytest.raises(UserError, match="choose another --name"):
-        convert_toy(toy, raw, name=name)
+        convert_sample(sample, raw, name=name)
 
 
 @pytest.mark.parametrize("dataset_id", [0, 1000, -1])
-def test_ids_outside_nnunets_range_are_refused(toy: Toy, raw: Path, dataset_id: int):
+def test_ids_outside_nnunets_range_are_refused(sample: SampleDataset, raw: Path, dataset_id: int):
     with pytest.raises(UserError, match="1 to 999"):
-        convert_toy(toy, raw, dataset_id)
+        convert_sample(sample, raw, dataset_id)
 
 
-def test_an_earlier_preprocessed_folder_is_noted(toy: Toy, raw: Path):
+def test_an_earlier_preprocessed_folder_is_noted(sample: SampleDataset, raw: Path):
     (raw.parent / "preprocessed" / "Dataset701_PROMISE12").mkdir(parents=True)
-    assert "delete it before planning" in str(convert_toy(toy, raw).notes)
+    assert "delete it before planning" in str(convert_sample(sample, raw).notes)
 
 
 def test_what_lies_in_nnunet_raw_is_not_found_again(tmp_path: Path):
-    toy = mslesseg(tmp_path)
+    sample = mslesseg(tmp_path)
     for _ in range(2):
         report = convert(
             tmp_path, 705, dataset="mslesseg", raw=tmp_path / "raw", overwrite=True, allow_partial=True, processes=1
         )
-    assert len(report.cases) == len(toy.cases)
+    assert len(report.cases) == len(sample.cases)
 
 
 def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
@@ -132,10 +134,10 @@ def test_nnunet_raw_itself_is_no_source(tmp_path: Path):
 
 
 def test_a_data_set_cannot_be_converted_into_its_own_place(tmp_path: Path):
-    toy = msd_prostate(tmp_path / "source")
+    sample = msd_prostate(tmp_path / "source")
     place = tmp_path / "raw" / "Dataset005_Prostate"
     place.parent.mkdir()
-    toy.source.rename(place)
+    sample.source.rename(place)
     with pytest.raises(UserError, match="is where the data set would be written"):
         convert(place, 5, dataset="msd", name="Prostate", raw=tmp_path / "raw", overwrite=True)
     assert (place / "dataset.json").exists()

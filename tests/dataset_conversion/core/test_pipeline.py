@@ -16,7 +16,7 @@ from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.hashing import file_sha256
 from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg
-from tests.dataset_conversion.helpers import convert_toy, hash_tree
+from tests.dataset_conversion.helpers import convert_sample, hash_tree
 
 PLANNED = (
     "mslesseg",
@@ -57,10 +57,10 @@ def assert_same_in_world(source: sitk.Image, other: sitk.Image, interpolator: in
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_voxel_stays_where_it_was_in_the_world(name: str, tmp_path: Path):
-    toy = BUILDERS[name](tmp_path / "source")
+    sample = BUILDERS[name](tmp_path / "source")
     before = hash_tree(tmp_path / "source")
-    folder = convert_toy(toy, tmp_path / "raw").folder
-    for (case, role), source in toy.truth.items():
+    folder = convert_sample(sample, tmp_path / "raw").folder
+    for (case, role), source in sample.truth.items():
         if role == LABEL:
             result = read_written(folder, case, None)
             assert result.GetPixelID() == sitk.sitkUInt8
@@ -71,15 +71,15 @@ def test_every_voxel_stays_where_it_was_in_the_world(name: str, tmp_path: Path):
             for channel in range(source.GetSize()[3]):
                 assert_same_in_world(source[:, :, :, channel], read_written(folder, case, channel), sitk.sitkLinear)
         else:
-            assert_same_in_world(source, read_written(folder, case, toy.roles.index(role)), sitk.sitkLinear)
+            assert_same_in_world(source, read_written(folder, case, sample.roles.index(role)), sitk.sitkLinear)
     assert hash_tree(tmp_path / "source") == before
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_nnunets_files_are_complete_and_no_patient_is_in_both_sides_of_a_fold(name: str, tmp_path: Path):
-    toy = BUILDERS[name](tmp_path / "source")
-    folder = convert_toy(toy, tmp_path / "raw").folder
+    sample = BUILDERS[name](tmp_path / "source")
+    folder = convert_sample(sample, tmp_path / "raw").folder
     content = json.loads((folder / "dataset.json").read_text())
     record = json.loads((folder / "conversion.json").read_text())["cases"]
     train = {case for case, entry in record.items() if entry["split"] == "train"}
@@ -102,16 +102,16 @@ def test_nnunets_files_are_complete_and_no_patient_is_in_both_sides_of_a_fold(na
 
 @pytest.mark.parametrize("name", ["mslesseg", "pancreas_dicom", "promise12"])
 def test_conversion_json_names_the_source_of_every_file(name: str, tmp_path: Path):
-    toy = BUILDERS[name](tmp_path / "source")
-    folder = convert_toy(toy, tmp_path / "raw").folder
+    sample = BUILDERS[name](tmp_path / "source")
+    folder = convert_sample(sample, tmp_path / "raw").folder
     for case, entry in json.loads((folder / "conversion.json").read_text())["cases"].items():
         for file in entry["files"]:
             target = folder / file["file"]
             assert file["sha256"] == file_sha256(target)
-            home = toy.files[case, file["role"]]
+            home = sample.files[case, file["role"]]
             files = set(home.iterdir()) if home.is_dir() else {home, home.with_suffix(".raw")}
             expected = {path: file_sha256(path) for path in files if path.exists()}
-            assert {toy.source / path: digest for path, digest in file["source"].items()} == expected
+            assert {sample.source / path: digest for path, digest in file["source"].items()} == expected
             if file["changes"] == ["none: copied as it is"]:
                 assert target.read_bytes() == home.read_bytes() and {file["sha256"]} == set(expected.values())
 
@@ -120,8 +120,8 @@ def test_conversion_json_names_the_source_of_every_file(name: str, tmp_path: Pat
 def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
     ids = []
     for number, name in enumerate(PLANNED, start=701):
-        toy = BUILDERS[name](tmp_path / name)
-        convert_toy(toy, tmp_path / "raw", number)
+        sample = BUILDERS[name](tmp_path / name)
+        convert_sample(sample, tmp_path / "raw", number)
         ids.append(str(number))
     command = Path(sys.executable).with_name("nnUNetv2_plan_and_preprocess")
     arguments = ["-d", *ids, "-c", "2d", "--verify_dataset_integrity", "-npfp", "1", "-np", "1"]
@@ -137,27 +137,27 @@ def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
 
 
 def test_a_dry_run_scans_and_refuses_what_the_real_run_does(tmp_path: Path, monkeypatch):
-    toy = mslesseg(tmp_path)
+    sample = mslesseg(tmp_path)
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     options = {"dataset": "mslesseg", "allow_partial": True, "processes": 1}
     convert(tmp_path, 705, **options)
     report = convert(tmp_path, 706, dry_run=True, **options)
-    assert len(report.cases) == len(toy.cases) and not [note for note in report.notes if note.kind == "extra file"]
+    assert len(report.cases) == len(sample.cases) and not [note for note in report.notes if note.kind == "extra file"]
     with pytest.raises(UserError, match="Dataset705_MSLesSeg exists"):
         convert(tmp_path, 705, dry_run=True, **options)
 
 
 def test_a_dry_run_without_nnunet_raw_notes_that_the_id_was_not_checked(tmp_path: Path, monkeypatch):
     monkeypatch.delenv("nnUNet_raw", raising=False)
-    toy = mslesseg(tmp_path)
-    report = convert(toy.source, 705, dataset="mslesseg", allow_partial=True, processes=1, dry_run=True)
+    sample = mslesseg(tmp_path)
+    report = convert(sample.source, 705, dataset="mslesseg", allow_partial=True, processes=1, dry_run=True)
     assert "whether the id 705 is free was not checked" in str(report.notes)
 
 
 def test_paths_in_messages_are_relative_to_the_source(tmp_path: Path, monkeypatch):
     """SOURCE is `test`, and below it lie the competition's `test/test` and `test/test_MASK`."""
-    toy = mslesseg(tmp_path, "2024")
-    (toy.source / "MSLesSeg Dataset" / "MSLesSeg Dataset").rename(tmp_path / "test")
+    sample = mslesseg(tmp_path, "2024")
+    (sample.source / "MSLesSeg Dataset" / "MSLesSeg Dataset").rename(tmp_path / "test")
     image = tmp_path / "test" / "test" / "test" / "P54" / "P54_T1.nii.gz"
     image.write_bytes(b"nothing of the kind")
     (image.parents[1] / "P55" / "P55_T2.nii.gz").unlink()

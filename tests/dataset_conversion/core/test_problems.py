@@ -8,7 +8,7 @@ import pytest
 
 from ser_nnunet.dataset_conversion import ConversionError, ConversionReport, Problem
 from tests.dataset_conversion.builders import LABEL, mslesseg
-from tests.dataset_conversion.helpers import convert_toy
+from tests.dataset_conversion.helpers import convert_sample
 
 
 def test_problems_are_grouped_by_kind_with_advice_and_notes_come_last():
@@ -28,17 +28,17 @@ def test_problems_are_grouped_by_kind_with_advice_and_notes_come_last():
 
 
 def test_a_data_set_gives_advice_for_the_problems_that_only_its_own_checks_report(tmp_path: Path):
-    toy = mslesseg(tmp_path / "source")
-    toy.change("P3_T1", LABEL, lambda array: array * (array.cumsum().reshape(array.shape) > 1))
+    sample = mslesseg(tmp_path / "source")
+    sample.change("P3_T1", LABEL, lambda array: array * (array.cumsum().reshape(array.shape) > 1))
     with pytest.raises(ConversionError, match="-> the mask is not the one of the release; download it again"):
-        convert_toy(toy, tmp_path / "raw")
+        convert_sample(sample, tmp_path / "raw")
 
 
 def test_the_report_of_a_refused_data_set_lists_its_cases(tmp_path: Path):
-    toy = mslesseg(tmp_path / "source")
-    toy.files["P3_T1", LABEL].unlink()
+    sample = mslesseg(tmp_path / "source")
+    sample.files["P3_T1", LABEL].unlink()
     with pytest.raises(ConversionError) as caught:
-        convert_toy(toy, tmp_path / "raw")
+        convert_sample(sample, tmp_path / "raw")
     report = caught.value.report
     assert isinstance(report, ConversionReport) and report.folder is None
-    assert {case.name for case in report.cases} == set(toy.cases)
+    assert {case.name for case in report.cases} == set(sample.cases)

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 from ser_nnunet.dataset_conversion.core.readers import ReadingError, read_volume
 from tests.dataset_conversion.builders import LABEL, mslesseg, pansegdata
-from tests.dataset_conversion.helpers import convert_toy
+from tests.dataset_conversion.helpers import convert_sample
 from tests.dataset_conversion.volumes import TILTED, image_of, scalar_image
 
 VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
@@ -39,15 +39,15 @@ def test_axes_of_one_after_the_third_are_dropped(tmp_path: Path, axes: tuple[int
 
 
 def test_a_data_set_with_such_files_gets_files_with_three_axes(tmp_path: Path):
-    toy = pansegdata(tmp_path / "source", "T2")
+    sample = pansegdata(tmp_path / "source", "T2")
     for role in ("T2", LABEL):
-        path = toy.files["NYU_0001", role]
+        path = sample.files["NYU_0001", role]
         plain = nibabel.load(path)
         nibabel.save(nibabel.Nifti1Image(plain.get_fdata()[..., None], plain.affine), path)
-    report = convert_toy(toy, tmp_path / "raw")
+    report = convert_sample(sample, tmp_path / "raw")
     for role, name in (("T2", "imagesTr/NYU_0001_0000.nii.gz"), (LABEL, "labelsTr/NYU_0001.nii.gz")):
         written = nibabel.load(report.folder / name)
-        expected = sitk.GetArrayFromImage(toy.truth["NYU_0001", role]).T
+        expected = sitk.GetArrayFromImage(sample.truth["NYU_0001", role]).T
         assert written.shape == expected.shape and np.array_equal(written.get_fdata(), expected.round())
 
 
@@ -90,9 +90,9 @@ def test_scaled_channels_of_a_4d_file_are_read_as_float32(tmp_path: Path):
 
 def converted_pair(tmp_path: Path, second: Callable[[Path, sitk.Image], object]) -> tuple[Path, list[str]]:
     """Replace one T2 image of MSLesSeg; return what was written, and its changes."""
-    toy = mslesseg(tmp_path / "source")
-    second(toy.files["P2_T1", "T2"], toy.truth["P2_T1", "T2"])
-    report = convert_toy(toy, tmp_path / "raw")
+    sample = mslesseg(tmp_path / "source")
+    second(sample.files["P2_T1", "T2"], sample.truth["P2_T1", "T2"])
+    report = convert_sample(sample, tmp_path / "raw")
     record = json.loads((report.folder / "conversion.json").read_text())["cases"]["P2_T1"]["files"]
     entry = next(file for file in record if file["role"] == "T2")
     return report.folder / entry["file"], entry["changes"]

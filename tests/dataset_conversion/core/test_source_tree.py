@@ -29,11 +29,11 @@ def test_a_folder_of_archives_asks_for_unpacking(tmp_path: Path):
 
 
 def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path):
-    toy = mslesseg(tmp_path / "elsewhere")
+    sample = mslesseg(tmp_path / "elsewhere")
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "link").symlink_to(toy.source)
-    (toy.source / "loop").symlink_to(toy.source)
+    (tmp_path / "source" / "link").symlink_to(sample.source)
+    (sample.source / "loop").symlink_to(sample.source)
     report = convert(
         tmp_path / "source", 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1
     )
-    assert len(report.cases) == len(toy.cases)
+    assert len(report.cases) == len(sample.cases)

@@ -8,23 +8,23 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from tests.dataset_conversion.builders import LABEL, pansegdata
-from tests.dataset_conversion.helpers import convert_toy, count_label_values
+from tests.dataset_conversion.helpers import convert_sample, count_label_values
 from tests.dataset_conversion.volumes import save
 
 
 def test_near_integers_are_rounded_and_that_is_recorded(tmp_path: Path):
-    report = convert_toy(pansegdata(tmp_path / "source"), tmp_path / "raw")
+    report = convert_sample(pansegdata(tmp_path / "source"), tmp_path / "raw")
     assert count_label_values(report.folder, "NYU_0001") == {0: 5280 - 61, 1: 61}
     record = json.loads((report.folder / "conversion.json").read_text())["cases"]["NYU_0001"]["files"][1]
     assert "values rounded (by at most 1e-05)" in record["changes"]
 
 
 def test_headers_within_the_tolerance_become_those_of_the_image(tmp_path: Path):
-    toy = pansegdata(tmp_path / "source", "T2")
-    label = toy.truth["NYU_0001", LABEL]
+    sample = pansegdata(tmp_path / "source", "T2")
+    label = sample.truth["NYU_0001", LABEL]
     label.SetOrigin([number + 0.01 for number in label.GetOrigin()])
-    save(label, toy.files["NYU_0001", LABEL])
-    folder = convert_toy(toy, tmp_path / "raw").folder
+    save(label, sample.files["NYU_0001", LABEL])
+    folder = convert_sample(sample, tmp_path / "raw").folder
     image, label = (
         sitk.ReadImage(str(folder / name)) for name in ("imagesTr/NYU_0001_0000.nii.gz", "labelsTr/NYU_0001.nii.gz")
     )

@@ -8,12 +8,12 @@ import pytest
 
 from ser_nnunet.dataset_conversion.core import writer
 from ser_nnunet.errors import UserError
-from tests.dataset_conversion.builders import Toy, multisite_prostate, promise12
-from tests.dataset_conversion.helpers import convert_toy
+from tests.dataset_conversion.builders import SampleDataset, multisite_prostate, promise12
+from tests.dataset_conversion.helpers import convert_sample
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Toy:
+def sample(tmp_path: Path) -> SampleDataset:
     return promise12(tmp_path / "source")
 
 
@@ -23,7 +23,9 @@ def raw(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("error", "raised"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, UserError)])
-def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monkeypatch, error: type, raised: type):
+def test_a_failure_while_writing_leaves_nothing_behind(
+    sample: SampleDataset, raw: Path, monkeypatch, error: type, raised: type
+):
     write_case, calls = writer.write_case, []
 
     def failing(item):
@@ -34,42 +36,42 @@ def test_a_failure_while_writing_leaves_nothing_behind(toy: Toy, raw: Path, monk
 
     monkeypatch.setattr(writer, "write_case", failing)
     with pytest.raises(raised):
-        convert_toy(toy, raw)
+        convert_sample(sample, raw)
     assert len(calls) == 3 and not raw.exists()
 
 
 def test_a_file_that_changes_after_its_check_is_not_copied(tmp_path: Path, raw: Path, monkeypatch):
-    toy = multisite_prostate(tmp_path / "prostate")
+    sample = multisite_prostate(tmp_path / "prostate")
     write_case = writer.write_case
 
     def late_change(item):
-        path = toy.files[item.case.name, "T2"]
+        path = sample.files[item.case.name, "T2"]
         path.write_bytes(path.read_bytes() + b"\0")
         return write_case(item)
 
     monkeypatch.setattr(writer, "write_case", late_change)
     with pytest.raises(UserError, match=r"Case00\.nii\.gz has changed since it was checked"):
-        convert_toy(toy, raw)
+        convert_sample(sample, raw)
     assert not raw.exists()
 
 
-def test_a_file_that_changes_after_its_check_is_not_rewritten_either(toy: Toy, raw: Path, monkeypatch):
+def test_a_file_that_changes_after_its_check_is_not_rewritten_either(sample: SampleDataset, raw: Path, monkeypatch):
     write_case = writer.write_case
 
     def late_change(item):
-        toy.change("Train_Case02", "T2", lambda array: array + 1)
+        sample.change("Train_Case02", "T2", lambda array: array + 1)
         return write_case(item)
 
     monkeypatch.setattr(writer, "write_case", late_change)
     with pytest.raises(UserError, match=r"Case02\.mhd has changed since it was checked"):
-        convert_toy(toy, raw)
+        convert_sample(sample, raw)
     assert not raw.exists()
 
 
 def test_a_disk_without_room_for_the_copies_is_refused_before_writing(tmp_path: Path, raw: Path, monkeypatch):
-    toy = multisite_prostate(tmp_path / "prostate")
+    sample = multisite_prostate(tmp_path / "prostate")
     full = writer.shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda folder: full)
     with pytest.raises(UserError, match=r"has 0\.0 GiB left, the images need"):
-        convert_toy(toy, raw)
+        convert_sample(sample, raw)
     assert not raw.exists()

@@ -1,4 +1,4 @@
-"""What a reader of the numbers must know besides them: folders, classes, versions, rules."""
+"""Description of an evaluation: folders, classes, package versions and rules."""
 
 from __future__ import annotations
 
