@@ -29,7 +29,7 @@ class Evaluation:
         summary: one row per method, class and metric: n, mean, SD, median, quartiles, interval.
         comparison: one row per other method, class and metric: paired test against the first method.
         settings: the choices.
-        about: folders, methods, classes, versions and rules (see `about.py`).
+        about: folders, methods, classes, versions and rules (see `evaluation_provenance.py`).
     """
 
     cases: pd.DataFrame
