@@ -66,6 +66,14 @@ def test_check_passes_when_nothing_is_missing(ready, capsys):
     assert "missing" not in output and "SERTrainer can start" in output
 
 
+@pytest.mark.slow
+def test_check_prints_nothing_but_its_table(ready):
+    command = [str(Path(sys.executable).parent / "ser-nnunet"), "check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Python ")
+
+
 def test_check_lists_all_that_is_missing_and_how_to_fix_it(ready, capsys, monkeypatch):
     monkeypatch.delenv("nnUNet_raw")
     monkeypatch.setenv("nnUNet_results", str(ready / "absent"))

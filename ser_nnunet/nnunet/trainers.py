@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def with_trainers(current: str | None) -> str:
 
 
 def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
-    """Return a trainer's class by nnU-Net's own search, whose output is kept off the screen.
+    """Return a trainer's class by nnU-Net's own search, whose output and warnings are kept off the screen.
 
     Args:
         name: as after `-tr`.
@@ -49,6 +50,7 @@ def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
 
     current = os.environ.get(EXTERNAL_TRAINERS)
     variables = {} if as_set else {EXTERNAL_TRAINERS: with_trainers(current)}
-    with environment(variables), contextlib.redirect_stdout(io.StringIO()):
+    with environment(variables), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the search imports all of nnU-Net's trainers and what they need
         trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
     return trainer
