@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
 .PHONY: demo test test-fast lint docs clean
 .DELETE_ON_ERROR:
@@ -12,10 +12,10 @@ demo: $(VENV)/.filled
 	$(BIN)/ser-nnunet demo $(DEMO_ARGS)
 
 test: $(VENV)/.filled
-	$(PYTEST) $(TEST_ARGS)
+	$(PYTEST) --dist loadfile $(TEST_ARGS)
 
 test-fast: $(VENV)/.filled
-	$(PYTEST) -m "not slow" $(TEST_ARGS)
+	$(PYTEST) --dist worksteal -m "not slow" $(TEST_ARGS)
 
 lint: $(VENV)/.filled
 	$(BIN)/python -m ruff check .
