@@ -8,18 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.utils.geometry import Grid
 
-GRID_TOLERANCE = 0.45
-"""How far corresponding corner voxels of two grids may lie apart, as a share of the smallest voxel edge.
+SPACING_TOLERANCE = 1e-3
+"""Greatest difference between two spacings, as a share of the smallest voxel edge: some tools write three decimals."""
 
-Below one half, the reference's voxel nearest to a voxel of the prediction has the same index everywhere (the corners
-are the extremes), so that comparing the masks index by index is right. A shift by half a voxel, as different
-conventions for a voxel's corner and centre produce, is refused. A spacing that a tool rounded to three decimals is
-accepted over 512 voxels of the usual fields of view: 500 mm / 512 written as 0.977 mm moves the far corner by 0.32 of
-an edge.
-"""
+ORIGIN_TOLERANCE = 1e-2
+"""Greatest difference between two origins along each axis, as a share of the smallest voxel edge."""
+
+DIRECTION_TOLERANCE = 1e-3
+"""Greatest difference between two direction cosines."""
 
 FORMATS_WITHOUT_SPACING = (".png", ".bmp", ".tif", ".tiff")
 """Formats whose resolution nnU-Net ignores (TIFF's is that of printing): only sizes are compared."""
@@ -52,9 +53,20 @@ def check_headers(cases: Sequence[CaseFiles]) -> HeaderReport:
 
 
 def describe_grid_difference(found: Grid, expected: Grid) -> str:
-    """Return how a grid differs from the expected one by more than `GRID_TOLERANCE`, or an empty string."""
-    same = found.distance_mm(expected) <= GRID_TOLERANCE * min(expected.spacing)
-    return "" if same else found.difference(expected)
+    """Return how a grid differs from the expected one by more than rounded headers do, or an empty string."""
+    if found.size == expected.size:
+        edge = min(expected.spacing)
+        tolerances = {
+            "spacing": SPACING_TOLERANCE * edge,
+            "origin": ORIGIN_TOLERANCE * edge,
+            "direction": DIRECTION_TOLERANCE,
+        }
+        if all(
+            np.allclose(getattr(found, part), getattr(expected, part), rtol=0, atol=tolerance)
+            for part, tolerance in tolerances.items()
+        ):
+            return ""
+    return found.difference(expected)
 
 
 def _check_case(case: CaseFiles) -> HeaderReport:

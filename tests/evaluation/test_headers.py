@@ -40,6 +40,13 @@ def test_spacings_rounded_to_three_decimals_are_accepted(field_of_view_mm, decim
     assert describe_grid_difference(rounded, expected) == ""
 
 
+def test_a_shift_by_a_fiftieth_of_a_voxel_and_a_spacing_off_by_a_fiftieth_are_refused():
+    """On a small image, corners may lie close although its volumes would be wrong by several percent."""
+    expected = make_grid(size=(8, 8, 8), spacing=(1.0, 1.0, 1.0))
+    assert "origin" in describe_grid_difference(make_grid((8, 8, 8), (1.0, 1.0, 1.0), (0.02, 0.0, 0.0)), expected)
+    assert "spacing" in describe_grid_difference(make_grid((8, 8, 8), (1.02, 1.0, 1.0)), expected)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_shift_by_half_a_voxel_is_refused(axis):
     expected = make_grid()
