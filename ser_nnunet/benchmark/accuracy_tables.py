@@ -63,6 +63,7 @@ def write_accuracy(runs: list[Run], dataset: PlannedDataset, settings: AccuracyS
         validation_cases=len(dataset.validation_cases),
         seeds=len(settings.seeds),
         iterations=f"{settings.epochs} x {settings.iterations}",
+        precision="bfloat16 (autocast)" if settings.bfloat16 else "as the trainers set it",
         SAM_checkpoint=describe_sam(runs),
     )
     shown = [("Accuracy", format_accuracy(accuracies)), ("Cost", format_costs(costs))]

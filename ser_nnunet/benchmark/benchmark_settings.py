@@ -136,6 +136,7 @@ class AccuracySettings:
         seeds: every trainer is trained once per seed.
         train_cases: how many of the fold's training cases are used, drawn for every seed; None takes all.
         save_every: epochs between checkpoints.
+        bfloat16: on the CPU, let every network compute in bfloat16 (autocast), as nnU-Net does in float16 on a GPU.
     """
 
     dataset: str
@@ -152,6 +153,7 @@ class AccuracySettings:
     seeds: tuple[int, ...] = (0,)
     train_cases: int | None = None
     save_every: int = 5
+    bfloat16: bool = False
 
     @property
     def validation_steps(self) -> int:
@@ -167,6 +169,8 @@ class AccuracySettings:
             problems += [f"{option}: {', '.join(repeated)} named twice"] if repeated else []
         if self.seeds and min(self.seeds) < 0:
             problems.append(f"--seeds must not be negative, {min(self.seeds)} given")
+        if self.bfloat16 and self.device != "cpu":
+            problems.append(f"--bfloat16 is for the CPU; on {self.device} nnU-Net uses its own mixed precision")
         return problems
 
 

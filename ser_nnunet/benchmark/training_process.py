@@ -1,7 +1,7 @@
 """The process that trains, started by `runs.py`: `python -m ser_nnunet.benchmark.training_process FOLDER`.
 
 `run.json` in the folder says what to do: dataset, configuration, fold, plans, trainer, seed, epochs, iterations,
-val_iterations, save_every, device, threads, and parent (the benchmark's process id).
+val_iterations, save_every, device, threads, bfloat16, and parent (the benchmark's process id).
 """
 
 from __future__ import annotations
@@ -83,6 +83,25 @@ def build_trainer(spec: dict[str, Any]) -> TypedTrainer:
     return trainer
 
 
+def use_bfloat16(trainer: TypedTrainer) -> None:
+    """Let the network compute in bfloat16 where PyTorch's autocast on the CPU allows it; losses stay in float32.
+
+    It is the CPU's counterpart of nnU-Net's mixed precision on a GPU, and nnU-Net itself has none on the CPU.
+    """
+    if not trainer.was_initialized:
+        trainer.initialize()
+    network = trainer.network
+    network.register_forward_hook(lambda module, inputs, outputs: to_float32(outputs))
+    network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)  # type: ignore[method-assign]
+
+
+def to_float32(outputs: Any) -> Any:
+    """Return a network's outputs (a tensor, or a list or tuple of such) in float32."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float()
+    return type(outputs)(to_float32(each) for each in outputs)
+
+
 def find_last_checkpoint(folder: Path) -> Path | None:
     """Return the final checkpoint, or the newest whole one: a training killed while saving leaves half a file."""
     final = folder / "checkpoint_final.pth"
@@ -127,6 +146,8 @@ def main(folder: Path) -> None:
         trainer.load_checkpoint(str(checkpoint))
         seed_everything(spec["seed"] + 1000 * trainer.current_epoch)  # not the first epochs' patches again
         trainer.print_to_log_file(f"resuming from {checkpoint.name} at epoch {trainer.current_epoch}")
+    if spec["bfloat16"]:
+        use_bfloat16(trainer)
     loggers: list[Any] = trainer.logger.loggers
     loggers.append(CurveWriter(trainer, folder / "curve.csv"))
     if trainer.current_epoch < trainer.num_epochs:

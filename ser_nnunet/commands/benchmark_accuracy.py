@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--train-cases", help=few, **number)
     saving = f"epochs between checkpoints, from which an interrupted training resumes (default: {default.save_every})"
     add("--save-every", default=default.save_every, help=saving, **number)
+    precision = "on the CPU: compute in bfloat16 where autocast allows it, as nnU-Net does in float16 on a GPU"
+    add("--bfloat16", action="store_true", help=precision)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         seeds=tuple(args.seeds),
         train_cases=args.train_cases,
         save_every=args.save_every,
+        bfloat16=args.bfloat16,
     )
     from ser_nnunet.benchmark.accuracy import run_accuracy
 
