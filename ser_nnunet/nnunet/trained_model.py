@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
 from typing import Any, cast
 
 import torch
@@ -18,7 +19,8 @@ CHECKPOINT = "checkpoint_final.pth"  # nnU-Net writes it when a training is fini
 EXPECTED = (
     "Expected is a folder DATASET/TRAINER__PLANS__CONFIGURATION of nnUNet_results with a finished training of the fold"
 )
-KEYS = ("network_weights", "init_args", "trainer_name")  # of its content
+KEYS = ("network_weights", "trainer_name", "init_args")  # of its content
+ARGUMENTS = ("configuration", "fold")  # of those that the trainer was built with
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,30 @@ class TrainedModel:
 
     @property
     def validation_cases(self) -> set[str] | None:
-        """The cases that nnU-Net's final validation predicted; None if it has not been run."""
+        """The cases that nnU-Net's final validation predicted; None if it has not been run.
+
+        Raises:
+            UserError: its summary can't be read.
+        """
         file = self.fold_folder / "validation" / "summary.json"
         if not file.is_file():
             return None
         ending = str(self.planned.dataset_json.get("file_ending", ""))
-        rows = read_json(file)["metric_per_case"]
-        return {Path(row["prediction_file"]).name.removesuffix(ending) for row in rows}
+        try:
+            files = [row["prediction_file"] for row in read_json(file)["metric_per_case"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file} is no summary of nnU-Net's validation ({error!r}): repeat it with --val"
+            ) from error
+        return {PureWindowsPath(name).name.removesuffix(ending) for name in files}  # either kind of separator
+
+    @cached_property
+    def builder(self) -> type[nnUNetTrainer]:
+        """The class that builds the network: the trainer's, or nnUNetTrainer where nnU-Net doesn't find that one."""
+        try:
+            return find_trainer(self.trainer)
+        except (RuntimeError, AssertionError):  # not found in nnU-Net and nnUNet_extTrainer
+            return nnUNetTrainer
 
     def build_network(self) -> torch.nn.Module:
         """Return the network with its weights, on the CPU, in training mode and without deep supervision.
@@ -66,24 +85,24 @@ class TrainedModel:
         that the plan names. No random numbers are drawn from the caller's generator.
 
         Raises:
-            UserError: the weights belong to another network.
+            UserError: the network can't be built, or the weights belong to another one.
         """
-        try:
-            builder = find_trainer(self.trainer)
-        except (RuntimeError, AssertionError):  # not found in nnU-Net and nnUNet_extTrainer
-            builder = nnUNetTrainer
         planned = self.planned
-        with torch.random.fork_rng(devices=[]):
-            network = builder.build_network_architecture(
-                planned.plans_manager, planned.configuration_manager, planned.channels, planned.heads, False
-            )
         try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as error:
+            with torch.random.fork_rng(devices=[]):
+                network = self.builder.build_network_architecture(
+                    plans_manager=planned.plans_manager,
+                    configuration_manager=planned.configuration_manager,
+                    num_input_channels=planned.channels,
+                    num_output_channels=planned.heads,
+                    enable_deep_supervision=False,
+                )
+                network.load_state_dict(self.weights)
+        except Exception as error:  # of any trainer and network
             raise UserError(
-                f"{self.checkpoint} doesn't fit the network that {builder.__name__} builds from the plans.json beside "
-                f"it (trained by {self.trainer}; nnUNet_extTrainer must list the folder of a trainer with a network of "
-                f"its own): {' '.join(str(error).split())[:300]}"
+                f"{self.checkpoint} doesn't fit the network that {self.builder.__name__} builds from the plans.json "
+                f"beside it (trained by {self.trainer}; nnUNet_extTrainer must list the folder of a trainer with a "
+                f"network of its own): {' '.join(str(error).split())[:300]}"
             ) from error
         return network
 
@@ -127,7 +146,9 @@ def _read_checkpoint(file: Path) -> dict[str, Any]:
     except Exception as error:  # of unpickling: anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{file} can't be read as a checkpoint of nnU-Net's: {reason}") from error
-    lacking = [key for key in KEYS if not isinstance(content, dict) or key not in content]
+    known = content if isinstance(content, dict) else {}
+    lacking = [key for key in KEYS if key not in known]
+    lacking += [f"init_args of {name}" for name in ARGUMENTS if name not in known.get("init_args", ARGUMENTS)]
     if lacking:
         raise UserError(f"{file} is no checkpoint of nnU-Net's: it lacks {', '.join(lacking)}")
     return cast("dict[str, Any]", content)

@@ -69,7 +69,7 @@ class SERTrainerDistill(SERTrainerNoSAM):
             student = Student(planned, self.fold, self.do_split()[1])
             self.teacher = load_teacher(os.environ.get(TEACHER), student, self.device, type(self).__name__)
             self.print_to_log_file(f"Teacher: {self.teacher.description}")
-            if self.teacher.dataset != self.plans_manager.dataset_name:
+            if self.teacher.dataset != self.plans_manager.dataset_name and str(self.fold) != "all":
                 self.print_to_log_file(
                     f"WARNING: the teacher was trained on {self.teacher.dataset}. Make sure that no patient of the "
                     f"student's validation cases (fold {self.fold}) is among its training cases, which can't be "

@@ -54,5 +54,6 @@ def count_segmentation_overlap(logits: torch.Tensor, target: torch.Tensor, label
         labels: the data set's label manager.
     """
     if not labels.has_regions:
-        logits = F.one_hot(logits.argmax(1), logits.shape[1]).movedim(-1, 1)[:, 1:]
+        predicted = logits.argmax(1, keepdim=True)
+        logits = torch.cat([predicted == index for index in range(1, logits.shape[1])], 1)
     return count_overlap(logits, binary_targets(target, labels), labels)

@@ -56,6 +56,8 @@ class Teacher:
             f"{model.checkpoint} (SHA-256 {file_sha256(model.checkpoint)}), {model.trainer} on {model.dataset}, "
             f"fold {model.fold}, {count_parameters(self.network) / 1e6:.1f} M parameters"
         )
+        if model.builder.__name__ != model.trainer:
+            self.description += f"; {model.trainer} wasn't found, so this is the network that its plans.json names"
 
     @torch.no_grad()
     def __call__(self, patch: torch.Tensor) -> torch.Tensor:

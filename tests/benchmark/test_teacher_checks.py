@@ -6,6 +6,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
+from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.training_process import use_bfloat16
 from ser_nnunet.cli import main
 from ser_nnunet.nnunet.trainers import trainers_folder
@@ -23,6 +24,7 @@ def refusal(tmp_path, capsys):
 
 def test_without_a_teacher_no_trainer_starts(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SER_TEACHER", raising=False)
+    monkeypatch.setattr(Run, "train_and_predict", lambda *_: pytest.fail("a training was started"))
     assert "SERTrainerDistill (fold 0): The environment variable SER_TEACHER isn't set" in refusal(tmp_path, capsys)
 
 

@@ -43,6 +43,7 @@ class TestNetwork:
         with torch.no_grad():
             expected = self.reference(folder, student("classes").planned)(patch)
         assert torch.equal(teacher(patch), expected) and expected.shape == (2, 3, 32, 32)
+        assert ("wasn't found, so this is the network" in teacher.description) == (trainer != "nnUNetTrainer")
 
     def test_another_patch_size_is_padded_to_the_networks_strides(self, tmp_path):
         folder = write_teacher(tmp_path / "model")
@@ -90,6 +91,11 @@ class TestFolder:
         folder = write_teacher(tmp_path / "model", fold=3)
         assert read_teacher(str(folder / "fold_3"), student(fold="all")).fold == 3
 
+    def test_a_broken_summary_of_its_validation(self, tmp_path):
+        folder = write_teacher(tmp_path / "model", validation=["a"])
+        (folder / "fold_0/validation/summary.json").write_text("{}")
+        assert "is no summary of nnU-Net's validation" in refusal(folder, student())
+
     @pytest.mark.parametrize("content", [b"no checkpoint", None])
     def test_a_file_that_is_no_checkpoint(self, tmp_path, content):
         file = write_teacher(tmp_path / "model") / "fold_0/checkpoint_final.pth"
@@ -98,7 +104,7 @@ class TestFolder:
         else:
             torch.save({"network_weights": {}}, file)
         message = refusal(tmp_path / "model", student())
-        assert ("can't be read as a checkpoint" if content else "it lacks init_args, trainer_name") in message
+        assert ("can't be read as a checkpoint" if content else "it lacks trainer_name, init_args") in message
 
 
 class TestDifferences:
