@@ -117,20 +117,22 @@ def find_differences(teacher: PlannedConfiguration, student: PlannedConfiguratio
 
 def describe_input_and_output(planned: PlannedConfiguration) -> dict[str, Any]:
     """Return what must be equal in teacher and student, by its name in a message."""
-    configuration, dataset = planned.configuration_manager, planned.dataset_json
+    manager, configuration, dataset = planned.plans_manager, planned.configuration_manager, planned.dataset_json
     channels: dict[str, str] = dataset.get("channel_names") or dataset.get("modality", {})
     labels = [f"{name} {value}" for name, value in dataset["labels"].items() if name != "ignore"]
-    intensities = planned.plans.get("foreground_intensity_properties_per_channel", {})
     return {
         "dimension": len(planned.patch_size),
         "previous stage of a cascade": configuration.previous_stage_name,
         "spacing": [float(f"{edge:.4g}") for edge in configuration.spacing],
-        "order of axes": list(planned.plans_manager.transpose_forward),
+        "order of axes": list(manager.transpose_forward),
         "preprocessor": configuration.preprocessor_name,
         "normalization": list(configuration.normalization_schemes),
         "normalization inside the nonzero mask": list(configuration.use_mask_for_norm),
-        "intensities for CT normalization": {
-            channel: {key: float(f"{intensities[str(channel)][key]:.4g}") for key in CT_INTENSITIES}
+        f"intensities for CT normalization ({', '.join(CT_INTENSITIES)})": {
+            channel: [
+                float(f"{manager.foreground_intensity_properties_per_channel[str(channel)][key]:.4g}")
+                for key in CT_INTENSITIES
+            ]
             for channel, scheme in enumerate(configuration.normalization_schemes)
             if scheme == "CTNormalization"
         },

@@ -15,17 +15,13 @@ from tests.benchmark.tiny_dataset import read_files
 pytestmark = pytest.mark.usefixtures("planned_data")
 
 
-def refusal(tmp_path, capsys):
-    command = ["benchmark", "accuracy", "-d", "1", "-tr", "SERTrainerNoSAM", "SERTrainerDistill", "--epochs", "3"]
-    assert main([*command, "-o", str(tmp_path / "out"), "-device", "cpu"]) == 2
-    assert not (tmp_path / "out").exists()
-    return capsys.readouterr().err
-
-
 def test_without_a_teacher_no_trainer_starts(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SER_TEACHER", raising=False)
     monkeypatch.setattr(Run, "train_and_predict", lambda *_: pytest.fail("a training was started"))
-    assert "SERTrainerDistill (fold 0): The environment variable SER_TEACHER isn't set" in refusal(tmp_path, capsys)
+    command = ["benchmark", "accuracy", "-d", "1", "-tr", "SERTrainerNoSAM", "SERTrainerDistill", "--epochs", "3"]
+    assert main([*command, "-o", str(tmp_path / "out"), "-device", "cpu"]) == 2
+    message = "SERTrainerDistill (fold 0): The environment variable SER_TEACHER isn't set"
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def build(name, epochs):
@@ -37,9 +33,7 @@ def build(name, epochs):
 
 
 @pytest.mark.slow
-def test_a_u_net_teaches_a_student_that_is_interrupted_and_predicts_without_it(
-    planned_data, tmp_path, capsys, monkeypatch
-):
+def test_a_u_net_teaches_a_student_that_is_interrupted_and_predicts_without_it(planned_data, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.setenv("nnUNet_extTrainer", str(trainers_folder()))
     before, results = read_files(planned_data), tmp_path / "users_results" / "Dataset001_Tiny"
@@ -48,21 +42,21 @@ def test_a_u_net_teaches_a_student_that_is_interrupted_and_predicts_without_it(
     monkeypatch.setenv("SER_TEACHER", str(teacher))
     learned = read_files(teacher)
 
-    student = build("SERTrainerDistill", 3)
+    student = build("SERTrainerDistill", 2)
     save = student.save_checkpoint
 
     def interrupt(file):
         save(file)
-        if student.current_epoch == 1 and "latest" in file:
+        if student.current_epoch == 0 and "latest" in file:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(student, "save_checkpoint", interrupt)
     with pytest.raises(KeyboardInterrupt):
         student.run_training()
-    resumed = build("SERTrainerDistill", 3)
+    resumed = build("SERTrainerDistill", 2)
     resumed.load_checkpoint(str(results / "SERTrainerDistill__nnUNetPlans__2d/fold_0/checkpoint_latest.pth"))
     use_bfloat16(resumed)
-    assert resumed.current_epoch == 2
+    assert resumed.current_epoch == 1
     assert resumed.load_teacher()(torch.randn(1, 1, 32, 32)).dtype == torch.float32
     resumed.run_training()
 
@@ -70,13 +64,8 @@ def test_a_u_net_teaches_a_student_that_is_interrupted_and_predicts_without_it(
     folder = results / "SERTrainerDistill__nnUNetPlans__2d"
     log = torch.load(folder / "fold_0/checkpoint_final.pth", weights_only=False)["logging"]
     for key in ("train_losses_distillation", "teacher_dice", "train_losses_dist"):
-        assert len(log[key]) == 3 and np.isfinite(log[key]).all()
+        assert len(log[key]) == 2 and np.isfinite(log[key]).all()
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(folder), (0,))
     assert predictor.predict_logits_from_preprocessed_data(torch.randn(1, 3, 32, 32)).shape == (2, 3, 32, 32)
     assert read_files(teacher) == learned and read_files(planned_data) == before
-
-    monkeypatch.setenv("SER_TEACHER", str(teacher))
-    (teacher / "fold_0").rename(teacher / "fold_1")
-    capsys.readouterr()
-    assert "fold_0 isn't finished, fold_1 found" in refusal(tmp_path, capsys)

@@ -135,7 +135,9 @@ class TestDifferences:
             folder = write_teacher(tmp_path / scheme, plans=plans(scheme, 5.0))
             pupil = Student(PlannedConfiguration(plans(scheme, 6.0), "2d", DATASETS["binary"]), 0, ())
             if scheme == "CTNormalization":
-                assert "intensities for CT normalization: {0: {'mean': 5.0" in refusal(folder, pupil)
+                assert "{0: [5.0, 1.0, 0.0, 9.0]} in the teacher, {0: [6.0, 1.0, 0.0, 9.0]} here" in refusal(
+                    folder, pupil
+                )
             else:
                 read_teacher(str(folder), pupil)
 
