@@ -14,9 +14,11 @@ from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.device import count_training_threads
 from ser_nnunet.benchmark.run_provenance import UNGUIDED, list_versions, record_sam, refuse_other_sam
 from ser_nnunet.benchmark.runs import Run
+from ser_nnunet.benchmark.teacher_checks import find_teacher_problems
 from ser_nnunet.benchmark.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import read_json, write_json
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
@@ -69,6 +71,8 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
     if not found:  # trainers can only be checked against a plan that is there
         names, configuration, checkpoint = settings.trainers, settings.configuration, os.environ.get(SAM_CHECKPOINT)
         found = find_trainer_problems(names, settings.epochs, dataset.plans, configuration, checkpoint)
+        planned = PlannedConfiguration(dataset.plans, configuration, read_json(dataset.folder / "dataset.json"))
+        found += find_teacher_problems(names, planned, {dataset.fold: dataset.validation_cases})
     refuse_problems(settings.find_problems() + found)
     return dataset
 
