@@ -92,20 +92,8 @@ def test_an_interrupted_benchmark_resumes_and_ends_in_tables(planned_data, tmp_p
         monkeypatch.setenv(name, count)
     before, out = read_files(planned_data), tmp_path / "out"
     command = ["benchmark", "accuracy", "-d", "1", "-tr", "SERTrainerNoSAM", "--epochs", "3"]
-    command += [
-        "--baselines",
-        "nnUNetTrainer",
-        "--iterations",
-        "2",
-        "--batch-size",
-        "3",
-        "--save-every",
-        "1",
-        "-device",
-        "cpu",
-        "-o",
-        str(out),
-    ]
+    command += ["--baselines", "nnUNetTrainer", "--iterations", "2", "--batch-size", "3", "--save-every", "1"]
+    command += ["-device", "cpu", "-o", str(out)]
     train_and_predict, interrupted = Run.train_and_predict, []
 
     def interrupt_once(run, spec, preprocessed, report_epochs):
