@@ -39,11 +39,9 @@ def evaluate_runs(runs: Sequence[Run], dataset: PlannedDataset, output: Path, gr
         remove(folder)
         folder.mkdir(parents=True)
     ending = read_labels(dataset.folder / "dataset.json").file_ending
-    validation_cases = dataset.validation_cases
     for run in runs:
-        for case, file in find_segmentations(run.predictions, ending).items():
-            if validation_cases.get(case) == run.fold:
-                link_to(file, folders[run.trainer, run.seed] / file.name)
+        for file in find_segmentations(run.predictions, ending).values():
+            link_to(file, folders[run.trainer, run.seed] / file.name)
     first, *others = folders.values()
     raw = nnunet_folder(RAW)
     images = raw / dataset.folder.name / "imagesTr" if raw else None
@@ -54,7 +52,7 @@ def evaluate_runs(runs: Sequence[Run], dataset: PlannedDataset, output: Path, gr
         images=images if images and images.is_dir() else None,
         compare=others,
         names=list(labels.values()),
-        cases=list(validation_cases),
+        cases=list(dataset.validation_cases),
         patients=groups,
         settings=Settings(groups=("overlap", "lesions")),
     )
