@@ -74,7 +74,8 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
         found = find_trainer_problems(names, settings.epochs, dataset.plans, settings.configuration, checkpoint)
         labels = read_labels(dataset.folder / "dataset.json")
         cases = list(dataset.validation_cases)
-        found += find_patients(cases, dataset.folder / REFERENCES, labels, settings.groups).problems
+        patients = find_patients(cases, dataset.folder / REFERENCES, labels, settings.groups)
+        found += [f"--groups: {problem}" for problem in patients.problems]
     refuse_problems(settings.find_problems() + found)
     return dataset
 

@@ -15,7 +15,7 @@ def rank_trainers(dice: Mapping[str, float], baselines: Sequence[str]) -> dict[s
     """
     better = max(baselines, key=lambda name: dice[name] if math.isfinite(dice[name]) else -1.0)
     others = [name for name in baselines if name != better]
-    roles = dict.fromkeys([better, *others, *dict(dice)], "")
+    roles = dict.fromkeys([better, *others, *dice], "")
     return roles | dict.fromkeys(others, "other baseline") | {better: "better baseline" if others else "baseline"}
 
 

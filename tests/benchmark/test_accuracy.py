@@ -42,7 +42,7 @@ def test_a_guided_trainer_without_sam_is_refused_before_the_others_train(tmp_pat
         (["--train-cases", "9"], "fold 0 has 4 training cases"),
         (["-f", "0", "0"], "-f: 0 named twice"),
         (["--baselines", "NoSuchBaseline"], "trainer NoSuchBaseline: Could not find"),
-        (["--groups", "absent.csv"], "absent.csv: JSON"),
+        (["--groups", "absent.csv"], "--groups: absent.csv: JSON"),
         (["--bfloat16", "-device", "cuda"], "--bfloat16 is for the CPU; on cuda"),
     ],
 )

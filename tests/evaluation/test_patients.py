@@ -129,5 +129,5 @@ def test_cases_without_patient_are_reported_with_all_other_problems_and_nothing_
     (cohort / "pred0" / "d.nii.gz").unlink()
     with pytest.raises(UserError) as raised:
         evaluate(cohort / "labelsTr", cohort / "pred0", patients=tmp_path / "groups.json", settings=OVERLAP, **FAST)
-    for problem in ("missing predictions", "no patient for c, d (2)", "labelsTr for x (1)", "--groups FILE"):
+    for problem in ("missing predictions", "no patient for c, d (2)", "labelsTr for x (1)", "A file for --groups"):
         assert problem in str(raised.value)
