@@ -54,7 +54,7 @@ def test_an_evaluation_of_an_earlier_version_without_patients_is_refused(tmp_pat
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     del content["about"]["patients"]
     (tmp_path / "out" / "evaluation.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="no result of `ser-nnunet evaluate` .*'patients'"):
+    with pytest.raises(UserError, match=r"no result of `ser-nnunet evaluate` .*'patients'"):
         Evaluation.read(tmp_path / "out")
 
 
