@@ -59,7 +59,8 @@ def compare_with_first(
 
     Returns:
         One row per trainer: `mean, mean_low, mean_high` over all its defined values, the same for `difference` and
-        `ratio` to the first, and `n` and `patients`, the cases that these two compare and their patients.
+        `ratio` to the first, and `n` and `patients`, the cases that these two compare and their patients. With
+        fewer than two patients there is no interval (NaN).
     """
     rng = np.random.default_rng(seed)
     first = next(iter(values.values()))
@@ -74,10 +75,11 @@ def compare_with_first(
         paired = np.isfinite(array) & np.isfinite(first)
         own, other = (_means(np.where(paired, each, np.nan), draws) for each in (array, first))
         row: dict[str, object] = {"trainer": name}
-        row |= _interval("mean", _means(array, draws))
-        row |= _interval("difference", own - other) | _interval("ratio", divide(own, other))
-        compared = paired.any(axis=(0, 2))
-        rows.append(row | {"n": int(compared.sum()), "patients": len(set(codes[compared]))})
+        defined, compared = np.isfinite(array).any(axis=(0, 2)), paired.any(axis=(0, 2))
+        count = len(set(codes[compared]))
+        row |= _interval("mean", _means(array, draws), len(set(codes[defined])))
+        row |= _interval("difference", own - other, count) | _interval("ratio", divide(own, other), count)
+        rows.append(row | {"n": int(compared.sum()), "patients": count})
     return pd.DataFrame(rows)
 
 
@@ -101,8 +103,9 @@ def divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
-def _interval(name: str, means: np.ndarray) -> dict[str, float]:
+def _interval(name: str, means: np.ndarray, patients: int) -> dict[str, float]:
+    """Return a mean and its interval, which one patient alone does not have."""
     value, drawn = means[0], means[1:]
     defined = drawn[np.isfinite(drawn)]
-    low, high = np.percentile(defined, [LOW, HIGH]) if len(defined) else (np.nan, np.nan)
+    low, high = np.percentile(defined, [LOW, HIGH]) if len(defined) and patients > 1 else (np.nan, np.nan)
     return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -84,4 +84,10 @@ def test_all_scans_of_a_drawn_patient_count():
     row = compare_with_first({"A": np.array([[[0.0], [1.0], [1.0], [1.0]]])}, ["p", "q", "q", "q"]).iloc[0]
     assert (row["mean"], row["mean_low"], row["mean_high"]) == (0.75, 0, 1)
     row = compare_with_first({"A": np.array([[[0.2], [0.4]]])}, ["p", "p"]).iloc[0]
-    assert row["mean_low"] == row["mean_high"] == pytest.approx(0.3)
+    assert row["mean"] == pytest.approx(0.3) and row[["mean_low", "mean_high", "ratio_low"]].isna().all()
+
+
+def test_one_compared_patient_has_no_interval_of_the_difference():
+    row = compare({"A": np.array([[[0.8], [math.nan]]]), "B": np.array([[[0.6], [0.5]]])}).iloc[1]
+    assert row["difference"] == pytest.approx(-0.2) and math.isnan(row["difference_low"]) and row["patients"] == 1
+    assert (row["mean_low"], row["mean_high"]) == (0.5, 0.6)
