@@ -57,13 +57,23 @@ def read_image(path: Path) -> sitk.Image:
             if path.name.endswith((".nii", ".nii.gz")):
                 check_complete(path)
             return sitk.ReadImage(str(path))
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path)) if holds_dicom(path) else []
         if len(series) != 1:
             raise UserError(f"{path}: one DICOM series expected, {len(series)} found: give each a folder of its own")
         return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
         raise UserError(f"{path}: not an image that can be read, perhaps truncated ({reason})") from error
+
+
+def holds_dicom(path: Path) -> bool:
+    """Whether a path is a folder with DICOM files in it: `DICM` behind a preamble of 128 bytes (PS3.10)."""
+    for file in path.iterdir() if path.is_dir() else ():
+        if file.is_file():
+            with file.open("rb") as stream:
+                if stream.read(132)[128:] == b"DICM":
+                    return True
+    return False
 
 
 def scan_from_images(images: Sequence[sitk.Image], names: Sequence[str], recipe: Recipe) -> Scan:

@@ -14,7 +14,7 @@ MOST_VOXELS = 1 << 20  # of a channel that percentiles are computed from
 
 
 def check_scan(scan: Scan, recipe: Recipe) -> None:
-    """Raise `UserError` for a scan that the model can't predict: number of channels, dimension, NaN, constant."""
+    """Raise `UserError` for a scan that the model can't predict: number of channels, dimension, NaN, no content."""
     problems = []
     names = ", ".join(recipe.channels)
     if len(scan.voxels) != len(recipe.channels):
@@ -27,14 +27,14 @@ def check_scan(scan: Scan, recipe: Recipe) -> None:
         invalid = channel.size - int(np.isfinite(channel).sum())
         if invalid:
             problems.append(f"{name}: {invalid} of {channel.size} voxels are NaN or infinite")
-        elif channel.min() == channel.max():
-            problems.append(f"{name}: the image is empty, all voxels are {channel.flat[0]:g}")
+    if all(channel.min() == channel.max() for channel in scan.voxels):
+        problems.append(f"the image is empty: all voxels are {scan.voxels.flat[0]:g}")
     if problems:
         raise UserError("\n".join(problems))
 
 
 def warnings_about(scan: Scan, recipe: Recipe) -> list[str]:
-    """Return sentences on what lies outside of the training images' ranges: spacing per axis, intensities per channel.
+    """Return sentences on empty channels, and on what lies outside of the training images' ranges: spacing, intensities.
 
     Intensities are compared by the percentiles 0.5 and 99.5: of the image's nonzero voxels, and of the training's
     foreground. A warning needs two ranges without a common value.
@@ -50,6 +50,8 @@ def warnings_about(scan: Scan, recipe: Recipe) -> list[str]:
         known = channel.intensities
         sample = voxels.ravel()[:: max(1, voxels.size // MOST_VOXELS)]
         sample = sample[sample != 0]
+        if voxels.min() == voxels.max():
+            found.append(f"{name}: the channel is empty, all voxels are {voxels.flat[0]:g}")
         if not len(sample) or "percentile_00_5" not in known:
             continue
         low, high = np.percentile(sample, (0.5, 99.5))

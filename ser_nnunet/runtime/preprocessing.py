@@ -89,7 +89,8 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
         for face in (0, -1):
             outside[np.unique(components.take(face, axis))] = True
     outside[0] = False  # the mask itself
-    return np.logical_not(outside[components])
+    filled: np.ndarray = ~outside[components]
+    return filled
 
 
 def restore(segmentation: np.ndarray, case: Preprocessed, recipe: Recipe) -> np.ndarray:

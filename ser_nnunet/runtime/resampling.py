@@ -56,11 +56,11 @@ def _nearest_slices(old: int, new: int) -> np.ndarray:
 
 def _along(image: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
     """Multiply one axis of `(z, y, x)` by a matrix; each of the three is one product (or a batch) without copies."""
-    if axis == 2:
-        return np.matmul(image, matrix.T)
-    if axis == 1:
-        return np.matmul(matrix, image)
-    return np.matmul(matrix, image.reshape(len(image), -1)).reshape(len(matrix), *image.shape[1:])
+    shape = image.shape
+    if axis == 0:
+        image = image.reshape(len(image), -1)
+    product: np.ndarray = image @ matrix.T if axis == 2 else matrix @ image
+    return product.reshape(len(matrix), *shape[1:]) if axis == 0 else product
 
 
 def resample(

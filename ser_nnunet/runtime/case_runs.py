@@ -1,0 +1,113 @@
+"""Predicting many cases: reading the next and writing the last one while the present one is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.image_io import Scan, mask_image, read_image, scan_from_images, write_image
+from ser_nnunet.runtime.input_cases import InputCase, find_cases
+from ser_nnunet.runtime.input_checks import warnings_about
+from ser_nnunet.runtime.model import Model
+from ser_nnunet.runtime.progress import Progress
+
+RECORD = "prediction.json"
+"""In the output folder: which model and settings its masks are of."""
+
+
+@dataclass
+class Outcome:
+    """What became of the cases; `failed` and `warnings` by case."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+
+def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite: bool = False) -> Outcome:
+    """Write a mask for every case; cases whose mask is there already are skipped.
+
+    A case that fails doesn't stop the others. Masks appear under their names when they are complete.
+
+    Args:
+        model: the model and its settings.
+        inputs: see `find_cases`.
+        output: folder, created if missing.
+        overwrite: predict cases again that have a mask.
+
+    Raises:
+        UserError: no images, or masks of another model or other settings in the output folder.
+    """
+    cases = find_cases(inputs, model.recipe)
+    targets = {case.name: output / f"{case.name}{case.ending}" for case in cases}
+    same = _record(model, output, list(targets.values()), overwrite)
+    outcome = Outcome()
+    outcome.skipped = [case.name for case in cases if same and targets[case.name].exists()]
+    outcome.failed = {case.name: case.problem for case in cases if case.problem}
+    waiting = [case for case in cases if case.name not in {*outcome.skipped, *outcome.failed}]
+    progress = Progress(len(waiting))
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        scans = [reader.submit(read_case, model, case) for case in waiting[:1]]
+        writes: dict[str, Future[None]] = {}
+        for index, case in enumerate(waiting):
+            if index + 1 < len(waiting):
+                scans.append(reader.submit(read_case, model, waiting[index + 1]))
+            try:
+                scan = scans[index].result()
+                scans[index] = Future()  # the scan is large, and no longer needed when it is predicted
+                if found := warnings_about(scan, model.recipe):
+                    outcome.warnings[case.name] = found
+                    progress.note("\n".join(f"{case.name}: warning: {each}" for each in found))
+                name = case.name
+                mask = model.segment(scan, lambda part, name=name: progress.update(name, part))  # type: ignore[misc]
+                assert scan.grid is not None
+                writes[name] = writer.submit(write_image, mask_image(mask, scan.grid), targets[name])
+            except Exception as error:  # one broken case must not stop the others
+                outcome.failed[case.name] = _describe(error)
+                progress.note(f"{case.name}: failed: {outcome.failed[case.name]}")
+            progress.done += 1
+        for name, write in writes.items():
+            error = write.exception()
+            if error is None:
+                outcome.written.append(targets[name])
+            else:
+                outcome.failed[name] = _describe(error)
+    return outcome
+
+
+def read_case(model: Model, case: InputCase) -> Scan:
+    """Read a case's images; raises `UserError`."""
+    images = [read_image(path) for path in case.images]
+    return scan_from_images(images, [path.name for path in case.images], model.recipe)
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool) -> bool:
+    """Write which model and settings the masks are of; return whether masks that are there count as done."""
+    content = {
+        "model_sha256": model.file.sha256,
+        "mirror_axes": list(model.mirror_axes),
+        "step": model.step,
+        "provenance": dict(model.recipe.provenance),
+    }
+    file = output / RECORD
+    there = [target.name for target in targets if target.exists()]
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    keys = ("model_sha256", "mirror_axes", "step")
+    same = all(known.get(key) == content[key] for key in keys)
+    if there and not same and not overwrite:
+        raise UserError(
+            f"{output} holds masks of another model or of other settings ({', '.join(there[:3])}"
+            f"{' and others' if len(there) > 3 else ''}): choose another folder, or --overwrite to predict them again"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return same and not overwrite
