@@ -34,7 +34,7 @@ def check_scan(scan: Scan, recipe: Recipe) -> None:
 
 
 def warnings_about(scan: Scan, recipe: Recipe) -> list[str]:
-    """Return sentences on empty channels, and on what lies outside of the training images' ranges: spacing, intensities.
+    """Return sentences on empty channels, and on spacings and intensities outside of the training images' ranges.
 
     Intensities are compared by the percentiles 0.5 and 99.5: of the image's nonzero voxels, and of the training's
     foreground. A warning needs two ranges without a common value.

@@ -12,13 +12,15 @@ from ser_nnunet.runtime.tiles import gaussian_weights, padding, tile_slices
 
 BATCH_VOXELS = 1 << 18
 """Voxels of a batch: larger ones gain nothing on a CPU and need more memory (docs/deployment.md)."""
+MOST_TILES = 16
+"""Tiles of a batch: every batch is computed in full, so that large ones of small tiles cost small images time."""
 
 Tile = tuple[slice, ...]  # of (z, y, x), or an index and two slices in 2D
 
 
 def batch_size(patch: Sequence[int]) -> int:
     """Return the number of tiles that are computed at once."""
-    return max(1, BATCH_VOXELS // int(np.prod(patch)))
+    return min(MOST_TILES, max(1, BATCH_VOXELS // int(np.prod(patch))))
 
 
 def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:

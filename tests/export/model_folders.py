@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.network.ser_net import architecture
-from ser_nnunet.nnunet.trainers import find_trainer
 
 UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 
@@ -40,15 +40,19 @@ def sernet(patch, prompts=2):
 
 
 def write_model_folder(folder: Path, planned, trainer="nnUNetTrainer", folds=(0,), mirror_axes=(0, 1)) -> Path:
-    """Write plans, dataset.json and a checkpoint per fold; the folds' weights differ."""
+    """Write plans, dataset.json and a checkpoint per fold; the folds' weights differ.
+
+    nnU-Net's search finds `nnUNetTrainer` in a second, SER's trainers in several; the plans name the network.
+    """
     folder.mkdir(parents=True)
     (folder / "plans.json").write_text(json.dumps(planned.plans))
     (folder / "dataset.json").write_text(json.dumps(planned.dataset_json))
     for number, fold in enumerate(folds):
         torch.manual_seed(number)
         managers = planned.plans_manager, planned.configuration_manager
-        build = find_trainer(trainer).build_network_architecture
-        network = build(*managers, planned.channels, planned.heads, enable_deep_supervision=False)
+        network = nnUNetTrainer.build_network_architecture(
+            *managers, planned.channels, planned.heads, enable_deep_supervision=False
+        )
         untie(network)
         checkpoint = {
             "network_weights": network.state_dict(),
