@@ -105,10 +105,12 @@ def test_channels_of_one_case_can_be_named(model_file, images, tmp_path):
 
 
 def break_with_nan(folder):
+    """As .mha: where SimpleITK reads NIfTI, for nnU-Net too, it replaces NaN by 0."""
     broken = sitk.GetArrayFromImage(image())
     broken[0, 0, :2] = np.nan, np.inf
-    sitk.WriteImage(sitk.GetImageFromArray(broken), str(folder / "broken_0000.nii.gz"))
-    sitk.WriteImage(sitk.GetImageFromArray(np.ones_like(broken)), str(folder / "broken_0001.nii.gz"))
+    for channel, voxels in enumerate((broken, np.ones_like(broken))):
+        (folder / f"broken_{channel:04d}.nii.gz").unlink()
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(folder / f"broken_{channel:04d}.mha"))
 
 
 def break_with_another_grid(folder):
