@@ -131,7 +131,7 @@ def _torch(key: str, settings: Mapping[str, Any]) -> Resampling:
             "only images or logits (False), linear and nearest-exact can be exported"
         )
     threshold = float(settings["separate_z_anisotropy_threshold"])
-    return Resampling(1, 0, settings["force_separate_z"], threshold)
+    return Resampling(1, 0, settings["force_separate_z"], threshold, keeps_precision=False)
 
 
 RESAMPLING: dict[str, Callable[[str, Mapping[str, Any]], Resampling]] = {

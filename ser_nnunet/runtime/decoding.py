@@ -17,7 +17,7 @@ def decode(logits: np.ndarray, recipe: Recipe, regrid: Callable[[np.ndarray], np
     `regions_class_order` whose probability exceeds one half (whose logit exceeds 0).
 
     Args:
-        logits: `(K, z, y, x)`, float32.
+        logits: `(K, z, y, x)`.
         recipe: the model's labels.
         regrid: resamples one class `(z, y, x)`; returns it unchanged where the grid is the image's already.
     """

@@ -38,6 +38,7 @@ class Resampling:
         force_separate_z: always (True), never (False), or (None) where the anisotropy exceeds the threshold.
         anisotropy_threshold: ratio of the largest to the smallest spacing.
         off: nnU-Net's `no_resampling_hack`: images keep their grid.
+        keeps_precision: the result is rounded to the precision of what is resampled, as of nnU-Net's float16 logits.
     """
 
     order: int
@@ -45,6 +46,7 @@ class Resampling:
     force_separate_z: bool | None = None
     anisotropy_threshold: float = 3.0
     off: bool = False
+    keeps_precision: bool = True
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def resample(
     """Return one channel on a grid of `shape`; the same array where nothing changes.
 
     Args:
-        image: `(z, y, x)`, float32.
+        image: `(z, y, x)`, float32, or logits in float16.
         shape: the new grid's.
         spacing, target: mm, which decide whether the thick slices are resampled separately.
         rule: the recipe's.
@@ -86,7 +86,7 @@ def resample(
     whole = tuple(axis for axis in range(3) if axis != separate)
     if axes and rule.order > 1:
         lowest, highest = image.min(whole, keepdims=True), image.max(whole, keepdims=True)
-    result = np.ascontiguousarray(image)
+    result = np.ascontiguousarray(image, dtype=np.float32)
     for axis in sorted(axes, key=lambda axis: shape[axis] / image.shape[axis]):  # what shrinks comes first
         result = _along(result, axis, resampling_matrix(image.shape[axis], shape[axis], rule.order))
     if axes and rule.order > 1:
@@ -94,9 +94,10 @@ def resample(
     if separate is not None and image.shape[separate] != shape[separate]:
         old, new = image.shape[separate], shape[separate]
         if rule.order_z == 0:
-            return np.take(result, _nearest_slices(old, new), axis=separate)
-        result = _along(result, separate, _separate_matrix(old, new, rule.order_z))
-    return result
+            result = np.take(result, _nearest_slices(old, new), axis=separate)
+        else:
+            result = _along(result, separate, _separate_matrix(old, new, rule.order_z))
+    return result.astype(image.dtype, copy=False) if rule.keeps_precision else result
 
 
 @lru_cache(maxsize=32)

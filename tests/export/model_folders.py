@@ -39,8 +39,10 @@ def sernet(patch, prompts=2):
     return architecture(patch, [], prompts, "light")
 
 
-def write_model_folder(folder: Path, planned, trainer="nnUNetTrainer", folds=(0,), mirror_axes=(0, 1)) -> Path:
-    """Write plans, dataset.json and a checkpoint per fold; the folds' weights differ.
+def write_model_folder(
+    folder: Path, planned, trainer="nnUNetTrainer", folds=(0,), mirror_axes=(0, 1), prepare=None
+) -> Path:
+    """Write plans, dataset.json and a checkpoint per fold; the folds' weights differ, `prepare(network)` changes them.
 
     nnU-Net's search finds `nnUNetTrainer` in a second, SER's trainers in several; the plans name the network.
     """
@@ -53,7 +55,7 @@ def write_model_folder(folder: Path, planned, trainer="nnUNetTrainer", folds=(0,
         network = nnUNetTrainer.build_network_architecture(
             *managers, planned.channels, planned.heads, enable_deep_supervision=False
         )
-        untie(network)
+        (prepare or untie)(network)
         checkpoint = {
             "network_weights": network.state_dict(),
             "init_args": {"configuration": planned.configuration, "fold": fold},

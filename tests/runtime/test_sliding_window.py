@@ -7,6 +7,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from torch import nn
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.runtime import sliding_window
 from ser_nnunet.runtime.sliding_window import SlidingWindow, mirrorings
 from ser_nnunet.runtime.tiles import gaussian_weights, tile_starts
@@ -47,41 +48,49 @@ CASES = [((16, 12), (5, 30, 20)), ((16, 12), (3, 10, 20)), ((8, 16, 12), (12, 30
 @pytest.mark.parametrize("mirror", [(), (0,), (0, 1)])
 @pytest.mark.parametrize(("patch", "shape"), CASES)
 def test_logits_equal_nnunets(patch, shape, mirror):
-    """To the rounding of float16, in which nnU-Net multiplies by the weights, sums and divides.
-
-    At an image's corners, the weights are hardly above float16's smallest number: nnU-Net's logits are coarse there.
-    """
     planned, step = plan(patch=patch, schemes=("ZScoreNormalization",) * 2, masks=(False, False)), 0.6
     module, image = network(len(patch)), volume(shape, channels=2, border=1) / 50
     predictor = nnUNetPredictor(step, use_mirroring=bool(mirror), device=torch.device("cpu"), allow_tqdm=False)
     managers = planned.plans_manager, planned.configuration_manager
-    weights = [module.state_dict()]
+    second = {name: 0.7 * value for name, value in module.state_dict().items()}
+    weights = [{name: value.clone() for name, value in module.state_dict().items()}, second]
     predictor.manual_initialization(module, *managers, weights, planned.dataset_json, "Trainer", mirror)
     expected = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(image)).float().numpy()
     window = SlidingWindow(image, patch, heads=3, step=step, mirror_axes=mirror)
-    window.add(as_engine(module))
-    found = window.logits()
+    for each in weights:
+        module.load_state_dict(each)
+        window.add(as_engine(module))
+    found = window.logits().astype(np.float32)
     assert found.shape == expected.shape
-    total = np.zeros(window.voxels.shape[1:], np.float32)
-    for tile in window.tiles:
-        total[tile] += gaussian_weights(patch).reshape(total[tile].shape)
-    smallest = 2.0**-24
-    allowed = 3e-3 * np.abs(expected).max() + 4 * smallest / total[window.inner]
-    assert (np.abs(found - expected) < allowed).all()
-    assert np.median(allowed) < 4e-3 * np.abs(expected).max(), "strict nearly everywhere"
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max(), "float16 rounds to 5e-4"
+    assert (found == expected).mean() > 0.95, "rounded where nnU-Net rounds"
 
 
 def test_several_networks_are_averaged():
-    image = volume((2, 20, 16)) / 50
-    first, second = (SlidingWindow(image, (16, 12), heads=1, step=0.5) for _ in range(2))
+    image = volume((2, 20, 16), border=0) / 50
+    settings = {"heads": 1, "step": 0.5, "precision": np.float32}
+    first, second = (SlidingWindow(image, (16, 12), **settings) for _ in range(2))
     for network_of_one in (lambda batch: batch, lambda batch: 3 * batch):
         first.add(network_of_one)
     second.add(lambda batch: 2 * batch)
-    assert np.allclose(first.logits(), second.logits(), atol=1e-5)
+    assert np.allclose(first.logits(), second.logits(), rtol=1e-5)
+
+
+def test_logits_beyond_float16_are_refused():
+    window = SlidingWindow(volume((2, 20, 16), border=0), (16, 12), heads=1, step=0.5)
+    with pytest.raises(UserError, match="exceed 6500"):
+        window.add(lambda batch: 100 * batch)
+
+
+def test_float32_sums_are_as_precise_as_the_network():
+    image = volume((2, 20, 16), border=0) / 50
+    window = SlidingWindow(image, (16, 12), heads=1, step=0.5, precision=np.float32)
+    window.add(lambda batch: 2 * batch)
+    assert np.allclose(window.logits(), 2 * image, rtol=1e-5)
 
 
 def test_progress_counts_every_tile():
-    window, counts = SlidingWindow(volume((3, 20, 16)), (16, 12), 1, 0.5, (0,)), []
+    window, counts = SlidingWindow(volume((3, 20, 16), border=0), (16, 12), 1, 0.5, (0,)), []
     window.add(lambda batch: batch, counts.append)
     assert sum(counts) == len(window.tiles) == 3 * 2 * 2
 
@@ -103,7 +112,7 @@ def test_tiles_of_one_value_are_computed_once_and_give_the_same_logits(monkeypat
         image + np.float32(1e-6) * np.indices(image.shape)[3].astype(np.float32), (16, 12), 3, 0.5
     )
     every_tile.add(as_engine(module))
-    assert np.allclose(window.logits(), every_tile.logits(), atol=1e-3)
+    assert np.allclose(window.logits(), every_tile.logits(), rtol=4e-3, atol=1e-3)
 
 
 def test_mirrorings_are_every_combination_of_the_axes():
