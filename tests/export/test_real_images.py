@@ -141,4 +141,4 @@ def test_masks_are_nnunets(real_data, tmp_path, name):
     dice = {int(label): overlap(found == label, expected == label) for label in np.unique(expected)}
     print(f"{name}: {agreement:.6f} of the voxels, Dice {dice}, of {expected.size}")
     assert len(dice) > 1, "the network has learnt"
-    assert agreement >= 0.99999 and min(dice.values()) > 0.9999, "identical on the machine that this was written on"
+    assert agreement >= 0.9999 and min(dice.values()) > 0.999
