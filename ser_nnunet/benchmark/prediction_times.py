@@ -54,7 +54,7 @@ class PredictionSettings:
 
 def commands(settings: PredictionSettings, masks: Path) -> dict[str, tuple[list[str], Path]]:
     """Return the command of every system and the folder that it writes its masks to."""
-    found = {}
+    found: dict[str, tuple[list[str], Path]] = {}
     for name, folder in settings.folders.items():
         target = masks / f"nnunet {len(found)}"
         command = [sys.executable, "-c", NNUNET, "-m", str(folder), "-i", str(settings.images), "-o", str(target)]

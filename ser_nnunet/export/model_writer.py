@@ -60,10 +60,11 @@ def write_model_file(target: Path, recipe: Recipe, networks: Mapping[str, bytes]
     with replacing(target) as unfinished:
         with unfinished.open("wb") as stream:
             stream.write(b"#!/usr/bin/env python3\n")  # as `python -m zipapp` does, so that it can be executed
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            with zipfile.ZipFile(stream, "w") as archive:
                 for name, part in parts.items():
                     entry = zipfile.ZipInfo(name, STAMP)
-                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    # Weights shrink by a few per cent, and large ones would take seconds to unpack.
+                    entry.compress_type = zipfile.ZIP_STORED if name in models else zipfile.ZIP_DEFLATED
                     archive.writestr(entry, part)
         unfinished.chmod(0o755)
     return target

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ def to_onnx(network: torch.nn.Module, recipe: Recipe) -> bytes:
     Batch normalisation is folded into the convolutions.
     """
     tiles = torch.zeros(2, len(recipe.channels), *recipe.patch_size)
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "network.onnx"
         warnings.simplefilter("ignore")  # the exporter's on itself, and on sizes that are constant here
         torch.onnx.export(
             network,
@@ -37,7 +38,7 @@ def to_onnx(network: torch.nn.Module, recipe: Recipe) -> bytes:
             output_names=["logits"],
             dynamic_axes={"image": {0: BATCH}, "logits": {0: BATCH}},
         )
-    return file.getvalue()
+        return file.read_bytes()
 
 
 def check_onnx(onnx: bytes, network: torch.nn.Module, recipe: Recipe, engine: str | None = None) -> float:

@@ -8,10 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import SimpleITK as sitk
+
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.image_io import Scan, mask_image, read_image, scan_from_images, write_image
 from ser_nnunet.runtime.input_cases import InputCase, find_cases
-from ser_nnunet.runtime.input_checks import warnings_about
+from ser_nnunet.runtime.input_checks import check_scan, warnings_about
 from ser_nnunet.runtime.model import Model
 from ser_nnunet.runtime.progress import Progress
 
@@ -41,43 +43,52 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
         overwrite: predict cases again that have a mask.
 
     Raises:
-        UserError: no images, or masks of another model or other settings in the output folder.
+        UserError: no images, masks that would replace them, or masks of another model or other settings in `output`.
     """
     cases = find_cases(inputs, model.recipe)
     targets = {case.name: output / f"{case.name}{case.ending}" for case in cases}
+    images = {path.resolve() for case in cases for path in case.images}
+    replaced = [target.name for target in targets.values() if target.resolve() in images]
+    if replaced:
+        raise UserError(f"masks would replace the images {', '.join(replaced)}: choose another output folder")
     same = _record(model, output, list(targets.values()), overwrite)
     outcome = Outcome()
     outcome.skipped = [case.name for case in cases if same and targets[case.name].exists()]
     outcome.failed = {case.name: case.problem for case in cases if case.problem}
     waiting = [case for case in cases if case.name not in {*outcome.skipped, *outcome.failed}]
     progress = Progress(len(waiting))
+    writes: dict[str, Future[None]] = {}
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        scans = [reader.submit(read_case, model, case) for case in waiting[:1]]
-        writes: dict[str, Future[None]] = {}
-        for index, case in enumerate(waiting):
-            if index + 1 < len(waiting):
-                scans.append(reader.submit(read_case, model, waiting[index + 1]))
+        upcoming = reader.submit(read_case, model, waiting[0]) if waiting else None
+        for case, following in zip(waiting, [*waiting[1:], None], strict=True):
+            assert upcoming is not None
+            reading, upcoming = upcoming, reader.submit(read_case, model, following) if following else None
             try:
-                scan = scans[index].result()
-                scans[index] = Future()  # the scan is large, and no longer needed when it is predicted
-                if found := warnings_about(scan, model.recipe):
-                    outcome.warnings[case.name] = found
-                    progress.note("\n".join(f"{case.name}: warning: {each}" for each in found))
-                name = case.name
-                mask = model.segment(scan, lambda part, name=name: progress.update(name, part))  # type: ignore[misc]
-                assert scan.grid is not None
-                writes[name] = writer.submit(write_image, mask_image(mask, scan.grid), targets[name])
+                mask = _predict(model, case.name, reading, outcome, progress)
+                writes[case.name] = writer.submit(write_image, mask, targets[case.name])
             except Exception as error:  # one broken case must not stop the others
                 outcome.failed[case.name] = _describe(error)
                 progress.note(f"{case.name}: failed: {outcome.failed[case.name]}")
             progress.done += 1
-        for name, write in writes.items():
-            error = write.exception()
-            if error is None:
-                outcome.written.append(targets[name])
-            else:
-                outcome.failed[name] = _describe(error)
+    for name, write in writes.items():
+        failure = write.exception()
+        if failure is None:
+            outcome.written.append(targets[name])
+        else:
+            outcome.failed[name] = _describe(failure)
     return outcome
+
+
+def _predict(model: Model, name: str, reading: Future[Scan], outcome: Outcome, progress: Progress) -> sitk.Image:
+    """Return the mask of a case as an image; note what the user should know of it."""
+    scan = reading.result()
+    check_scan(scan, model.recipe)
+    if found := warnings_about(scan, model.recipe):
+        outcome.warnings[name] = found
+        progress.note("\n".join(f"{name}: warning: {each}" for each in found))
+    mask = model.segment(scan, lambda part: progress.update(name, part))
+    assert scan.grid is not None
+    return mask_image(mask, scan.grid)
 
 
 def read_case(model: Model, case: InputCase) -> Scan:
@@ -100,7 +111,10 @@ def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool
     }
     file = output / RECORD
     there = [target.name for target in targets if target.exists()]
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
     keys = ("model_sha256", "mirror_axes", "step")
     same = all(known.get(key) == content[key] for key in keys)
     if there and not same and not overwrite:
@@ -109,5 +123,7 @@ def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool
             f"{' and others' if len(there) > 3 else ''}): choose another folder, or --overwrite to predict them again"
         )
     output.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished = output / f".unfinished_{RECORD}"
+    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(file)
     return same and not overwrite

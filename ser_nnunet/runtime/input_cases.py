@@ -70,6 +70,7 @@ def _stem(path: Path) -> str:
 
 def _case(name: str, images: Sequence[Path], recipe: Recipe, problem: str = "") -> InputCase:
     ending = image_ending(images[0]) if images[0].is_file() else DICOM_ENDING
+    ending = ".mha" if ending == ".mhd" else ending  # a header and its voxels can't be renamed apart from each other
     return InputCase(name, () if problem else tuple(images), ending or DICOM_ENDING, problem)
 
 

@@ -22,6 +22,7 @@ from tests.runtime.toy import REGIONS, plan
 NETWORKS = {
     "SERNet": {"patch": (32, 32), "architecture": sernet((32, 32))},
     "U-Net": {"patch": (16, 12), "architecture": unet(2), "labels": REGIONS},
+    "3D SERNet": {"patch": (16, 32, 32), "spacing": (1, 1, 1), "architecture": sernet((16, 32, 32))},
     "3D U-Net": {"patch": (8, 16, 12), "spacing": (1, 1, 1), "architecture": unet(3, 2)},
 }
 

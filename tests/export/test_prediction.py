@@ -17,6 +17,7 @@ from ser_nnunet.export.exporter import export_model
 from ser_nnunet.runtime.model import Model
 from tests.export.model_folders import unet, write_model_folder
 from tests.export.test_export import rewrite
+from tests.runtime.images import write_dicom_series
 from tests.runtime.toy import plan, volume
 
 SPACING = (1.0, 1.0, 3.0)
@@ -102,6 +103,44 @@ def test_channels_of_one_case_can_be_named(model_file, images, tmp_path):
     files = [str(images / f"first_{channel:04d}.nii.gz") for channel in range(2)]
     assert main(["predict", "-m", str(model_file), "-i", *files, "-o", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out/first.nii.gz").is_file()
+
+
+def test_a_case_with_too_few_channels_is_named(model_file, images, tmp_path, capsys):
+    assert predict(model_file, images / "first_0000.nii.gz", tmp_path / "out") == 1
+    assert "first: 1 channels found, expected 2: MR0, MR1" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def single_channel(tmp_path_factory):
+    folder = write_model_folder(tmp_path_factory.mktemp("single") / "model", plan((16, 12), architecture=unet(2, 2, 4)))
+    return export_model(folder, folder.parent / "model.pyz").path
+
+
+def test_images_are_never_replaced_by_masks(single_channel, tmp_path, capsys):
+    sitk.WriteImage(image(), str(tmp_path / "plain.nii.gz"))
+    before = (tmp_path / "plain.nii.gz").read_bytes()
+    assert predict(single_channel, tmp_path, tmp_path, "--overwrite") == 2
+    assert "masks would replace the images plain.nii.gz" in capsys.readouterr().err
+    assert (tmp_path / "plain.nii.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha", ".mhd", ".gipl"])
+def test_every_type_of_file_is_read_and_written(single_channel, tmp_path, ending):
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(image(), str(tmp_path / f"in/plain{ending}"))
+    assert predict(single_channel, tmp_path / "in", tmp_path / "out", "--tta", "off") == 0
+    mask = sitk.ReadImage(tmp_path / "out" / f"plain{'.mha' if ending == '.mhd' else ending}")
+    assert mask.GetSize() == image().GetSize() and np.allclose(mask.GetSpacing(), image().GetSpacing())
+
+
+def test_folders_of_dicom_series_are_cases(single_channel, tmp_path):
+    for name in ("one", "two"):
+        write_dicom_series(tmp_path / "in" / name, image())
+    assert predict(single_channel, tmp_path / "in", tmp_path / "out", "--tta", "off") == 0
+    assert predict(single_channel, tmp_path / "in" / "one", tmp_path / "alone", "--tta", "off") == 0
+    names = [sorted(entry.name for entry in (tmp_path / each).iterdir()) for each in ("out", "alone")]
+    assert names == [["one.nii.gz", "prediction.json", "two.nii.gz"], ["one.nii.gz", "prediction.json"]]
+    assert sitk.ReadImage(tmp_path / "alone/one.nii.gz").GetSize() == image().GetSize()
 
 
 def break_with_nan(folder):

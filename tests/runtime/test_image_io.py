@@ -9,6 +9,7 @@ from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.image_io import mask_image, read_image, scan_from_images, write_image
+from tests.runtime.images import write_dicom_series
 from tests.runtime.toy import recipe
 
 READERS = ["SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient"]
@@ -72,23 +73,8 @@ def test_pictures_are_read_as_nnunet_reads_them(tmp_path, components):
 
 
 def test_dicom_series_are_read_from_their_folder(tmp_path):
-    series = tmp_path / "series"
-    series.mkdir()
     volume = image(size=(6, 5, 3))
-    for index in range(3):
-        part = volume[:, :, index]
-        for key, value in {
-            "0008|0060": "MR",
-            "0020|000e": "1.2.826.0.1.3680043.2.1125.1",
-            "0020|0013": str(index + 1),
-            "0020|0032": "\\".join(map(str, volume.TransformIndexToPhysicalPoint((0, 0, index)))),
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }.items():
-            part.SetMetaData(key, value)
-        writer = sitk.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        writer.SetFileName(str(series / f"{9 - index}.dcm"))  # the names' order isn't the slices'
-        writer.Execute(part)
+    series = write_dicom_series(tmp_path / "series", volume)
     found = read_image(series)
     assert (sitk.GetArrayFromImage(found) == sitk.GetArrayFromImage(volume)).all()
     assert np.allclose(found.GetSpacing(), volume.GetSpacing()) and np.allclose(found.GetOrigin(), volume.GetOrigin())
