@@ -69,3 +69,13 @@ def test_the_same_grid_and_resampling_switched_off_return_the_array():
     data = noise((3, 4, 5))[0]
     assert resample(data, (3, 4, 5), (1, 1, 1), (1, 1, 1), Resampling(3)) is data
     assert resample(data, (6, 8, 5), (2, 2, 1), (1, 1, 1), Resampling(0, off=True)) is data
+
+
+def test_logits_in_float16_stay_so_as_in_nnunets_function_but_not_in_its_torch_variant():
+    logits = noise((3, 8, 9))[0].astype(np.float16)
+    arguments = ((3, 11, 12), (1, 1, 1), (1, 0.75, 0.75))
+    kept, widened = (resample(logits, *arguments, Resampling(1, keeps_precision=keeps)) for keeps in (True, False))
+    assert (kept.dtype, widened.dtype) == (np.float16, np.float32)
+    settings = {"order": 1, "order_z": 0, "force_separate_z": None}
+    expected = resample_data_or_seg_to_shape(logits[None], *arguments, **settings)[0]
+    assert expected.dtype == np.float16 and (kept == expected).mean() > 0.98  # the rest lies between two numbers

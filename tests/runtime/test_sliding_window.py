@@ -97,7 +97,8 @@ def test_progress_counts_every_tile():
 
 def test_tiles_of_one_value_are_computed_once_and_give_the_same_logits(monkeypatch):
     image = volume((6, 32, 24), channels=2, border=0) / 50
-    image[:, 2:] = np.array([0.0, 1.5], np.float32).reshape(2, 1, 1, 1)  # four slices of background
+    image[:, 2:5] = np.array([0.0, 1.5], np.float32).reshape(2, 1, 1, 1)  # three slices of background
+    image[:, 5] = np.array([1.0, -1.0], np.float32).reshape(2, 1, 1)  # one of another
     monkeypatch.setattr(sliding_window, "BATCH_VOXELS", 1)  # batches of one tile
     calls, module = [], network(2)
 
@@ -107,7 +108,7 @@ def test_tiles_of_one_value_are_computed_once_and_give_the_same_logits(monkeypat
 
     window = SlidingWindow(image, (16, 12), 3, 0.5)
     window.add(counting)
-    assert len(window.tiles) == 6 * 9 and len(calls) == 2 * 9 + 1
+    assert len(window.tiles) == 6 * 9 and len(calls) == 2 * 9 + 2
     every_tile = SlidingWindow(
         image + np.float32(1e-6) * np.indices(image.shape)[3].astype(np.float32), (16, 12), 3, 0.5
     )
