@@ -38,7 +38,8 @@ class PredictionSettings:
         folders: trained-model folders, by the name of their system; the first one's time is the baseline.
         output: folder for the tables.
         rounds: that are measured.
-        mirror, step: the same for all systems.
+        mirror: the same for all systems, as the next one.
+        step: distance of neighbouring tiles, in tiles.
         threads: of the exported model and of nnU-Net's network; every core by default.
     """
 

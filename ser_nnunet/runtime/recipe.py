@@ -60,7 +60,8 @@ class Recipe:
         spacing: mm, two numbers in 2D.
         patch_size: voxels of a tile, two numbers in 2D.
         normalization: one per channel.
-        resampling_data, resampling_logits: of the images, and back.
+        resampling_data: of the images.
+        resampling_logits: back to their grid.
         mirror_axes: axes of the patch along which mirroring is allowed.
         labels: names and values of classes or regions, as in dataset.json.
         regions_class_order: the label that each region's voxels get; None without regions.

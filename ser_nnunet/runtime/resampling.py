@@ -75,7 +75,8 @@ def resample(
     Args:
         image: `(z, y, x)`, float32, or logits in float16.
         shape: the new grid's.
-        spacing, target: mm, which decide whether the thick slices are resampled separately.
+        spacing: mm; with the next one, it decides whether thick slices are resampled separately.
+        target: mm, of the new grid.
         rule: the recipe's.
     """
     if rule.off or tuple(image.shape) == tuple(shape):
