@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.image_io import Scan, mask_image, read_image, scan_from_images, write_image
-from ser_nnunet.runtime.input_cases import InputCase, find_cases
+from ser_nnunet.runtime.input_cases import InputCase, find_cases, image_ending
 from ser_nnunet.runtime.input_checks import check_scan, warnings_about
 from ser_nnunet.runtime.model import Model
 from ser_nnunet.runtime.progress import Progress
@@ -110,18 +110,25 @@ def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool
         "provenance": dict(model.recipe.provenance),
     }
     file = output / RECORD
-    there = [target.name for target in targets if target.exists()]
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    keys = ("model_sha256", "mirror_axes", "step")
-    same = all(known.get(key) == content[key] for key in keys)
-    if there and not same and not overwrite:
+    same = all(known.get(key) == content[key] for key in ("model_sha256", "mirror_axes", "step"))
+    there = [target.name for target in targets if target.exists()]
+    found = sorted(output.glob("[!.]*")) if known else []  # what a killed process left begins with a dot
+    masks = [entry.name for entry in found if image_ending(entry)] or there
+    # Masks of other cases would count as the new model's if only the record were replaced.
+    kept = [name for name in masks if not overwrite or name not in there]
+    if kept and not same:
         raise UserError(
-            f"{output} holds masks of another model or of other settings ({', '.join(there[:3])}"
-            f"{' and others' if len(there) > 3 else ''}): choose another folder, or --overwrite to predict them again"
+            f"{output} holds masks of another model or of other settings ({', '.join(sorted(kept)[:3])}"
+            f"{' and others' if len(kept) > 3 else ''}): choose another folder"
+            f"{'' if overwrite else ', or --overwrite to predict these cases again'}"
         )
+    if overwrite:
+        for target in targets:  # if the run is interrupted, an earlier mask must not pass for a new one
+            target.unlink(missing_ok=True)
     output.mkdir(parents=True, exist_ok=True)
     unfinished = output / f".unfinished_{RECORD}"
     unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -93,6 +93,16 @@ def test_a_second_run_skips_masks_of_the_same_model_and_settings_only(
     assert mask.read_bytes() != b"kept"
 
 
+def test_masks_of_other_cases_are_not_taken_for_the_models(model_file, images, tmp_path, capsys):
+    """Neither by a run of other cases, nor by overwriting: only complete sets of masks change their settings."""
+    write_case(tmp_path / "other", "third", 3)
+    assert predict(model_file, images, tmp_path / "out", "--tta", "off") == 0
+    for options in ((), ("--overwrite",)):
+        assert predict(model_file, tmp_path / "other", tmp_path / "out", *options) == 2
+        assert "(first.nii.gz, second.mha): choose another folder" in capsys.readouterr().err
+    assert predict(model_file, tmp_path / "other", tmp_path / "out", "--tta", "off") == 0
+
+
 def test_a_model_folder_predicts_as_its_file_does(model_folder, model_file, images, tmp_path):
     assert predict(model_folder, images, tmp_path / "folder") == predict(model_file, images, tmp_path / "file") == 0
     one, other = (sitk.ReadImage(tmp_path / each / "first.nii.gz") for each in ("folder", "file"))
