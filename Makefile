@@ -28,7 +28,7 @@ docs: $(VENV)/.filled
 $(VENV)/.filled: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "ser-nnunet needs Python 3.10 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,demo,test,docs]'
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,export,demo,test,docs]'
 	touch $@
 
 clean:

@@ -10,9 +10,11 @@ from tests.structure import cycles, functions, imports, modules, parsed
 LAYERS = {
     "ser_nnunet": set(),  # version, errors
     "ser_nnunet.utils": {"ser_nnunet"},
+    "ser_nnunet.runtime": set(),  # it travels with every exported model
     "ser_nnunet.network": {"ser_nnunet.utils"},
     "ser_nnunet.sam": {"ser_nnunet.network"},
     "ser_nnunet.nnunet": {"ser_nnunet.utils"},
+    "ser_nnunet.export": {"ser_nnunet.runtime", "ser_nnunet.nnunet"},
     "ser_nnunet.training": {"ser_nnunet.sam", "ser_nnunet.nnunet"},
     "ser_nnunet.trainers": {"ser_nnunet.training"},
     "ser_nnunet.dataset_conversion.core": {"ser_nnunet.nnunet"},
@@ -21,7 +23,12 @@ LAYERS = {
     "ser_nnunet.evaluation.report": {"ser_nnunet.evaluation"},
     "ser_nnunet.demo": {"ser_nnunet.evaluation.report", "ser_nnunet.sam", "ser_nnunet.dataset_conversion"},
     "ser_nnunet.benchmark": {"ser_nnunet.evaluation.report", "ser_nnunet.training"},
-    "ser_nnunet.commands": {"ser_nnunet.benchmark", "ser_nnunet.demo", "ser_nnunet.dataset_conversion"},
+    "ser_nnunet.commands": {
+        "ser_nnunet.benchmark",
+        "ser_nnunet.demo",
+        "ser_nnunet.dataset_conversion",
+        "ser_nnunet.export",
+    },
     "ser_nnunet.cli": {"ser_nnunet.commands"},
 }
 

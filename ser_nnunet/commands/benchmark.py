@@ -1,4 +1,4 @@
-"""`ser-nnunet benchmark size|speed|accuracy|proxy-sam`: side by side with nnU-Net, in one run."""
+"""`ser-nnunet benchmark size|speed|predict|accuracy|proxy-sam`: side by side with nnU-Net, in one run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import argparse
 from pathlib import Path
 
 from ser_nnunet.benchmark.benchmark_settings import OUTPUT
-from ser_nnunet.commands import benchmark_accuracy, benchmark_proxy_sam, benchmark_size, benchmark_speed
+from ser_nnunet.commands import (
+    benchmark_accuracy,
+    benchmark_predict,
+    benchmark_proxy_sam,
+    benchmark_size,
+    benchmark_speed,
+)
 
 KINDS = {
     "size": (benchmark_size, "parameters, multiply-accumulates, bytes, memory of a forward pass"),
     "speed": (benchmark_speed, "a training step and the prediction of a volume, interleaved"),
+    "predict": (benchmark_predict, "an exported model against nnUNetv2_predict, from start to masks on disk"),
     "accuracy": (benchmark_accuracy, "train the same number of iterations, predict the fold's cases, evaluate"),
     "proxy-sam": (
         benchmark_proxy_sam,

@@ -20,6 +20,28 @@ def available_memory(root: Path = Path("/")) -> int | None:
     return min((amount for amount in free if amount is not None), default=None)
 
 
+def process_tree_memory(process: int, root: Path = Path("/")) -> int:
+    """Return the bytes that a process and all its descendants hold in memory; 0 where the system does not report them.
+
+    Linux's proportional set size: memory that processes share is counted once.
+
+    Args:
+        process: its id.
+        root: of the file system that holds `proc`.
+    """
+    parents: dict[int, list[int]] = {}
+    for status in (root / "proc").glob("[0-9]*/stat"):
+        fields = _text(status).rpartition(")")[2].split()  # behind the name, which may hold spaces
+        if len(fields) > 1:
+            parents.setdefault(int(fields[1]), []).append(int(status.parent.name))
+    total, waiting = 0, [process]
+    while waiting:
+        each = waiting.pop()
+        waiting += parents.get(each, [])
+        total += _fields(root / "proc" / str(each) / "smaps_rollup").get("Pss:", 0) * 1024
+    return total
+
+
 def _machine(meminfo: Path) -> int | None:
     available = _fields(meminfo).get("MemAvailable:")
     if available is not None:

@@ -46,6 +46,8 @@ def test_home_is_the_readme_with_its_pictures(site):
 @pytest.mark.parametrize(
     ("page", "name"),
     [
+        ("runtime", "ser_nnunet.runtime.model.Model.predict"),
+        ("export", "ser_nnunet.export.exporter.export_model"),
         ("network", "ser_nnunet.network.ser_net.SERNet"),
         ("sam", "ser_nnunet.sam.guide.SAMGuide"),
         ("training", "ser_nnunet.training.trainer.SERTrainer"),

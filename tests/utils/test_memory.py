@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_nnunet.utils.memory import available_memory
+from ser_nnunet.utils.memory import available_memory, process_tree_memory
 
 GIB = 2**30
 
@@ -50,3 +50,13 @@ def test_a_limit_of_any_group_around_the_process_counts(machine):
 def test_without_these_files_the_system_is_asked(tmp_path):
     found = available_memory(tmp_path)
     assert found is None or found > 0
+
+
+def test_the_memory_of_a_process_and_its_descendants_is_added(tmp_path):
+    for process, parent, size in ((10, 1, 100), (11, 10, 20), (12, 11, 3), (13, 1, 5000)):
+        folder = tmp_path / "proc" / str(process)
+        folder.mkdir(parents=True)
+        (folder / "stat").write_text(f"{process} (a name (with) spaces) S {parent} 0 0\n")
+        (folder / "smaps_rollup").write_text(f"00400000-7ff ---p 0 [rollup]\nRss: 9999 kB\nPss: {size} kB\n")
+    assert process_tree_memory(10, tmp_path) == 123 * 1024
+    assert process_tree_memory(99, tmp_path) == 0

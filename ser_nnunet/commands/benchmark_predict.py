@@ -1,0 +1,37 @@
+"""`ser-nnunet benchmark predict`: an exported file against `nnUNetv2_predict`, from start to masks on disk."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fill the parser."""
+    add = parser.add_argument
+    add("-i", type=Path, required=True, metavar="DIR", help="images in nnU-Net's format")
+    add("-m", type=Path, required=True, metavar="FILE", help="exported model")
+    folders = "trained-model folders that nnU-Net predicts with; the first one's time is the baseline"
+    add("--folders", type=Path, nargs="+", required=True, metavar="MODEL_FOLDER", help=folders)
+    add("--rounds", type=int, default=3, metavar="N", help="(default: 3)")
+    add("--tta", choices=("mirror", "off"), default="mirror", help="of all systems (default: mirror)")
+    add("--step", type=float, default=0.5, metavar="F", help="of all systems (default: 0.5)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: every core)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Time everything, write the tables, show them."""
+    missing = [str(path) for path in (args.i, args.m, *args.folders) if not path.exists()]
+    if missing:
+        raise UserError(f"no such file or folder: {', '.join(missing)}")
+    from ser_nnunet.benchmark.prediction_times import PredictionSettings, run_predictions
+
+    folders = {f"nnUNetv2_predict, {folder.resolve().name}": folder for folder in args.folders}
+    mirror = args.tta == "mirror"
+    settings = PredictionSettings(args.i, args.m, folders, args.o, args.rounds, mirror, args.step, args.threads)
+    written = run_predictions(settings)
+    print(written[1].read_text(encoding="utf-8"))
+    print(f"written to {', '.join(map(str, written))}")
+    return 0

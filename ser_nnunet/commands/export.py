@@ -1,0 +1,26 @@
+"""`ser-nnunet export`: a trained model as one file that predicts without torch and nnU-Net."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add = parser.add_argument
+    where = "nnU-Net's folder of the trained model, TRAINER__PLANS__CONFIGURATION in nnUNet_results"
+    add("folder", type=Path, metavar="MODEL_FOLDER", help=where)
+    add("-o", type=Path, required=True, metavar="FILE", help="the file to write, such as model.pyz")
+    add("-f", nargs="+", metavar="FOLD", help="folds of the ensemble (default: all that were trained)")
+    add("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, and print how to use the file."""
+    from ser_nnunet.export.exporter import export_model
+
+    exported = export_model(args.folder, args.o, args.f, args.chk, print)
+    print(f"written to {exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB")
+    print(f"to predict with it: python {exported.path} -i IMAGES -o MASKS")
+    return 0

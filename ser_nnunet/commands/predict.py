@@ -1,0 +1,106 @@
+"""`ser-nnunet predict`, and the command line of exported model files: masks without torch and nnU-Net.
+
+This module travels in every model file: it imports the runtime alone, and `ser_nnunet.export` only for model folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.requirements import ENGINES, check_requirements
+
+
+def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) -> None:
+    """Add the command's arguments; `model` is the file that is run, which needs no -m."""
+    add = parser.add_argument
+    images = (
+        "folder of images named CASE_0000.nii.gz as in nnU-Net, a folder of DICOM series, or one case's channels"
+        " as files or folders"
+    )
+    add("-i", nargs="+", type=Path, required=True, metavar="IN", help=images)
+    add("-o", type=Path, required=True, metavar="OUT", help="folder for the masks")
+    if model is None:
+        add(
+            "-m",
+            type=Path,
+            required=True,
+            metavar="MODEL",
+            help="exported file, or nnU-Net's folder of a trained model",
+        )
+    else:
+        parser.set_defaults(m=model)
+    add("--threads", type=int, metavar="N", help="CPU threads (default: every core)")
+    add(
+        "--tta",
+        choices=("mirror", "off"),
+        default="mirror",
+        help="mirror every tile, too (default: mirror, as nnU-Net)",
+    )
+    add("--step", type=float, default=0.5, metavar="F", help="distance of tiles, in tiles (default: 0.5, as nnU-Net)")
+    add("--engine", choices=ENGINES, help="default: the first of these that is installed")
+    add("--overwrite", action="store_true", help="predict cases again that have a mask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict; 1 if a case failed."""
+    if args.threads is not None:
+        if args.threads < 1:
+            raise UserError(f"--threads {args.threads}: expected 1 or more")
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of numpy's matrix products; read when it is imported
+            os.environ[name] = str(args.threads)
+    check_requirements()
+    from ser_nnunet.runtime.case_runs import predict_cases
+    from ser_nnunet.runtime.model import Model
+
+    mirror = args.tta == "mirror"
+    with model_file(args.m) as file:
+        model = Model.load(file, threads=args.threads, engine=args.engine, mirror=mirror, step=args.step)
+        outcome = predict_cases(model, args.i, args.o, args.overwrite)
+    print(
+        f"{len(outcome.written)} masks written to {args.o}, {len(outcome.skipped)} were there already, "
+        f"{len(outcome.failed)} cases failed"
+    )
+    for name, reason in outcome.failed.items():
+        print(f"  {name}: " + reason.replace("\n", "\n    "), file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+@contextlib.contextmanager
+def model_file(path: Path) -> Iterator[Path]:
+    """Yield a model file: the one at `path`, or one that a model folder is exported to for the block.
+
+    Raises:
+        UserError: a model folder that can't be exported, or no torch for it.
+    """
+    if not path.is_dir():
+        yield path
+        return
+    try:
+        from ser_nnunet.export.exporter import export_model
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{path}: a model folder needs ser-nnunet and torch; export it first, where they are"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        yield export_model(path, Path(folder) / "model.pyz").path
+
+
+def run_model_file(path: str, argv: Sequence[str]) -> int:
+    """Run an exported model file; return the exit status (2 where the user has something to fix)."""
+    parser = argparse.ArgumentParser(
+        prog=Path(path).name,
+        description="Segment images with the model in this file. Research use, not a medical device.",
+    )
+    add_arguments(parser, Path(path))
+    try:
+        return run(parser.parse_args(argv))
+    except UserError as error:
+        print(f"{Path(path).name}: {error}", file=sys.stderr)
+        return 2

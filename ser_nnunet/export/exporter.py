@@ -1,0 +1,65 @@
+"""Export of a trained model: from a model folder to a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.recipe import Recipe
+from ser_nnunet.runtime.requirements import check_requirements
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        recipe: its recipe.
+        differences: of each network's logits to torch's, as a part of the largest logit.
+    """
+
+    path: Path
+    recipe: Recipe
+    differences: dict[str, float]
+
+
+def export_model(
+    folder: Path,
+    target: Path,
+    folds: Sequence[str] | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+    report: Callable[[str], None] = lambda line: None,
+) -> Exported:
+    """Write a trained model as one file.
+
+    Args:
+        folder: nnU-Net's, `TRAINER__PLANS__CONFIGURATION`.
+        target: the file, replaced if it exists.
+        folds: see `read_model_folder`.
+        checkpoint: file name in the folds' folders.
+        report: called with a line per step.
+
+    Raises:
+        UserError: packages are missing, or the folder isn't a model that can be exported.
+    """
+    check_requirements()
+    if find_spec("onnx") is None:
+        raise UserError("export needs onnx, not installed here: python -m pip install 'ser-nnunet[export]'")
+    if target.is_dir():
+        raise UserError(f"{target} is a folder: name the file to write, such as {target / 'model.pyz'}")
+    from ser_nnunet.export.model_folder import read_model_folder
+    from ser_nnunet.export.model_writer import write_model_file
+    from ser_nnunet.export.onnx_graph import check_onnx, to_onnx
+
+    model = read_model_folder(folder, folds, checkpoint)
+    networks, differences = {}, {}
+    for name, network in model.networks():
+        networks[name] = to_onnx(network, model.recipe)
+        differences[name] = check_onnx(networks[name], network, model.recipe)
+        report(f"{name}: {len(networks[name]) / 1e6:.1f} MB, logits within {differences[name]:.1g} of torch's")
+    write_model_file(target, model.recipe, networks)
+    return Exported(target, model.recipe, differences)

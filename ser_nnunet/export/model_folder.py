@@ -1,0 +1,134 @@
+"""nnU-Net's folder of a trained model: plans, data set, and one checkpoint per fold."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.export.plans_recipe import make_recipe, unsupported
+from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
+from ser_nnunet.runtime.recipe import Recipe
+from ser_nnunet.utils.files import read_json
+from ser_nnunet.utils.variables import environment
+
+FOLD = "fold_"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a model folder holds.
+
+    Attributes:
+        recipe: everything but the network.
+        network: built by the trainer, in eval mode; weights are loaded by `networks`.
+        weights: of each fold.
+    """
+
+    recipe: Recipe
+    network: torch.nn.Module
+    weights: Mapping[str, dict[str, torch.Tensor]]
+
+    def networks(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        """Yield the name of each fold and the network with its weights; one object, valid until the next."""
+        for fold, weights in self.weights.items():
+            self.network.load_state_dict(weights)
+            yield fold, self.network.eval()
+
+
+def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str) -> TrainedModel:
+    """Read a model that nnU-Net trained.
+
+    Its checkpoints are unpickled, as by `nnUNetv2_predict`: read only folders that you trust.
+
+    Args:
+        folder: `TRAINER__PLANS__CONFIGURATION`, as in nnUNet_results.
+        folds: such as `0` or `all`; by default every number that has the checkpoint (`all` if it is the only one).
+        checkpoint: file name in the folds' folders.
+
+    Raises:
+        UserError: files are missing, or the model needs what the runtime can't do; all reasons at once.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; a trained model's is TRAINER__PLANS__CONFIGURATION in nnUNet_results"
+        )
+    chosen = list(folds) if folds else _trained_folds(folder, checkpoint)
+    files = [folder / f"{FOLD}{fold}" / checkpoint for fold in chosen]
+    missing = [
+        f"{file} is missing" for file in [folder / "plans.json", folder / "dataset.json", *files] if not file.is_file()
+    ]
+    if missing or not files:
+        problems = missing or [f"no {FOLD}*/{checkpoint} there"]
+        raise UserError(f"{folder}: not a trained model\n  " + "\n  ".join(problems))
+    content = torch.load(files[0], map_location="cpu", weights_only=False, mmap=True)
+    planned = read_configuration(folder / "plans.json", content["init_args"]["configuration"], None, None)
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints which of its defaults it takes
+        problems = unsupported(planned)
+    if problems:
+        raise UserError(f"{folder} can't be exported:\n  " + "\n  ".join(problems))
+    predictor = _predictor(folder, chosen, checkpoint)
+    fingerprint = folder / "dataset_fingerprint.json"
+    known = read_json(fingerprint) if fingerprint.is_file() else None
+    provenance = _provenance(folder, chosen, checkpoint, content, planned)
+    with contextlib.redirect_stdout(io.StringIO()):
+        recipe = make_recipe(planned, predictor.allowed_mirroring_axes, known, provenance)
+    parameters = cast(list[dict[str, torch.Tensor]], predictor.list_of_parameters)
+    weights = {f"{FOLD}{fold}": each for fold, each in zip(chosen, parameters, strict=True)}
+    return TrainedModel(recipe, cast(torch.nn.Module, predictor.network), weights)
+
+
+def _trained_folds(folder: Path, checkpoint: str) -> list[str]:
+    found = sorted(file.parent.name.removeprefix(FOLD) for file in folder.glob(f"{FOLD}*/{checkpoint}"))
+    return [fold for fold in found if fold != "all"] or found
+
+
+def _predictor(folder: Path, folds: Sequence[str], checkpoint: str) -> nnUNetPredictor:
+    """Return nnU-Net's predictor with the trainer's network and the folds' weights."""
+    trainers = {EXTERNAL_TRAINERS: with_trainers(os.environ.get(EXTERNAL_TRAINERS))}
+    with environment(trainers), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the search for the trainer imports all of nnU-Net's and what they need
+        predictor = nnUNetPredictor(device=torch.device("cpu"))
+        try:
+            predictor.initialize_from_trained_model_folder(str(folder), cast(Any, tuple(folds)), checkpoint)
+        except (RuntimeError, ImportError) as error:
+            raise UserError(
+                f"{folder}: nnU-Net can't build its network; if the trainer is your own, name its folder in "
+                f"{EXTERNAL_TRAINERS} ({error})"
+            ) from error
+    return predictor
+
+
+def _provenance(
+    folder: Path, folds: Sequence[str], checkpoint: str, content: Mapping[str, Any], planned: PlannedConfiguration
+) -> dict[str, Any]:
+    """Return where the model comes from, for people: values as nnU-Net and the data set state them."""
+    validation = {}
+    for fold in folds:
+        summary = folder / f"{FOLD}{fold}" / "validation" / "summary.json"
+        if summary.is_file():
+            validation[fold] = read_json(summary)["foreground_mean"]["Dice"]
+    return {
+        "trainer": content["trainer_name"],
+        "plans": planned.plans["plans_name"],
+        "dataset": planned.plans["dataset_name"],
+        "folds": list(folds),
+        "checkpoint": checkpoint,
+        "epochs": content.get("current_epoch"),
+        "validation_dice": validation,
+        "training_cases": planned.dataset_json.get("numTraining"),
+        "data_licence": planned.dataset_json.get("licence") or planned.dataset_json.get("license"),
+        "data_citation": planned.dataset_json.get("citation"),
+        "versions": {name: version(name) for name in ("ser-nnunet", "nnunetv2", "torch")},
+    }

@@ -1,0 +1,70 @@
+"""Writing the model file: a Python zip application with recipe, networks, manifest and the runtime's source."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import ser_nnunet
+from ser_nnunet.runtime.model_file import MANIFEST, RECIPE
+from ser_nnunet.runtime.recipe import FORMAT, Recipe
+from ser_nnunet.utils.files import replacing
+
+SOURCES = ("__init__.py", "errors.py", "runtime/*.py", "commands/__init__.py", "commands/predict.py")
+"""The package's files that a model file brings along."""
+
+MAIN = '''"""python MODEL.pyz -i IMAGES -o MASKS"""
+
+import sys
+
+if sys.version_info < (3, 10):
+    sys.exit("Python 3.10 or newer expected, this is " + sys.version.split()[0])
+
+from ser_nnunet.commands.predict import run_model_file
+
+sys.exit(run_model_file(sys.argv[0], sys.argv[1:]))
+'''
+STAMP = (1980, 1, 1, 0, 0, 0)  # of every part: the same model gives the same bytes
+
+
+def runtime_sources() -> dict[str, bytes]:
+    """Return the parts of a model file that predict: names in the archive, and contents."""
+    package = Path(ser_nnunet.__file__).parent
+    files = sorted(file for pattern in SOURCES for file in package.glob(pattern))
+    parts = {f"ser_nnunet/{file.relative_to(package).as_posix()}": file.read_bytes() for file in files}
+    return {"__main__.py": MAIN.encode(), **parts}
+
+
+def write_model_file(target: Path, recipe: Recipe, networks: Mapping[str, bytes]) -> Path:
+    """Write a model file, completely or not at all.
+
+    Args:
+        target: any name; `.pyz` is usual for Python zip applications.
+        recipe: see `Recipe`.
+        networks: the ensemble's ONNX files by name (such as `fold_0`), in the order in which they are averaged.
+    """
+    content = json.dumps(dataclasses.asdict(recipe), indent=1, ensure_ascii=False).encode()
+    models = {f"model/{name}.onnx": onnx for name, onnx in networks.items()}
+    parts = {**runtime_sources(), RECIPE: content, **models}
+    manifest = {
+        "format": FORMAT,
+        "networks": list(models),
+        "runtime": {"version": ser_nnunet.__version__, "licence": "Apache-2.0"},
+        "sha256": {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()},
+    }
+    parts[MANIFEST] = json.dumps(manifest, indent=1).encode()
+    with replacing(target) as unfinished:
+        with unfinished.open("wb") as stream:
+            stream.write(b"#!/usr/bin/env python3\n")  # as `python -m zipapp` does, so that it can be executed
+            with zipfile.ZipFile(stream, "w") as archive:
+                for name, part in parts.items():
+                    entry = zipfile.ZipInfo(name, STAMP)
+                    # Weights shrink by a few per cent, and large ones would take seconds to unpack.
+                    entry.compress_type = zipfile.ZIP_STORED if name in models else zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, part)
+        unfinished.chmod(0o755)
+    return target

@@ -1,0 +1,136 @@
+"""Predicting many cases: reading the next and writing the last one while the present one is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.image_io import Scan, mask_image, read_image, scan_from_images, write_image
+from ser_nnunet.runtime.input_cases import InputCase, find_cases, image_ending
+from ser_nnunet.runtime.input_checks import check_scan, warnings_about
+from ser_nnunet.runtime.model import Model
+from ser_nnunet.runtime.progress import Progress
+
+RECORD = "prediction.json"
+"""In the output folder: which model and settings its masks are of."""
+
+
+@dataclass
+class Outcome:
+    """What became of the cases; `failed` and `warnings` by case."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+
+def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite: bool = False) -> Outcome:
+    """Write a mask for every case; cases whose mask is there already are skipped.
+
+    A case that fails doesn't stop the others. Masks appear under their names when they are complete.
+
+    Args:
+        model: the model and its settings.
+        inputs: see `find_cases`.
+        output: folder, created if missing.
+        overwrite: predict cases again that have a mask.
+
+    Raises:
+        UserError: no images, masks that would replace them, or masks of another model or other settings in `output`.
+    """
+    cases = find_cases(inputs, model.recipe)
+    targets = {case.name: output / f"{case.name}{case.ending}" for case in cases}
+    images = {path.resolve() for case in cases for path in case.images}
+    replaced = [target.name for target in targets.values() if target.resolve() in images]
+    if replaced:
+        raise UserError(f"masks would replace the images {', '.join(replaced)}: choose another output folder")
+    same = _record(model, output, list(targets.values()), overwrite)
+    outcome = Outcome()
+    outcome.skipped = [case.name for case in cases if same and targets[case.name].exists()]
+    outcome.failed = {case.name: case.problem for case in cases if case.problem}
+    waiting = [case for case in cases if case.name not in {*outcome.skipped, *outcome.failed}]
+    progress = Progress(len(waiting))
+    writes: dict[str, Future[None]] = {}
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        upcoming = reader.submit(read_case, model, waiting[0]) if waiting else None
+        for case, following in zip(waiting, [*waiting[1:], None], strict=True):
+            assert upcoming is not None
+            reading, upcoming = upcoming, reader.submit(read_case, model, following) if following else None
+            try:
+                mask = _predict(model, case.name, reading, outcome, progress)
+                writes[case.name] = writer.submit(write_image, mask, targets[case.name])
+            except Exception as error:  # one broken case must not stop the others
+                outcome.failed[case.name] = _describe(error)
+                progress.note(f"{case.name}: failed: {outcome.failed[case.name]}")
+            progress.done += 1
+    for name, write in writes.items():
+        failure = write.exception()
+        if failure is None:
+            outcome.written.append(targets[name])
+        else:
+            outcome.failed[name] = _describe(failure)
+    return outcome
+
+
+def _predict(model: Model, name: str, reading: Future[Scan], outcome: Outcome, progress: Progress) -> sitk.Image:
+    """Return the mask of a case as an image; note what the user should know of it."""
+    scan = reading.result()
+    check_scan(scan, model.recipe)
+    if found := warnings_about(scan, model.recipe):
+        outcome.warnings[name] = found
+        progress.note("\n".join(f"{name}: warning: {each}" for each in found))
+    mask = model.segment(scan, lambda part: progress.update(name, part))
+    assert scan.grid is not None
+    return mask_image(mask, scan.grid)
+
+
+def read_case(model: Model, case: InputCase) -> Scan:
+    """Read a case's images; raises `UserError`."""
+    images = [read_image(path) for path in case.images]
+    return scan_from_images(images, [path.name for path in case.images], model.recipe)
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool) -> bool:
+    """Write which model and settings the masks are of; return whether masks that are there count as done."""
+    content = {
+        "model_sha256": model.file.sha256,
+        "mirror_axes": list(model.mirror_axes),
+        "step": model.step,
+        "provenance": dict(model.recipe.provenance),
+    }
+    file = output / RECORD
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    same = all(known.get(key) == content[key] for key in ("model_sha256", "mirror_axes", "step"))
+    there = [target.name for target in targets if target.exists()]
+    found = sorted(output.glob("[!.]*")) if known else []  # what a killed process left begins with a dot
+    masks = [entry.name for entry in found if image_ending(entry)] or there
+    # Masks of other cases would count as the new model's if only the record were replaced.
+    kept = [name for name in masks if not overwrite or name not in there]
+    if kept and not same:
+        raise UserError(
+            f"{output} holds masks of another model or of other settings ({', '.join(sorted(kept)[:3])}"
+            f"{' and others' if len(kept) > 3 else ''}): choose another folder"
+            f"{'' if overwrite else ', or --overwrite to predict these cases again'}"
+        )
+    if overwrite:
+        for target in targets:  # if the run is interrupted, an earlier mask must not pass for a new one
+            target.unlink(missing_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    unfinished = output / f".unfinished_{RECORD}"
+    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(file)
+    return same and not overwrite

@@ -1,0 +1,155 @@
+"""Reading a case's images in nnU-Net's order of axes, and writing its mask on the same grid, with SimpleITK."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.nifti_check import check_complete
+from ser_nnunet.runtime.recipe import Recipe
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff")
+DICOM_ENDING = ".nii.gz"
+"""What masks of DICOM series are written as."""
+PICTURE_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's for PNG and the like
+SAME_GRID = 1e-3  # mm or cosines: headers of one scan, converted by different tools, differ in the last digits
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A case's channels on one grid.
+
+    Attributes:
+        voxels: `(C, z, y, x)`, float32; a 2D image has one slice.
+        spacing: mm, in the order of the axes `(z, y, x)`.
+        grid: the geometry that the mask gets; None for arrays.
+    """
+
+    voxels: np.ndarray
+    spacing: tuple[float, ...]
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Geometry of a SimpleITK image; `orientation` is the one to return to where the recipe reorients images."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+    orientation: str | None = None
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read a file, or a folder with one DICOM series.
+
+    Raises:
+        UserError: it can't be read, or the folder holds none or several series.
+    """
+    try:
+        if not path.is_dir():
+            if path.name.endswith((".nii", ".nii.gz")):
+                check_complete(path)
+            return sitk.ReadImage(str(path))
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path)) if holds_dicom(path) else []
+        if len(series) != 1:
+            raise UserError(f"{path}: one DICOM series expected, {len(series)} found: give each a folder of its own")
+        return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+        raise UserError(f"{path}: not an image that can be read, perhaps truncated ({reason})") from error
+
+
+def holds_dicom(path: Path) -> bool:
+    """Whether a path is a folder with DICOM files in it: `DICM` behind a preamble of 128 bytes (PS3.10)."""
+    for file in path.iterdir() if path.is_dir() else ():
+        if file.is_file():
+            with file.open("rb") as stream:
+                if stream.read(132)[128:] == b"DICM":
+                    return True
+    return False
+
+
+def scan_from_images(images: Sequence[sitk.Image], names: Sequence[str], recipe: Recipe) -> Scan:
+    """Return the channels as one scan.
+
+    Args:
+        images: one per channel of the recipe, in its order (a picture of several colours may hold several).
+        names: what error messages call them, such as the files.
+        recipe: the model's.
+
+    Raises:
+        UserError: channels on different grids, or of a dimension or number that the model doesn't take.
+    """
+    problems = [
+        f"{name}: {each.GetDimension()} dimensions with {each.GetNumberOfComponentsPerPixel()} values per voxel found, "
+        f"expected {'a 2D picture' if recipe.pictures else '2 or 3 dimensions and one value'}"
+        for each, name in zip(images, names, strict=True)
+        if (each.GetDimension() != 2 if recipe.pictures else each.GetDimension() not in (2, 3))
+        or (each.GetNumberOfComponentsPerPixel() > 1 and not recipe.pictures)
+    ]
+    problems = problems or _different_grids(images, names)
+    if problems:
+        raise UserError("\n".join(problems))
+    orientation = None
+    if recipe.reorient is not None:
+        orientation = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(images[0].GetDirection())
+        images = [sitk.DICOMOrient(each, recipe.reorient) for each in images]
+    first = images[0]
+    voxels = np.vstack([_channels(each) for each in images], dtype=np.float32, casting="unsafe")
+    spacing = first.GetSpacing()[::-1]
+    if recipe.pictures:
+        spacing = PICTURE_SPACING
+    elif first.GetDimension() == 2:
+        spacing = (max(spacing) * 999, *spacing)
+    grid = Grid(first.GetSize(), first.GetSpacing(), first.GetOrigin(), first.GetDirection(), orientation)
+    return Scan(voxels, tuple(abs(float(edge)) for edge in spacing), grid)
+
+
+def _channels(image: sitk.Image) -> np.ndarray:
+    """Return `(C, z, y, x)`: a view of the image's voxels, colours of a picture as channels."""
+    array = sitk.GetArrayViewFromImage(image)
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        return np.moveaxis(array, -1, 0)[:, None]
+    return array[None, None] if array.ndim == 2 else array[None]
+
+
+def _different_grids(images: Sequence[sitk.Image], names: Sequence[str]) -> list[str]:
+    first, problems = images[0], []
+    for image, name in zip(images[1:], names[1:], strict=True):
+        for what, one, other in (
+            ("size", first.GetSize(), image.GetSize()),
+            ("spacing", first.GetSpacing(), image.GetSpacing()),
+            ("orientation", first.GetDirection(), image.GetDirection()),
+            ("origin", first.GetOrigin(), image.GetOrigin()),
+        ):
+            if len(one) != len(other) or not np.allclose(one, other, atol=SAME_GRID, rtol=0):
+                shown = [tuple(round(float(value), 4) for value in each) for each in (one, other)]
+                problems.append(f"{name}: {what} {shown[1]} found, expected {shown[0]} as of {names[0]}")
+    return problems and [*problems, "register and resample the channels to one grid first"]
+
+
+def mask_image(mask: np.ndarray, grid: Grid) -> sitk.Image:
+    """Return a mask `(z, y, x)` as an image on the grid that its scan had when it was read."""
+    image = sitk.GetImageFromArray(mask[0] if len(grid.size) == 2 else mask)
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
+    return image if grid.orientation is None else sitk.DICOMOrient(image, grid.orientation)
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write a compressed image under a temporary name beside `path`, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished_{path.name}")
+    try:
+        sitk.WriteImage(image, str(unfinished), True)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,29 @@
+"""What the runtime needs besides Python, checked before anything of it is imported."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ser_nnunet.errors import UserError
+
+NEEDED = ("numpy", "scipy", "SimpleITK")
+ENGINES = ("openvino", "onnxruntime")
+"""In the order of preference: OpenVINO computes these networks faster where both are installed (docs/deployment.md)."""
+
+
+def available_engines() -> tuple[str, ...]:
+    """Return the installed ones of `ENGINES`, the preferred one first."""
+    return tuple(name for name in ENGINES if find_spec(name) is not None)
+
+
+def check_requirements() -> None:
+    """Raise `UserError` with the line that installs what is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if not available_engines():
+        missing.append("onnxruntime")
+    if missing:
+        alternative = " (openvino will do instead of onnxruntime)" if "onnxruntime" in missing else ""
+        raise UserError(
+            f"prediction needs {', '.join(missing)}, not installed here{alternative}: "
+            f"python -m pip install {' '.join(missing)}"
+        )
