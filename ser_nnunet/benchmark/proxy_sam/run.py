@@ -77,8 +77,13 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
         found = dataset.find_problems()
         problems += found
         if not found:
-            patch = dataset.plans["configurations"]["2d"]["patch_size"]
-            sources.append(SliceSource(dataset.cases_folder, tuple(dataset.training_cases), tuple(patch)))
+            plan = dataset.plans["configurations"]["2d"]
+            cases, patch, masked = (
+                tuple(dataset.training_cases),
+                tuple(plan["patch_size"]),
+                plan["use_mask_for_norm"][0],
+            )
+            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked))
     refuse_problems(problems)
     return sources
 
