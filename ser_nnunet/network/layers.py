@@ -117,12 +117,12 @@ def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return F.interpolate(features, size=tuple(size), mode=INTERPOLATION[features.ndim - 2], align_corners=False)
 
 
-def pad_to_multiple(patch: torch.Tensor, multiple: Sequence[int]) -> torch.Tensor:
-    """Zero-pad `(B, C, *patch)` at the end of each spatial axis up to the next `multiple`."""
+def pad_to_multiple(patch: torch.Tensor, multiple: Sequence[int], mode: str = "constant") -> torch.Tensor:
+    """Pad `(B, C, *patch)` at the end of each spatial axis up to the next `multiple`: by 0, or as `mode` of F.pad."""
     missing = [-size % step for size, step in zip(patch.shape[2:], multiple, strict=True)]
     if not any(missing):
         return patch
-    return F.pad(patch, [width for axis in reversed(missing) for width in (0, axis)])
+    return F.pad(patch, [width for axis in reversed(missing) for width in (0, axis)], mode=mode)
 
 
 def crop(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

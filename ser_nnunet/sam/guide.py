@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -10,31 +11,39 @@ import torch
 import torch.nn.functional as F
 
 from ser_nnunet.sam.checkpoint import freeze
+from ser_nnunet.sam.picture import to_rgb
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-# Intensities outside these quantiles are clipped before scaling to 0-255, so that a few bright voxels don't determine
-# the contrast of the rest (the range that MedSAM's preprocessing uses).
-QUANTILES = (0.005, 0.995)
 
+def token_weights(cells: int, filled: float) -> torch.Tensor:
+    """Return how SAM's tokens along one axis are averaged from a prompt's cells: bilinear weights with antialiasing.
 
-def to_rgb(patch: torch.Tensor, channels: Sequence[int]) -> torch.Tensor:
-    """Return SAM's RGB input for a patch: `(B, C, H, W)` of any intensity range -> `(B, 3, H, W)` in 0-255.
+    The image may end inside a token. The scale is therefore the exact number of tokens per cell, and the last token
+    reads beyond the image, where the last cell is repeated. Where tokens are larger than cells, antialiasing lets
+    every cell contribute.
 
     Args:
-        channels: one channel, repeated three times (the paper), or three as red, green and blue. Each is scaled by
-            its own quantiles within the slice; a constant channel becomes 0.
+        cells: the prompt's cells along the axis, which share the image evenly.
+        filled: tokens that the image covers, not rounded.
 
-    Raises:
-        ValueError: neither one nor three channels.
+    Returns:
+        Weights `(tokens, cells)`, `filled` tokens rounded up; each row's sum is 1.
     """
-    if len(channels) not in (1, 3):
-        raise ValueError(f"SAM takes one channel or three as RGB, {len(channels)} given: {tuple(channels)}")
-    picture = patch[:, list(channels)].float()
-    bounds = torch.quantile(picture.flatten(2), torch.tensor(QUANTILES, device=patch.device), dim=2)[..., None, None]
-    span = (bounds[1] - bounds[0]).clamp_min(1e-6)
-    return ((picture - bounds[0]) / span).clamp(0, 1).mul(255).expand(-1, 3, -1, -1)
+    scale = filled / cells
+    # interpolate() rounds its result's size down, hence one token more, and one cell against rounding errors
+    beyond = math.ceil(1 / scale) + 1
+    every_cell = F.pad(torch.eye(cells)[None, None], (0, beyond, 0, 0), mode="replicate")  # a prompt for each, as rows
+    weights = F.interpolate(
+        every_cell,
+        scale_factor=(1.0, scale),
+        mode="bilinear",
+        align_corners=False,
+        recompute_scale_factor=False,
+        antialias=True,
+    )
+    return weights[0, 0, :, : math.ceil(filled)].T
 
 
 def disable_autocast(device_type: str) -> AbstractContextManager[Any]:
@@ -45,7 +54,11 @@ def disable_autocast(device_type: str) -> AbstractContextManager[Any]:
 
 
 class SAMGuide:
-    """Frozen SAM: `guide(patch, prompt, channels)` -> mask logits, differentiable in the prompt alone.
+    """Frozen SAM: `guide(patch, prompt, channels, masked_channels)` -> mask logits, differentiable in the prompt alone.
+
+    SAM sees tissue as greys between the slice's own quantiles, and what is outside of nnU-Net's nonzero mask or of the
+    image as black (see `to_rgb`). Prompts lie on SAM's grid where the image does, to a fraction of a pixel of the patch
+    (see `place_prompts`).
 
     With SAM's no-mask embedding as prompt, the result is `SamPredictor`'s tensor path without prompts
     (`set_torch_image`, `predict_torch(..., multimask_output=False, return_logits=True)`) for the same picture.
@@ -61,13 +74,20 @@ class SAMGuide:
         """Edge in pixels of SAM's square input."""
         return int(self.sam.image_encoder.img_size)
 
-    def __call__(self, patch: torch.Tensor, prompt: torch.Tensor, channels: Sequence[int] = (0,)) -> torch.Tensor:
+    def __call__(
+        self,
+        patch: torch.Tensor,
+        prompt: torch.Tensor,
+        channels: Sequence[int] = (0,),
+        masked_channels: Sequence[int] = (),
+    ) -> torch.Tensor:
         """Return SAM's mask logits on the patch's grid.
 
         Args:
             patch: `(B, C, H, W)`, any intensity range.
-            prompt: dense prompt embeddings `(B, P, 256, h, w)` on any grid that covers the patch.
+            prompt: dense prompt embeddings `(B, P, 256, h, w)` on any grid whose cells share the patch evenly.
             channels: the image channels that SAM sees, one or three (see `to_rgb`).
+            masked_channels: the channels that are exactly 0 outside nnU-Net's nonzero mask (see `to_rgb`).
 
         Returns:
             Logits `(B, P, H, W)`, one mask per prompt.
@@ -78,9 +98,8 @@ class SAMGuide:
         # Not by `ResizeLongestSide.apply_image_torch`: segment-anything 1.0 takes batch and channels for the image's
         # height and width there.
         resized_size = ResizeLongestSide.get_preprocess_shape(*size, self.image_size)
-        picture = F.interpolate(
-            to_rgb(patch, channels), size=resized_size, mode="bilinear", align_corners=False, antialias=True
-        )
+        rgb = to_rgb(patch, channels, masked_channels)
+        picture = F.interpolate(rgb, size=resized_size, mode="bilinear", align_corners=False, antialias=True)
         embedding = self.embed(picture)
         # In full precision, also where the caller's autocast is on: SAM's position encoding loses too much in half,
         # and the decoder takes a small part of the encoder's time.
@@ -98,14 +117,24 @@ class SAMGuide:
         return torch.cat([self.sam.image_encoder(image) for image in self.sam.preprocess(picture).split(1)])
 
     def place_prompts(self, prompt: torch.Tensor, picture_size: tuple[int, ...]) -> torch.Tensor:
-        """Resample prompts onto the part of SAM's grid that the image covers; the rest is SAM's no-mask embedding."""
-        height, width = self.sam.prompt_encoder.image_embedding_size
-        filled = [-(-edge * grid // self.image_size) for edge, grid in zip(picture_size, (height, width), strict=True)]
-        placed = F.interpolate(prompt.flatten(0, 1), size=filled, mode="bilinear", align_corners=False)
-        empty = self.sam.prompt_encoder.no_mask_embed.weight.to(placed.dtype).reshape(1, -1, 1, 1)
-        canvas = empty.expand(len(placed), -1, height, width).clone()
-        canvas[..., : filled[0], : filled[1]] = placed
-        return canvas.reshape(*prompt.shape[:2], *canvas.shape[1:])
+        """Resample prompts onto the part of SAM's grid that the image covers; the rest is SAM's no-mask embedding.
+
+        Args:
+            prompt: `(B, P, 256, h, w)`, whose cells share the image evenly.
+            picture_size: rows and columns of the resized image in SAM's input, in pixels.
+
+        Returns:
+            Prompts on SAM's grid, `(B, P, 256, grid, grid)`.
+        """
+        grid = self.sam.prompt_encoder.image_embedding_size
+        rows, columns = (
+            token_weights(cells, edge * tokens / self.image_size).to(prompt)
+            for cells, edge, tokens in zip(prompt.shape[3:], picture_size, grid, strict=True)
+        )
+        empty = self.sam.prompt_encoder.no_mask_embed.weight.to(prompt.dtype).reshape(1, 1, -1, 1, 1)
+        canvas = empty.expand(*prompt.shape[:2], -1, *grid).clone()
+        canvas[..., : len(rows), : len(columns)] = rows @ (prompt @ columns.T)
+        return canvas
 
     def decode(self, embedding: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         """Return low-resolution logits `(B, P, 1, 4 * grid, 4 * grid)` of all images and prompts.

@@ -28,6 +28,8 @@ class GuidanceSettings:
         checkpoint: path of SAM's checkpoint; None or empty where none is set.
         image_size: pixels at which SAM sees a slice; None is the checkpoint's own.
         channels: the image channels that SAM sees: one, or three as RGB.
+        masked_channels: the channels that nnU-Net normalised inside the image's nonzero mask and sets to 0 outside;
+            SAM sees black there.
         slices_per_step: how many slices of a batch pass through SAM at most.
         distillation_weight: weight of `losses.sam_distillation`; 0 leaves it out.
         ratio: of L_seg's gradient norm to L_dist's (see `GradientBalance`); None gives L_seg the weight 1.
@@ -39,6 +41,7 @@ class GuidanceSettings:
     slices_per_step: int
     distillation_weight: float
     ratio: float | None
+    masked_channels: tuple[int, ...] = ()
 
     def check(self, num_channels: int, channel_names: object) -> None:
         """Raise ValueError, with all reasons, if the settings don't fit the data set's channels or are impossible."""
@@ -180,8 +183,10 @@ class Guidance:
 
     def predict_masks(self, slices: GuidedSlices) -> torch.Tensor:
         """Return SAM's mask logits `(S, P, H, W)`, differentiable in the prompts."""
-        picture = pad_to_multiple(slices.data, self.prompt_stride)  # the part of the image plane that the prompt covers
-        return crop(self.guide(picture, slices.prompt, self.settings.channels), slices.data.shape[2:])
+        # The part of the image plane that the prompt covers. Filled with 0 it would have a margin of mean grey.
+        picture = pad_to_multiple(slices.data, self.prompt_stride, mode="replicate")
+        masks = self.guide(picture, slices.prompt, self.settings.channels, self.settings.masked_channels)
+        return crop(masks, slices.data.shape[2:])
 
 
 def step_without_sam(num_prompts: int) -> GuidedStep:

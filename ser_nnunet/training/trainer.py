@@ -99,6 +99,7 @@ class SERTrainer(BaseTrainer):
     @property
     def guidance_settings(self) -> GuidanceSettings:
         """The trainer's settings for guidance."""
+        use_mask_for_norm = self.configuration_manager.use_mask_for_norm
         return GuidanceSettings(
             checkpoint=os.environ.get(SAM_CHECKPOINT),
             image_size=self.sam_image_size,
@@ -106,6 +107,7 @@ class SERTrainer(BaseTrainer):
             slices_per_step=self.sam_slices_per_step,
             distillation_weight=self.sam_distillation_weight,
             ratio=self.guidance_ratio if self.joint else None,
+            masked_channels=tuple(channel for channel, masked in enumerate(use_mask_for_norm) if masked),
         )
 
     def initialize(self) -> None:

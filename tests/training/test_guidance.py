@@ -76,6 +76,39 @@ def test_a_patch_that_is_no_multiple_of_the_stride_is_guided(sam_file):
     assert masks.shape == (2, 2, 30, 37)
 
 
+def shown_picture(guidance, data):
+    """What SAM's image encoder gets of a batch, in 0 to 1 of what black and white become there."""
+    seen = []
+    guidance.guide.sam.image_encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    prompt = torch.rand(len(data), 2, 256, -(-data.shape[2] // 4), -(-data.shape[3] // 4))
+    guidance.predict_masks(GuidedSlices(data, prompt, data, data))
+    black, white = (guidance.guide.sam.preprocess(torch.full((3, 64, 64), grey)) for grey in (0.0, 255.0))
+    return ((torch.cat(seen) - black) / (white - black))[:, 0]
+
+
+def test_sam_sees_black_outside_of_nnunets_mask(sam_file):
+    data = torch.zeros(1, 1, 64, 64)
+    data[..., :32] = torch.randn(64, 32, generator=torch.Generator().manual_seed(0)) + 3
+    data[..., 60:] = torch.randn(64, 4, generator=torch.Generator().manual_seed(0)) - 3  # no edge of a single value
+    for masked_channels, darkest in ((), False), ((0,), True):
+        guidance = build(sam_file, settings=replace(SETTINGS, masked_channels=masked_channels))
+        middle = shown_picture(guidance, data)[0, :, 34:58]
+        assert (middle.abs() < 1e-4).all() == darkest
+
+
+def test_a_patch_is_extended_to_whole_cells_by_its_last_pixels(sam_file):
+    """Zeros would show SAM a margin of mean grey."""
+    data = torch.linspace(-4, 4, 62).expand(1, 1, 62, 62).clone()
+    picture = shown_picture(build(sam_file), data)[0]
+    assert (picture[:, -3:] > 0.95).all() and (picture[-1] - picture[30]).abs().max() < 1e-4
+
+
+def test_the_masked_channels_are_those_of_the_plan(make_trainer):
+    assert make_trainer(initialize=False).guidance_settings.masked_channels == ()
+    trainer = make_trainer(initialize=False, use_mask_for_norm=[False, True, True])
+    assert trainer.guidance_settings.masked_channels == (1, 2)
+
+
 def test_the_overlap_counts_sams_masks_on_the_chosen_slices(sam_file):
     data, prompt, logits, target = random_step(batch_size=2)
     guidance = build(sam_file, GivenMasks)

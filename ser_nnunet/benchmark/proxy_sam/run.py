@@ -77,9 +77,10 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
         found = dataset.find_problems()
         problems += found
         if not found:
-            patch = dataset.plans["configurations"]["2d"]["patch_size"]
+            plan = dataset.plans["configurations"]["2d"]
             cases = tuple(dataset.splits[settings.fold]["train"])
-            sources.append(SliceSource(dataset.cases_folder, cases, tuple(patch)))
+            patch, masked = tuple(plan["patch_size"]), plan["use_mask_for_norm"][0]
+            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked))
     refuse_problems(problems)
     return sources
 

@@ -12,7 +12,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 
 from ser_nnunet.benchmark.proxy_sam.region_masks import draw_masks
 from ser_nnunet.sam.architecture import PIXEL_MEAN
-from ser_nnunet.sam.guide import to_rgb
+from ser_nnunet.sam.picture import to_rgb
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,13 @@ class SliceSource:
         folder: a configuration's preprocessed cases.
         cases: which of them.
         patch: rows and columns of the plan's 2D patch.
+        masked: the first channel is 0 outside nnU-Net's nonzero mask.
     """
 
     folder: Path
     cases: tuple[str, ...]
     patch: tuple[int, int]
+    masked: bool = False
 
     def draw_slice(self, rng: np.random.Generator) -> np.ndarray:
         """Return a random slice as `(rows, columns)`, 0 to 1: one channel, at random mirrored, transposed, inverted."""
@@ -37,7 +39,7 @@ class SliceSource:
         volume = infer_dataset_class(str(self.folder))(str(self.folder), [case]).load_case(case)[0]
         section = np.asarray(volume[int(rng.integers(volume.shape[0])), int(rng.integers(volume.shape[1]))])
         window = cut_window(section.astype(np.float32), self.patch, rng)
-        image = to_rgb(torch.from_numpy(window)[None, None], (0,))[0, 0].numpy() / 255
+        image = to_rgb(torch.from_numpy(window)[None, None], (0,), (0,) if self.masked else ())[0, 0].numpy() / 255
         image = image ** rng.uniform(0.6, 1.6)
         image = 1 - image if rng.random() < 0.2 else image
         for axis in (0, 1):
