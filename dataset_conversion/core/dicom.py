@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM
+from ser_nnunet.dataset_conversion.core.source_tree import walk
+from ser_nnunet.utils.regular_files import NotRegularError, regular_size
 
 MODALITY, POSITION = "0008|0060", "0020|0032"
 
@@ -23,7 +24,7 @@ def list_slices(folder: Path) -> list[Path]:
     They are sorted by GDCM along the slices' normal, never by name.
     """
     found = []
-    for place in (name for name, _, files in os.walk(folder, followlinks=True) if files):
+    for place in _list_places(folder):
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(place):
             files = [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(place, uid)]
             if _read_tag(files[0], MODALITY) == "CT":
@@ -32,6 +33,20 @@ def list_slices(folder: Path) -> list[Path]:
         names = ", ".join(files[0].parent.relative_to(folder).as_posix() for files in found)
         raise SeriesError(f"{len(found)} CT series, expected 1{': ' + names if names else ''}")
     return found[0]
+
+
+def _list_places(folder: Path) -> list[str]:
+    """Return the folders that hold files; raises `SeriesError` for what GDCM would wait for or crash on."""
+    places = {}
+    for path in walk(folder):
+        try:
+            regular_size(path)
+            places[str(path.parent)] = str(path).encode()
+        except NotRegularError as error:
+            raise SeriesError(f"{path.name}: {error}") from None
+        except UnicodeEncodeError:
+            raise SeriesError(f"{str(path)!r} isn't in UTF-8, which DICOM readers want: rename it") from None
+    return list(places)
 
 
 def read_series(folder: Path) -> sitk.Image:

@@ -15,6 +15,8 @@ from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from
 from ser_nnunet.evaluation.headers import describe_grid_difference
 from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
 from ser_nnunet.utils.geometry import Grid
+from ser_nnunet.utils.image_files import ImageFileError, check_image
+from ser_nnunet.utils.nifti import is_nifti, read_header, read_voxels
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers set a slice spacing of 999 (times the largest spacing) for 2D files
 
@@ -89,7 +91,14 @@ def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> Labe
         MaskError: unreadable, not integers, or a label value that dataset.json doesn't know.
     """
     try:
+        check_image(file)
+        if is_nifti(file) and read_header(file).dtype.kind == "f":  # ITK reads NaN and Inf as 0 without a warning
+            bad = int((~np.isfinite(read_voxels(file)[0])).sum())
+            if bad:
+                raise ImageFileError(f"{bad} voxels are NaN or Inf")
         array, properties = reader.read_seg(str(file))
+    except ImageFileError as error:
+        raise MaskError(f"{file} cannot be read ({error})") from error
     except Exception as error:  # whatever a reader may raise
         raise MaskError(f"{file} cannot be read ({type(error).__name__}: {error})") from error
     raw = array[0]
