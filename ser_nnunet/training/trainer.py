@@ -193,6 +193,7 @@ class SERTrainer(BaseTrainer):
                 guided = step_without_sam(prompt.shape[1])
             loss = dist_loss + guided.loss
         self.backward_and_step(loss)
+        self.require_finite({"L_dist": dist_loss, "the loss of SAM's masks": guided.loss}, batch)
         return {
             "loss": loss.detach().cpu().numpy(),
             "loss_seg": guided.seg_loss.detach().cpu().numpy(),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.checkpoint import CheckpointError
@@ -176,6 +177,51 @@ class TestSaving:
         trainer.save_checkpoint(str(last))
         assert last.read_bytes() == b"whole"
         assert [file.name for file in last.parent.iterdir()] == ["checkpoint.pth"]
+
+
+class TestNonFiniteNumbers:
+    """A training stops at the first loss that is NaN or Inf, says why, and keeps its last good checkpoint."""
+
+    @pytest.fixture
+    def trainer(self, make_trainer, tmp_path):
+        trainer = make_trainer(SERTrainerNoSAM)
+        trainer.output_folder = str(tmp_path / "model")
+        (tmp_path / "model").mkdir()
+        trainer.save_checkpoint(str(tmp_path / "model" / "checkpoint_latest.pth"))
+        start_epoch(trainer, 3)
+        return trainer
+
+    def test_the_batch_and_the_case_with_nan_are_named(self, trainer, make_batch, tmp_path):
+        batch = make_batch() | {"keys": ["a", "b", "c", "d"]}
+        trainer.train_step(batch)
+        batch["data"][2, 0, 5, 5] = math.nan
+        with pytest.raises(UserError) as stopped:
+            trainer.train_step(batch)
+        message = str(stopped.value)
+        assert "epoch 3, batch 2 of 250 (cases a, b, c, d): L_dist is nan" in message
+        assert "the images of c hold NaN or Inf" in message
+        assert f"The last checkpoint is kept: {tmp_path / 'model' / 'checkpoint_latest.pth'}" in message
+
+    def test_a_loss_that_explodes_over_finite_images_names_the_learning_rate(self, trainer, make_batch):
+        loss = trainer.loss
+        trainer.loss = lambda *arguments: loss(*arguments) * math.inf
+        with pytest.raises(UserError, match=r"L_dist is inf.*images are finite; a lower initial_lr \(now 0\.002\)"):
+            trainer.train_step(make_batch())
+
+    def test_batches_are_counted_anew_in_every_epoch(self, trainer, make_batch):
+        trainer.train_step(make_batch())
+        start_epoch(trainer, 4)
+        trainer.loss = lambda *arguments: trainer.network(make_batch()["data"])[0].sum() * math.nan
+        with pytest.raises(UserError, match="epoch 4, batch 1 of"):
+            trainer.train_step(make_batch())
+
+    def test_weights_that_are_not_finite_never_replace_a_checkpoint(self, trainer, tmp_path):
+        last = tmp_path / "model" / "checkpoint_latest.pth"
+        before = last.read_bytes()
+        next(trainer.network.parameters()).data.fill_(math.nan)
+        with pytest.raises(UserError, match=r"tensors of the network hold NaN or Inf.*checkpoint_latest\.pth is not"):
+            trainer.save_checkpoint(str(last))
+        assert last.read_bytes() == before and [file.name for file in last.parent.iterdir()] == [last.name]
 
 
 def test_ddp_finds_no_unused_parameter(make_trainer, make_batch, sam_checkpoint, tmp_path):
