@@ -70,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     from ser_nnunet.evaluation.evaluator import evaluate
+    from ser_nnunet.evaluation.result import check_output
     from ser_nnunet.evaluation.text_tables import format_comparison, format_summary
+
+    check_output(args.o)
 
     evaluation = evaluate(
         args.ref,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.output_checks import require_writable_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +35,16 @@ def run(args: argparse.Namespace) -> int:
 
     if args.pictures < 0:
         raise UserError(f"--pictures is a number of cases, at least 0, not {args.pictures}")
+    file = args.o or args.folder / "report.html"
     evaluation = Evaluation.read(args.folder)
+    require_writable_file(file)
     if args.images is not None:
         if not args.images.is_dir():
             raise UserError(f"--images {args.images} is not a folder")
         evaluation = replace(evaluation, about=evaluation.about | {"images": str(args.images.resolve())})
-    file = write_report(
+    write_report(
         evaluation,
-        args.o or args.folder / "report.html",
+        file,
         cases=args.cases,
         pictures=args.pictures,
         rank_by=args.rank_by,

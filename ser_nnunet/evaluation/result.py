@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,19 @@ import pandas as pd
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.settings import Settings
-from ser_nnunet.utils.files import read_json, remove, replacing, write_json
+from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
+from ser_nnunet.utils.output_checks import require_writable_folder
 
 KEYS = ["method", "case", "class"]
 RESULT_FILE = "evaluation.json"
+CSV_FILES = {
+    "metrics_wide.csv": "cases",
+    "metrics_long.csv": "cases",
+    "lesions.csv": "lesions",
+    "summary.csv": "summary",
+    "comparison.csv": "comparison",
+}
+"""The tables as CSV, and each one's table in the JSON; an evaluation writes those that have rows."""
 TABLES = ("summary", "comparison", "cases", "lesions")  # of `Evaluation`, as they are named in the JSON
 
 
@@ -74,10 +84,13 @@ class Evaluation:
         Returns:
             metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (each if it has rows) and
             evaluation.json.
+
+        Raises:
+            UserError: the folder can't be written, or holds files of these names that no evaluation wrote.
         """
+        check_output(folder)
         long = self.cases.melt(id_vars=KEYS, var_name="metric", value_name="value")
-        tables = {"metrics_wide.csv": self.cases, "metrics_long.csv": long, "lesions.csv": self.lesions}
-        tables |= {"summary.csv": self.summary, "comparison.csv": self.comparison}
+        tables = {file: getattr(self, table) for file, table in CSV_FILES.items()} | {"metrics_long.csv": long}
         written = [name for name, table in tables.items() if len(table)]
         content = {"about": self.about, "settings": self.settings.as_json()}
         for name in TABLES:
@@ -113,3 +126,31 @@ class Evaluation:
         numbers = [metric.name for metric in settings.metrics if metric.name in tables["cases"]]
         tables["cases"][numbers] = tables["cases"][numbers].astype(float)  # a column of nulls only reads as objects
         return cls(**tables, settings=settings, about=about)
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder that can't be written, or whose tables are not those of an earlier evaluation.
+
+    The earlier evaluation.json tells which tables it has written. One that was killed while it wrote has left the
+    unfinished JSON, and all tables are its own.
+
+    Raises:
+        UserError: names the files.
+    """
+    require_writable_folder(folder)
+    if (folder / f"{UNFINISHED}{RESULT_FILE}").is_file():
+        return
+    try:
+        earlier: Any = read_json(folder / RESULT_FILE)
+    except (OSError, ValueError, RecursionError):
+        earlier = None
+    is_own = isinstance(earlier, dict) and {"about", "settings", *TABLES} <= earlier.keys()
+    own = {file for file, table in CSV_FILES.items() if is_own and earlier[table]} | (
+        {RESULT_FILE} if is_own else set()
+    )
+    foreign = [name for name in (*CSV_FILES, RESULT_FILE) if name not in own and os.path.lexists(folder / name)]
+    if foreign:
+        raise UserError(
+            f"{folder} holds {', '.join(foreign)}, which no evaluation has written there: nothing was changed. Choose "
+            "another folder with -o, or move these files"
+        )
