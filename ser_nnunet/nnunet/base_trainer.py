@@ -14,6 +14,7 @@ from nnunetv2.utilities.collate_outputs import collate_outputs
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import replacing
+from ser_nnunet.utils.locks import ExclusiveLock
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
 SETTINGS = (
@@ -83,6 +84,7 @@ class BaseTrainer(TypedTrainer):
     batch_size: int | None = None
     finished_batches = 0
     """Steps of the current epoch that `require_finite` has seen."""
+    _lock: ExclusiveLock | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -111,6 +113,26 @@ class BaseTrainer(TypedTrainer):
         if self.batch_size is not None and not self.was_initialized:
             self.configuration_manager.configuration["batch_size"] = self.batch_size
         super().initialize()
+
+    def on_train_start(self) -> None:
+        """Begin as nnU-Net does, unless another training is writing into the same folder.
+
+        Raises:
+            UserError: names the process that does, and since when.
+        """
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            folder = Path(self.output_folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = ExclusiveLock(folder / ".training.lock", f"a training in {folder}")
+            lock.acquire()
+            self._lock = lock
+        super().on_train_start()
+
+    def on_train_end(self) -> None:
+        """End as nnU-Net does, and let other trainings write into the folder."""
+        super().on_train_end()
+        if self._lock is not None:
+            self._lock.release()
 
     def on_train_epoch_start(self) -> None:
         """Begin to count the epoch's batches."""

@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.network.ser_net import SERNet
@@ -177,6 +178,18 @@ class TestSaving:
         trainer.save_checkpoint(str(last))
         assert last.read_bytes() == b"whole"
         assert [file.name for file in last.parent.iterdir()] == ["checkpoint.pth"]
+
+
+def test_a_second_training_in_the_same_folder_is_refused(make_trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    monkeypatch.setattr(nnUNetTrainer, "on_train_end", lambda self: None)
+    first, second = make_trainer(SERTrainerNoSAM), make_trainer(SERTrainerNoSAM)
+    first.output_folder = second.output_folder = str(tmp_path / "model" / "fold_0")
+    first.on_train_start()
+    with pytest.raises(UserError, match=r"a training in .*fold_0 is running already \(process \d+ of .*, since"):
+        second.on_train_start()
+    first.on_train_end()
+    second.on_train_start()
 
 
 class TestNonFiniteNumbers:
