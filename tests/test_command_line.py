@@ -10,6 +10,7 @@ import torch
 from ser_nnunet.cli import COMMANDS, main
 from ser_nnunet.nnunet.trainers import trainers_folder
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
+from tests.training.teachers import write_teacher
 
 
 def test_help_imports_neither_torch_nor_sam():
@@ -101,3 +102,24 @@ def test_check_asks_for_sam_only_where_it_guides(ready, monkeypatch):
     assert main(["check"]) == 1
     assert main(["check", "-tr", "SERTrainerNoSAM"]) == 0
     assert main(["check", "-tr", "nnUNetTrainer"]) == 0
+
+
+def test_check_reads_the_teacher_where_the_trainer_has_one(ready, capsys, monkeypatch):
+    monkeypatch.delenv("SER_SAM_CHECKPOINT")
+    monkeypatch.delenv("SER_TEACHER", raising=False)
+    assert main(["check", "-tr", "SERTrainerDistill"]) == 1
+    output = capsys.readouterr().out
+    assert "missing  not set" in row(output, "SER_TEACHER") and "export SER_TEACHER=$nnUNet_results" in output
+    monkeypatch.setenv("SER_TEACHER", str(ready / "model"))
+    assert main(["check", "-tr", "SERTrainerDistill"]) == 1
+    assert f"{ready / 'model'}: no fold_*/checkpoint_final.pth found" in row(capsys.readouterr().out, "SER_TEACHER")
+    write_teacher(ready / "model", fold=2)
+    assert main(["check", "-tr", "SERTrainerDistill"]) == 0
+    expected = f"{ready / 'model'} (nnUNetTrainer on Dataset001_Tiny, finished folds: 2)"
+    assert expected in row(capsys.readouterr().out, "SER_TEACHER")
+
+
+def test_check_refuses_a_teacher_whose_weights_dont_fit_its_plan(ready, capsys, monkeypatch):
+    monkeypatch.setenv("SER_TEACHER", str(write_teacher(ready / "model", network=torch.nn.Linear(2, 2))))
+    assert main(["check", "-tr", "SERTrainerDistill"]) == 1
+    assert "doesn't fit the network that nnUNetTrainer builds" in row(capsys.readouterr().out, "SER_TEACHER")

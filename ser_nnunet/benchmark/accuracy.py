@@ -1,4 +1,4 @@
-"""`benchmark accuracy`: train the named trainers equally long, predict, evaluate, compare."""
+"""`benchmark accuracy`: train all trainers equally long, predict, evaluate, compare."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from tqdm import tqdm
 
 from ser_nnunet.benchmark.accuracy_tables import write_accuracy
 from ser_nnunet.benchmark.benchmark_settings import AccuracySettings, refuse_problems
-from ser_nnunet.benchmark.dataset_view import PlannedDataset
+from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset
 from ser_nnunet.benchmark.device import count_training_threads
 from ser_nnunet.benchmark.run_provenance import UNGUIDED, list_versions, record_sam, refuse_other_sam
 from ser_nnunet.benchmark.runs import Run
+from ser_nnunet.benchmark.teacher_checks import find_teacher_problems
 from ser_nnunet.benchmark.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.labels import read_labels
+from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import read_json, write_json
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
@@ -36,14 +40,15 @@ def run_accuracy(settings: AccuracySettings) -> list[Path]:
     refuse_other_benchmark(settings.output / "benchmark.json", spec)
     sam = record_sam_of_trainers(settings)
     runs = [
-        Run(trainer, seed, settings.output / "runs" / f"{trainer}_seed{seed}")
+        Run(trainer, fold, seed, settings.output / "runs" / f"{trainer}_fold{fold}_seed{seed}")
         for seed in settings.seeds
-        for trainer in settings.trainers
+        for fold in settings.folds
+        for trainer in settings.all_trainers
     ]
     spec |= {"save_every": settings.save_every, "software": list_versions()}
     failed = complete_runs(runs, settings.output / "data", dataset, {name: spec | sam[name] for name in sam})
     if failed:
-        listed = "\n".join(f"  {run.trainer}, seed {run.seed}: {run.last_log_line} ({run.log})" for run in failed)
+        listed = "\n".join(f"  {run.title}: {run.last_log_line} ({run.log})" for run in failed)
         raise UserError(
             f"{len(failed)} of {len(runs)} runs failed (fix the cause and run the same command again; finished runs "
             f"are kept):\n{listed}"
@@ -61,14 +66,22 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
         preprocessed_dataset(settings.dataset),
         settings.plans_name,
         settings.configuration,
-        settings.fold,
+        settings.folds,
         settings.batch_size,
         settings.train_cases,
     )
     found = dataset.find_problems()
     if not found:  # trainers can only be checked against a plan that is there
-        names, configuration, checkpoint = settings.trainers, settings.configuration, os.environ.get(SAM_CHECKPOINT)
-        found = find_trainer_problems(names, settings.epochs, dataset.plans, configuration, checkpoint)
+        checkpoint, names = os.environ.get(SAM_CHECKPOINT), settings.all_trainers
+        found = find_trainer_problems(names, settings.epochs, dataset.plans, settings.configuration, checkpoint)
+        planned = PlannedConfiguration(
+            dataset.plans, settings.configuration, read_json(dataset.folder / "dataset.json")
+        )
+        found += find_teacher_problems(names, planned, {fold: dataset.splits[fold]["val"] for fold in dataset.folds})
+        labels = read_labels(dataset.folder / "dataset.json")
+        cases = list(dataset.validation_cases)
+        patients = find_patients(cases, dataset.folder / REFERENCES, labels, settings.groups)
+        found += [f"--groups: {problem}" for problem in patients.problems]
     refuse_problems(settings.find_problems() + found)
     return dataset
 
@@ -78,7 +91,6 @@ def make_spec(settings: AccuracySettings, dataset: PlannedDataset) -> dict[str, 
     return {
         "dataset": dataset.folder.name,
         "configuration": settings.configuration,
-        "fold": settings.fold,
         "plans": dataset.used_plans_name,
         "plan_and_split": dataset.plan_and_split_hash,
         "epochs": settings.epochs,
@@ -109,11 +121,11 @@ def record_sam_of_trainers(settings: AccuracySettings) -> dict[str, dict[str, An
     Raises:
         UserError: runs in the output folder were guided by another SAM.
     """
-    guided = [name for name in settings.trainers if is_guided(find_trainer(name), settings.epochs)]
-    records: dict[str, dict[str, Any]] = dict.fromkeys(settings.trainers, UNGUIDED)
+    guided = [name for name in settings.all_trainers if is_guided(find_trainer(name), settings.epochs)]
+    records: dict[str, dict[str, Any]] = dict.fromkeys(settings.all_trainers, UNGUIDED)
     if guided:
         sam = record_sam(os.environ[SAM_CHECKPOINT])
-        refuse_other_sam([Run("", 0, folder) for folder in sorted((settings.output / "runs").glob("*"))], sam)
+        refuse_other_sam([Run("", 0, 0, folder) for folder in sorted((settings.output / "runs").glob("*"))], sam)
         records |= dict.fromkeys(guided, sam)
     return records
 
@@ -131,7 +143,7 @@ def complete_runs(runs: list[Run], views: Path, dataset: PlannedDataset, specs: 
     failed = []
     with tqdm(total=epochs * len(runs), unit="epoch") as bar:
         for number, run in enumerate(runs):
-            bar.set_description(f"{run.trainer} seed {run.seed} ({number + 1}/{len(runs)})")
+            bar.set_description(f"{run.title} ({number + 1}/{len(runs)})")
 
             def show(done: int, before: int = number * epochs) -> None:
                 bar.set_postfix_str("predicting" if done == epochs else "", refresh=False)

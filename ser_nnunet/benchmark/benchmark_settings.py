@@ -11,6 +11,7 @@ from pathlib import Path
 from ser_nnunet.errors import UserError
 
 DEFAULT_PLANS = "nnUNetPlans"
+BASELINES = ("nnUNetTrainer", "nnUNetTrainerAdam1en3")  # nnU-Net's U-Net by SGD and by AdamW
 SAM_SIZES = ("ViT-B", "ViT-L", "ViT-H")
 OUTPUT = Path("benchmark")
 
@@ -125,16 +126,19 @@ class AccuracySettings:
 
     Attributes:
         dataset: number or name of a planned and preprocessed data set.
-        trainers: nnU-Net's, SER's or a user's own; the others are compared with the first.
+        trainers: SER's, a user's own or nnU-Net's, which are compared with the better baseline.
         epochs: for every trainer.
         output: folder of the runs and the tables.
         device: `cpu`, `cuda` or `mps`.
-        configuration, fold, plans_name: as in nnU-Net's commands.
+        configuration, plans_name: as in nnU-Net's commands.
+        baselines: trainers among which the better one is chosen by its Dice.
+        folds: every trainer is trained once per fold and seed.
         iterations: training steps per epoch.
         val_iterations: steps of nnU-Net's validation per epoch; None takes a fifth of `iterations`, at least 1.
         batch_size: in a copy of the plan; None keeps the plan's.
-        seeds: every trainer is trained once per seed.
-        train_cases: how many of the fold's training cases are used, drawn for every seed; None takes all.
+        seeds: of weights and sampling.
+        train_cases: how many of each fold's training cases are used, drawn for every seed; None takes all.
+        groups: file that names every case's patient; None looks for conversion.json.
         save_every: epochs between checkpoints.
         bfloat16: on the CPU, let every network compute in bfloat16 (autocast), as nnU-Net does in float16 on a GPU.
     """
@@ -145,15 +149,22 @@ class AccuracySettings:
     output: Path = OUTPUT
     device: str = "cpu"
     configuration: str = "2d"
-    fold: int = 0
+    baselines: tuple[str, ...] = BASELINES
+    folds: tuple[int, ...] = (0,)
     plans_name: str = DEFAULT_PLANS
     iterations: int = 250
     val_iterations: int | None = None
     batch_size: int | None = None
     seeds: tuple[int, ...] = (0,)
     train_cases: int | None = None
+    groups: Path | None = None
     save_every: int = 5
     bfloat16: bool = False
+
+    @property
+    def all_trainers(self) -> tuple[str, ...]:
+        """Baselines and compared trainers, each once."""
+        return tuple(dict.fromkeys([*self.baselines, *self.trainers]))
 
     @property
     def validation_steps(self) -> int:
@@ -164,7 +175,8 @@ class AccuracySettings:
         """Return what is out of range or named twice, in sentences."""
         names = ("epochs", "iterations", "val_iterations", "batch_size", "save_every")
         problems = find_too_small({name.replace("_", "-"): getattr(self, name) for name in names}, 1)
-        for option, given in (("-tr", self.trainers), ("--seeds", self.seeds)):
+        options = {"-tr": self.trainers, "--baselines": self.baselines, "-f": self.folds, "--seeds": self.seeds}
+        for option, given in options.items():
             repeated = sorted({str(each) for each in given if given.count(each) > 1})
             problems += [f"{option}: {', '.join(repeated)} named twice"] if repeated else []
         if self.seeds and min(self.seeds) < 0:

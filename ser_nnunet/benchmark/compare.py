@@ -1,9 +1,9 @@
-"""Means, differences and ratios between trainers, with bootstrap intervals over cases and seeds."""
+"""Means, differences and ratios between trainers, with bootstrap intervals over patients and seeds."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -40,43 +40,50 @@ def mean_over_classes(values: np.ndarray) -> float:
         return float(np.nanmean(np.nanmean(values, axis=(0, 1))))
 
 
-def compare_with_first(values: Mapping[str, np.ndarray], seed: int = 0, resamples: int = RESAMPLES) -> pd.DataFrame:
+def compare_with_first(
+    values: Mapping[str, np.ndarray], patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES
+) -> pd.DataFrame:
     """Compare every trainer with the first.
 
     Differences and ratios are paired: a case counts, seed by seed and class by class, where both trainers' values are
     defined. A trainer gains nothing by values that are defined for it alone, and `difference` need not be that of the
     means.
 
-    Cases and seeds are drawn with replacement, the same draw for all trainers, so that the difficulty of a case cancels
-    out. With one seed the intervals cover the choice of cases and not the variation between trainings. Several scans of
-    one patient are drawn as independent cases.
+    Patients, each with all their cases, and seeds are drawn with replacement, the same draw for all trainers, so that
+    the difficulty of a case cancels out. With one seed the intervals cover the choice of patients and not the variation
+    between trainings.
 
     Args:
         values: trainer -> `(seeds, cases, classes)`, all of one shape.
+        patients: of the cases, in their order.
 
     Returns:
         One row per trainer: `mean, mean_low, mean_high` over all its defined values, the same for `difference` and
-        `ratio` to the first, and `n`, the cases that these two compare.
+        `ratio` to the first, and `n` and `patients`, the cases that these two compare and their patients. With
+        fewer than two patients there is no interval (NaN).
     """
     rng = np.random.default_rng(seed)
-    shape = next(iter(values.values())).shape
-    draws = [
-        tuple(np.bincount(rng.integers(count, size=count), minlength=count) for count in shape[:2])
+    first = next(iter(values.values()))
+    codes, names = pd.factorize(np.asarray(patients))
+    drawn = [
+        [np.bincount(rng.integers(count, size=count), minlength=count) for count in (len(first), len(names))]
         for _ in range(resamples)
     ]
-    first = next(iter(values.values()))
+    draws = [(of_seeds, of_patients[codes]) for of_seeds, of_patients in drawn]  # how often each is drawn
     rows = []
     for name, array in values.items():
         paired = np.isfinite(array) & np.isfinite(first)
         own, other = (_means(np.where(paired, each, np.nan), draws) for each in (array, first))
         row: dict[str, object] = {"trainer": name}
-        row |= _interval("mean", _means(array, draws))
-        row |= _interval("difference", own - other) | _interval("ratio", divide(own, other))
-        rows.append(row | {"n": int(paired.any(axis=(0, 2)).sum())})
+        defined, compared = np.isfinite(array).any(axis=(0, 2)), paired.any(axis=(0, 2))
+        count = len(set(codes[compared]))
+        row |= _interval("mean", _means(array, draws), len(set(codes[defined])))
+        row |= _interval("difference", own - other, count) | _interval("ratio", divide(own, other), count)
+        rows.append(row | {"n": int(compared.sum()), "patients": count})
     return pd.DataFrame(rows)
 
 
-def _means(values: np.ndarray, draws: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+def _means(values: np.ndarray, draws: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Return `mean_over_classes` of the values, then of every draw (how often each seed and each case is in it)."""
     seeds, cases = (np.array(each, float) for each in zip(*draws, strict=True))
     defined = np.isfinite(values)
@@ -96,8 +103,9 @@ def divide(one: float | np.ndarray, other: float | np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
-def _interval(name: str, means: np.ndarray) -> dict[str, float]:
+def _interval(name: str, means: np.ndarray, patients: int) -> dict[str, float]:
+    """Return a mean and its interval, which one patient alone does not have."""
     value, drawn = means[0], means[1:]
     defined = drawn[np.isfinite(drawn)]
-    low, high = np.percentile(defined, [LOW, HIGH]) if len(defined) else (np.nan, np.nan)
+    low, high = np.percentile(defined, [LOW, HIGH]) if len(defined) and patients > 1 else (np.nan, np.nan)
     return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}

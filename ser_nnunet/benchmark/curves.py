@@ -10,46 +10,48 @@ import pandas as pd
 from ser_nnunet.benchmark.runs import Run
 
 WINDOW = 5  # epochs that are averaged: the pseudo Dice of one epoch comes from a few random patches
+TRAINING = ["fold", "seed"]  # what tells the trainings of one trainer from each other
 LEAST_DICE = 0.01  # smoothed pseudo Dice: a baseline that ends below it has learnt nothing yet
 
 
 def read_curves(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return all curves: `trainer, seed, epoch, iterations, pseudo_dice, ..., smoothed` (trailing mean)."""
+    """Return all curves: `trainer, fold, seed, epoch, iterations, pseudo_dice, ..., smoothed` (trailing mean)."""
     tables = []
     for run in runs:
         table = pd.read_csv(run.folder / "curve.csv")
         smoothed = table["pseudo_dice"].rolling(WINDOW, min_periods=1).mean()
-        tables.append(table.assign(trainer=run.trainer, seed=run.seed, smoothed=smoothed))
+        tables.append(table.assign(trainer=run.trainer, fold=run.fold, seed=run.seed, smoothed=smoothed))
     curves = pd.concat(tables, ignore_index=True)
-    return curves[["trainer", "seed", *curves.columns.drop(["trainer", "seed"])]]
+    return curves[["trainer", *TRAINING, *curves.columns.drop(["trainer", *TRAINING])]]
 
 
 def count_iterations_to_reach(curves: pd.DataFrame, trainer: str, baseline: str) -> float:
-    """Return after how many iterations a trainer's smoothed pseudo Dice reaches the baseline's last; mean over seeds.
+    """Return after how many iterations a trainer's smoothed pseudo Dice reaches the baseline's last.
 
-    NaN if it doesn't in some seed, or if the baseline's last is below `LEAST_DICE`, which any training reaches at once.
+    The mean over folds and seeds. NaN if one training doesn't reach it, or if the baseline's last is below
+    `LEAST_DICE`, which any training reaches at once.
     """
     reached = []
-    for seed in curves["seed"].unique():
-        own = curves[(curves["trainer"] == trainer) & (curves["seed"] == seed)]
-        target = curves[(curves["trainer"] == baseline) & (curves["seed"] == seed)]["smoothed"].iloc[-1]
+    for _, pair in curves.groupby(TRAINING):
+        own = pair[pair["trainer"] == trainer]
+        target = pair[pair["trainer"] == baseline]["smoothed"].iloc[-1]
         reaching = own[(own["smoothed"] >= target) & (target >= LEAST_DICE)]["iterations"]
         reached.append(float(reaching.iloc[0]) if len(reaching) else float("nan"))
     return float(pd.Series(reached).mean(skipna=False))
 
 
 def draw_curves(curves: pd.DataFrame, file: Path) -> None:
-    """Draw every run's pseudo Dice over iterations: a colour per trainer, the smoothed curve in front."""
+    """Draw the pseudo Dice over iterations: a colour per trainer, each training pale, their smoothed mean in front."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     for number, (trainer, rows) in enumerate(curves.groupby("trainer", sort=False)):
-        for count, (_, run) in enumerate(rows.groupby("seed")):
-            axes.plot(run["iterations"], run["pseudo_dice"], color=f"C{number}", alpha=0.25, linewidth=1)
-            label = str(trainer) if count == 0 else None
-            axes.plot(run["iterations"], run["smoothed"], color=f"C{number}", linewidth=1.8, label=label)
-    axes.set(xlabel="iterations", ylabel=f"pseudo Dice (mean of {WINDOW} epochs)")
+        for _, training in rows.groupby(TRAINING):
+            axes.plot(training["iterations"], training["pseudo_dice"], color=f"C{number}", alpha=0.2, linewidth=1)
+        mean = rows.groupby("iterations")["smoothed"].mean()
+        axes.plot(mean.index, mean, color=f"C{number}", linewidth=1.8, label=str(trainer))
+    axes.set(xlabel="iterations", ylabel=f"pseudo Dice (mean of {WINDOW} epochs and of all folds and seeds)")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(file, dpi=120)

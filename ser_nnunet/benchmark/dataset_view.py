@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.case_files import list_cases
 from ser_nnunet.utils.files import read_json, replacing, write_json
 from ser_nnunet.utils.hashing import text_sha256
 
@@ -20,21 +22,21 @@ REFERENCES = "gt_segmentations"
 
 @dataclass(frozen=True)
 class PlannedDataset:
-    """A planned and preprocessed data set, its configuration and fold.
+    """A planned and preprocessed data set, its configuration and folds.
 
     Attributes:
         folder: the data set's folder in nnUNet_preprocessed.
         plans_name: such as `nnUNetPlans`.
         configuration: such as `2d`.
-        fold: of splits_final.json; nnU-Net's own five folds where there is no such file.
+        folds: of splits_final.json; nnU-Net's own five folds where there is no such file.
         batch_size: in a copy of the plan; None keeps the plan's.
-        train_cases: how many of the fold's training cases are used; None takes all.
+        train_cases: how many of each fold's training cases are used; None takes all.
     """
 
     folder: Path
     plans_name: str
     configuration: str
-    fold: int
+    folds: tuple[int, ...]
     batch_size: int | None = None
     train_cases: int | None = None
 
@@ -55,14 +57,20 @@ class PlannedDataset:
         return found or self.find_split_problems()
 
     def find_split_problems(self) -> list[str]:
-        """Return what is wrong with the fold and its cases, in sentences."""
-        if not 0 <= self.fold < len(self.splits):
-            return [f"fold {self.fold} doesn't exist: there are folds 0 to {len(self.splits) - 1}"]
-        split = self.splits[self.fold]
-        absent = sorted({*split["train"], *split["val"]} - set(self.cases))
-        found = [f"{self.cases_folder} lacks {', '.join(absent[:8])} of the split: preprocess again"] if absent else []
-        if self.train_cases is not None and not 1 <= self.train_cases <= len(split["train"]):
-            found.append(f"--train-cases {self.train_cases}: the fold has {len(split['train'])} training cases")
+        """Return what is wrong with the folds and their cases, in sentences."""
+        splits = self.splits
+        if absent := [str(fold) for fold in self.folds if not 0 <= fold < len(splits)]:
+            return [f"fold {', '.join(absent)} doesn't exist: there are folds 0 to {len(splits) - 1}"]
+        used = {case for fold in self.folds for part in ("train", "val") for case in splits[fold][part]}
+        lacking = sorted(used - set(self.cases))
+        found = list_cases(lacking, f"{self.cases_folder} (preprocess again) lacks cases of the split:")
+        for fold in self.folds:
+            count = len(splits[fold]["train"])
+            if self.train_cases is not None and not 1 <= self.train_cases <= count:
+                found.append(f"--train-cases {self.train_cases}: fold {fold} has {count} training cases")
+        for one, other in combinations(self.folds, 2):
+            shared = sorted({*splits[one]["val"]} & {*splits[other]["val"]})
+            found += list_cases(shared, f"folds {one} and {other} cannot be pooled: both have the validation cases")
         return found
 
     @property
@@ -94,14 +102,10 @@ class PlannedDataset:
         return [{part: [str(case) for case in split[part]] for part in ("train", "val")} for split in splits]
 
     @property
-    def training_cases(self) -> list[str]:
-        """The fold's training cases, all of them."""
-        return list(self.splits[self.fold]["train"])
-
-    @property
-    def validation_cases(self) -> list[str]:
-        """The fold's held-out cases."""
-        return list(self.splits[self.fold]["val"])
+    def validation_cases(self) -> dict[str, int]:
+        """The held-out cases of all folds, each with its fold."""
+        splits = self.splits
+        return {case: fold for fold in self.folds for case in splits[fold]["val"]}
 
     @property
     def used_plans_name(self) -> str:
@@ -110,15 +114,16 @@ class PlannedDataset:
 
     @property
     def plan_and_split_hash(self) -> str:
-        """16 digits of the SHA-256 of plan and split, which a resumed benchmark must share."""
-        content = json.dumps([self.plans, self.splits[self.fold]], sort_keys=True)
+        """16 digits of the SHA-256 of plan and split (all folds), which a resumed benchmark must share."""
+        content = json.dumps([self.plans, self.splits], sort_keys=True)
         return text_sha256(content)[:16]
 
     def make_view(self, root: Path, seed: int) -> Path:
         """Make (or find) a folder for nnUNet_preprocessed below `root`; return it.
 
-        Plans and split are copies with the batch size and training cases asked for; images are links. With fewer
-        training cases every seed draws its own, the same for all trainers; a smaller number is part of a larger one.
+        Plans and split are copies with the batch size and training cases asked for, the latter in every fold; images
+        are links. With fewer training cases every seed draws its own, the same for all trainers; a smaller number is
+        part of a larger one.
 
         Raises:
             UserError: no links can be made below `root`.
@@ -129,8 +134,7 @@ class PlannedDataset:
         plans = self.plans | {"plans_name": self.used_plans_name}
         if self.batch_size is not None:
             plans["configurations"][self.configuration]["batch_size"] = self.batch_size
-        splits = self.splits
-        splits[self.fold]["train"] = choose_cases(self.training_cases, self.train_cases, seed)
+        splits = [split | {"train": choose_cases(split["train"], self.train_cases, seed)} for split in self.splits]
         with replacing(view) as unfinished:
             folder = unfinished / self.folder.name
             cases_folder = folder / self.cases_folder.name

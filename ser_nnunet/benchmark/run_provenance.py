@@ -54,7 +54,7 @@ def describe_sam(runs: Sequence[Run]) -> str:
 
 def note_versions(runs: Sequence[Run]) -> list[str]:
     """Return a sentence for the tables where the runs were not all made with the same versions; else nothing."""
-    found = {f"{run.trainer} seed {run.seed}": " then ".join(run.software) for run in runs}
+    found = {run.title: " then ".join(run.software) for run in runs}
     if len(set(found.values())) == 1 and all(len(run.software) == 1 for run in runs):
         return []
     listed = "; ".join(f"{name}: {versions}" for name, versions in found.items())

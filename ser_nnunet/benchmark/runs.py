@@ -1,4 +1,4 @@
-"""One training of one trainer with one seed, in a process of its own that can be interrupted and resumed."""
+"""One training (a trainer, a fold, a seed) in a process of its own that can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ NOT_RECORDED = "not recorded"
 
 @dataclass(frozen=True)
 class Run:
-    """A trainer's run and its folder, which holds everything that it writes.
+    """A trainer's run on a fold with a seed, and its folder, which holds everything that it writes.
 
     Files: `run.json` (what to do, and what with), `train.log` (nnU-Net's output), `curve.csv` (one line per epoch),
     `results` (nnUNet_results), and `finished.json` when all is done.
     """
 
     trainer: str
+    fold: int
     seed: int
     folder: Path
+
+    @property
+    def title(self) -> str:
+        """Trainer, fold and seed, for messages."""
+        return f"{self.trainer}, fold {self.fold}, seed {self.seed}"
 
     @property
     def finished(self) -> dict[str, Any] | None:
@@ -85,7 +91,8 @@ class Run:
         """
         earlier = self.software if self.epochs_done else []
         software = list(dict.fromkeys([*earlier, spec["software"]]))
-        content = spec | {"software": software, "trainer": self.trainer, "seed": self.seed, "parent": os.getpid()}
+        content = spec | {"trainer": self.trainer, "fold": self.fold, "seed": self.seed}
+        content |= {"software": software, "parent": os.getpid()}
         write_json(self.folder / "run.json", content)
         variables = {
             "nnUNet_def_n_proc": str(min(8, usable_cores())),  # nnU-Net's own eight overload a smaller machine

@@ -25,14 +25,14 @@ def find_trainer_problems(
         try:
             trainer = find_trainer(name)
         except (RuntimeError, AssertionError) as error:
-            problems.append(f"-tr {name}: {str(error).strip().splitlines()[0]}")
+            problems.append(f"trainer {name}: {str(error).strip().splitlines()[0]}")
             continue
         if issubclass(trainer, SERTrainer):
             chosen = PlansManager(plans).get_configuration(configuration)
             try:
                 refuse_unsupported(configuration, len(chosen.patch_size), chosen.previous_stage_name)
             except NotImplementedError as error:
-                problems.append(f"-tr {name}: {error}")
+                problems.append(f"trainer {name}: {error}")
         guided += [name] if is_guided(trainer, epochs) else []
     return problems + find_sam_problems(guided, sam_checkpoint)
 

@@ -25,6 +25,7 @@ from ser_nnunet.benchmark.device import use_device
 from ser_nnunet.network.layers import count_parameters
 from ser_nnunet.nnunet.base_trainer import TypedTrainer
 from ser_nnunet.nnunet.log import epoch_log, epoch_seconds
+from ser_nnunet.training.distill_trainer import SERTrainerDistill
 from ser_nnunet.utils.files import read_json, replacing, write_json
 
 CURVE = {
@@ -86,13 +87,17 @@ def build_trainer(spec: dict[str, Any]) -> TypedTrainer:
 def use_bfloat16(trainer: TypedTrainer) -> None:
     """Let the network compute in bfloat16 where PyTorch's autocast on the CPU allows it; losses stay in float32.
 
-    It is the CPU's counterpart of nnU-Net's mixed precision on a GPU, and nnU-Net itself has none on the CPU.
+    It is the CPU's counterpart of nnU-Net's mixed precision on a GPU, and nnU-Net itself has none on the CPU. A
+    teacher's network computes in the same precision.
     """
     if not trainer.was_initialized:
         trainer.initialize()
-    network = trainer.network
-    network.register_forward_hook(lambda module, inputs, outputs: to_float32(outputs))
-    network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)  # type: ignore[method-assign]
+    networks = [trainer.network]
+    if isinstance(trainer, SERTrainerDistill) and trainer.current_epoch < trainer.num_epochs:
+        networks.append(trainer.load_teacher().network)
+    for network in networks:
+        network.register_forward_hook(lambda module, inputs, outputs: to_float32(outputs))
+        network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)  # type: ignore[method-assign]
 
 
 def to_float32(outputs: Any) -> Any:

@@ -1,11 +1,12 @@
-"""`ser-nnunet benchmark accuracy`: train the named trainers equally long, predict, evaluate, compare."""
+"""`ser-nnunet benchmark accuracy`: train trainers equally long, predict, evaluate, compare."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, AccuracySettings
+from ser_nnunet.benchmark.benchmark_settings import BASELINES, DEFAULT_PLANS, AccuracySettings
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 
@@ -17,20 +18,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-d", required=True, metavar="ID", help="a planned and preprocessed data set: number or name")
     add("-c", default=default.configuration, metavar="CONFIG", help=f"configuration (default: {default.configuration})")
-    add("-f", default=default.fold, help=f"fold (default: {default.fold})", **number)
+    folds = "folds, whose validation cases are pooled (default: 0)"
+    add("-f", type=int, nargs="+", default=default.folds, metavar="FOLD", help=folds)
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"the plans' name (default: {DEFAULT_PLANS})")
-    trainers = "trainers, nnU-Net's and your own too; the others are compared with the first"
+    trainers = "trainers that are compared with the better baseline, your own too"
     add("-tr", required=True, nargs="+", metavar="TRAINER", help=trainers)
+    baselines = f"trained as well; the better one by Dice is the reference (default: {' '.join(BASELINES)})"
+    add("--baselines", nargs="+", default=BASELINES, metavar="TRAINER", help=baselines)
     add("--epochs", required=True, help="for every trainer, whatever its own schedule says", **number)
     iterations = f"training steps per epoch (default: {default.iterations})"
     add("--iterations", default=default.iterations, help=iterations, **number)
     validation = "steps of nnU-Net's validation per epoch (default: a fifth of --iterations)"
     add("--val-iterations", help=validation, **number)
     add("--batch-size", help="in a copy of the plan (default: the plan's)", **number)
-    seeds = "each trainer once per seed (default: 0)"
+    seeds = "each trainer once per fold and seed (default: 0)"
     add("--seeds", type=int, nargs="+", default=default.seeds, metavar="N", help=seeds)
-    few = "use so many of the fold's training cases, drawn anew for every seed (default: all)"
+    few = "use so many of each fold's training cases, drawn anew for every seed (default: all)"
     add("--train-cases", help=few, **number)
+    who = "case -> patient, as for ser-nnunet evaluate: patients are resampled, not scans (default: conversion.json)"
+    add("--groups", type=Path, metavar="FILE", help=who)
     saving = f"epochs between checkpoints, from which an interrupted training resumes (default: {default.save_every})"
     add("--save-every", default=default.save_every, help=saving, **number)
     precision = "on the CPU: compute in bfloat16 where autocast allows it, as nnU-Net does in float16 on a GPU"
@@ -46,13 +52,15 @@ def run(args: argparse.Namespace) -> int:
         output=args.o,
         device=args.device,
         configuration=args.c,
-        fold=args.f,
+        baselines=tuple(args.baselines),
+        folds=tuple(args.f),
         plans_name=args.p,
         iterations=args.iterations,
         val_iterations=args.val_iterations,
         batch_size=args.batch_size,
         seeds=tuple(args.seeds),
         train_cases=args.train_cases,
+        groups=args.groups,
         save_every=args.save_every,
         bfloat16=args.bfloat16,
     )

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer
-from ser_nnunet.utils.variables import SAM_CHECKPOINT
+from ser_nnunet.utils.variables import SAM_CHECKPOINT, TEACHER
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 PACKAGES = ("nnunetv2", "torch", "torchvision", "batchgenerators", "SimpleITK", "numpy")
@@ -62,11 +62,13 @@ def examine(trainer: str) -> Iterator[Finding]:
         yield check_package(package)
     for variable in (RAW, PREPROCESSED, RESULTS):
         yield check_folder(variable)
-    finding, guided = check_trainer(trainer)
+    finding, guided, taught = check_trainer(trainer)
     yield finding
     if guided:
         yield check_package("segment-anything")
         yield check_sam_checkpoint()
+    if taught:
+        yield check_teacher()
     yield check_gpu()
 
 
@@ -97,10 +99,11 @@ def check_folder(variable: str) -> Finding:
     return Finding(variable, OK, f"{folder} ({shutil.disk_usage(folder).free / 1e9:.0f} GB free)")
 
 
-def check_trainer(name: str) -> tuple[Finding, bool]:
-    """Search the trainer as nnU-Net does; return the finding, and whether SAM guides this trainer.
+def check_trainer(name: str) -> tuple[Finding, bool, bool]:
+    """Search the trainer as nnU-Net does; return the finding, whether SAM guides it, and whether it has a teacher.
 
-    A trainer that isn't found is taken for guided if its name is one of SER's, so that SAM's part is checked, too.
+    For a trainer that isn't found, this is concluded from its name if that is one of SER's, so that SAM's or the
+    teacher's part is checked, too.
     """
     subject = f"nnU-Net finds {name}"
     remedy = 'eval "$(ser-nnunet env)"   (and add this line to your shell\'s start-up file)'
@@ -111,8 +114,11 @@ def check_trainer(name: str) -> tuple[Finding, bool]:
     except Exception as error:
         reason = first_line(error)
     else:
-        return Finding(subject, OK, trainer.__module__), getattr(trainer, "guided_fraction", 0) > 0
-    return Finding(subject, MISSING, reason, remedy), name.startswith("SER") and "NoSAM" not in name
+        guided, taught = getattr(trainer, "guided_fraction", 0) > 0, hasattr(trainer, "distillation_weight")
+        return Finding(subject, OK, trainer.__module__), guided, taught
+    taught = name.startswith("SERTrainerDistill")
+    guided = name.startswith("SER") and "NoSAM" not in name and not taught
+    return Finding(subject, MISSING, reason, remedy), guided, taught
 
 
 def check_sam_checkpoint() -> Finding:
@@ -131,6 +137,26 @@ def check_sam_checkpoint() -> Finding:
         return Finding(SAM_CHECKPOINT, MISSING, first_line(error), remedy)
     found = f"{count / 1e6:.1f} M parameters, {sizes.depth} blocks of {sizes.embed_dim}, {sizes.image_size} px"
     return Finding(SAM_CHECKPOINT, OK, f"{path} ({found})")
+
+
+def check_teacher() -> Finding:
+    """Read the finished folds of the teacher's model folder; whether they fit a data set is checked by a training."""
+    remedy = f"export {TEACHER}=$nnUNet_results/DATASET/nnUNetTrainer__nnUNetPlans__2d (a finished training)"
+    path = os.environ.get(TEACHER)
+    if not path:
+        return Finding(TEACHER, MISSING, "not set", remedy)
+    try:
+        from ser_nnunet.nnunet.trained_model import find_finished_folds, read_trained_model
+
+        models = [read_trained_model(folder, "") for folder in find_finished_folds(path)]
+        for model in models:
+            model.build_network()
+    except UserError as error:
+        return Finding(TEACHER, MISSING, str(error), remedy)
+    except Exception as error:
+        return Finding(TEACHER, MISSING, first_line(error), remedy)
+    folds = ", ".join(str(model.fold) for model in models)
+    return Finding(TEACHER, OK, f"{path} ({models[0].trainer} on {models[0].dataset}, finished folds: {folds})")
 
 
 def check_gpu() -> Finding:

@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dataset-json", type=Path, metavar="FILE", help=where)
     add("--cases", nargs="+", metavar="CASE", help="evaluate only these")
     add("--chill", action="store_true", help="evaluate the cases that are predicted, instead of requiring all")
+    who = (
+        "JSON (case: patient), or CSV or TSV with columns case and patient; patients are resampled, not scans"
+        " (default: conversion.json of ser-nnunet convert, else every case is a patient)"
+    )
+    add("--groups", type=Path, metavar="FILE", help=who)
     add("-np", type=int, metavar="N", help="processes (default: every core, as far as memory allows)")
     _add_settings(parser.add_argument_group("metrics and rules (all of them are written into the output)"))
 
@@ -84,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         names=args.names,
         cases=args.cases,
         chill=args.chill,
+        patients=args.groups,
         settings=settings,
         processes=args.np,
     )

@@ -54,21 +54,21 @@ def pair_cases(
     folders = [reference, *predictions.values(), *([images] if images else [])]
     if absent_folders := [str(folder) for folder in folders if not folder.is_dir()]:
         raise UserError(f"no such folder: {', '.join(absent_folders)}")
-    references = _find_segmentations(reference, file_ending)
-    predicted = {method: _find_segmentations(folder, file_ending) for method, folder in predictions.items()}
+    references = find_segmentations(reference, file_ending)
+    predicted = {method: find_segmentations(folder, file_ending) for method, folder in predictions.items()}
     wanted = sorted(set(only)) if only is not None else sorted(references)
     if chill:
         wanted = [name for name in wanted if all(name in files for files in predicted.values())]
     absent = [name for name in wanted if name not in references]
-    problems = _list_cases(absent, f"no reference in {reference} for")
+    problems = list_cases(absent, f"no reference in {reference} for")
     for method, files in predicted.items():
         folder = predictions[method]
-        problems += _list_cases([name for name in wanted if name not in files], f"missing predictions in {folder}:")
+        problems += list_cases([name for name in wanted if name not in files], f"missing predictions in {folder}:")
         extra = sorted(set(files) - set(references)) if only is None else []
-        problems += _list_cases(extra, f"extra predictions without a reference in {folder}:")
+        problems += list_cases(extra, f"extra predictions without a reference in {folder}:")
     image_files = {name: images / f"{name}_0000{file_ending}" for name in wanted} if images else {}
     lacking = [name for name, file in image_files.items() if not file.is_file()]
-    problems += _list_cases(lacking, f"no image _0000{file_ending} in {images} for")
+    problems += list_cases(lacking, f"no image _0000{file_ending} in {images} for")
     if not wanted:
         problems.append(
             f"no case at all: {reference} and {', '.join(map(str, predictions.values()))} share no *{file_ending}"
@@ -86,12 +86,12 @@ def pair_cases(
     return cases, problems
 
 
-def _find_segmentations(folder: Path, file_ending: str) -> dict[str, Path]:
-    """Case name -> file."""
+def find_segmentations(folder: Path, file_ending: str) -> dict[str, Path]:
+    """Return case name -> file of the segmentations in a folder."""
     files = (file for file in folder.iterdir() if file.name.endswith(file_ending) and not file.name.startswith("."))
     return {file.name[: -len(file_ending)]: file for file in files}
 
 
-def _list_cases(names: Sequence[str], what: str) -> list[str]:
+def list_cases(names: Sequence[str], what: str) -> list[str]:
     """Return one line that names all cases with the same problem, or none."""
     return [f"{what} {', '.join(names)} ({len(names)})"] if names else []

@@ -12,13 +12,19 @@ from typing import Any
 
 from ser_nnunet import __version__
 from ser_nnunet.evaluation.labels import Labels
+from ser_nnunet.evaluation.patients import Patients
 from ser_nnunet.evaluation.settings import Settings
 
 PACKAGES = ("nnunetv2", "numpy", "scipy", "SimpleITK")  # of every evaluation; the groups of metrics add theirs
 
 
 def describe_evaluation(
-    reference: Path, methods: Mapping[str, Path], labels: Labels, images: Path | None, settings: Settings
+    reference: Path,
+    methods: Mapping[str, Path],
+    labels: Labels,
+    images: Path | None,
+    patients: Patients,
+    settings: Settings,
 ) -> dict[str, Any]:
     """Return `Evaluation.about`.
 
@@ -27,6 +33,7 @@ def describe_evaluation(
         methods: method name -> folder of predictions.
         labels: of the data set.
         images: folder of the images; None takes imagesTr beside labelsTr and so on, where that folder exists.
+        patients: of the evaluated cases.
         settings: of the evaluation.
     """
     reference = reference.resolve()
@@ -44,6 +51,11 @@ def describe_evaluation(
         "file_ending": labels.file_ending,
         "classes": {name: label if isinstance(label, int) else list(label) for name, label in labels.classes.items()},
         "ignore_label": labels.ignore,
+        "patients": {
+            "source": str(patients.source.resolve()) if patients.source else None,
+            "patients": len(set(patients.of_case.values())),
+            "scans": len(patients.of_case),
+        },
         "versions": {
             "ser-nnunet": __version__,
             "python": platform.python_version(),

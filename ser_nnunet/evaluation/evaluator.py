@@ -16,6 +16,7 @@ from ser_nnunet.evaluation.definitions import MetricGroup
 from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
 from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
+from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.evaluation.result import KEYS, Evaluation
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.evaluation.statistics import compare_methods, summarise
@@ -36,6 +37,7 @@ def evaluate(
     names: Sequence[str] | None = None,
     cases: Sequence[str] | None = None,
     chill: bool = False,
+    patients: Folder | None = None,
     settings: Settings | None = None,
     processes: int | None = None,
     progress: bool = True,
@@ -51,6 +53,7 @@ def evaluate(
         names: of the methods, `prediction` first; None makes them from the folders' names.
         cases: evaluate these only; None takes all of `reference`.
         chill: evaluate only the cases that every method has predicted.
+        patients: file that names every case's patient; None looks for conversion.json (see `find_patients`).
         settings: metrics, tolerances, rules; None takes the defaults.
         processes: None uses every core, as far as memory allows; 1 computes in this process.
         progress: whether to show a progress bar.
@@ -59,7 +62,8 @@ def evaluate(
         `Evaluation`; `.write(folder)` saves it, `.mean("Dice")` and `.values("Dice", class_name)` read from it.
 
     Raises:
-        UserError: missing or extra predictions, grids that differ, unreadable files, unknown labels; all of them.
+        UserError: missing or extra predictions, grids that differ, unreadable files, unknown labels, cases without
+            patient; all of them.
     """
     settings = settings or Settings()
     references, predictions = Path(reference), Path(prediction)
@@ -68,17 +72,20 @@ def evaluate(
     settings.check_classes(labels.classes)
     image_folder = Path(images) if images else None  # only the images of a named folder must be complete
     pairs, unpaired = pair_cases(references, methods, labels.file_ending, images=image_folder, only=cases, chill=chill)
+    grouped = find_patients([pair.name for pair in pairs], references, labels, Path(patients) if patients else None)
     headers = check_headers(pairs)
     count = count_processes(headers.largest, settings) if processes is None else processes
-    if unpaired or headers.problems:  # nothing is evaluated: collect the problems of all voxels, too
+    if unpaired or headers.problems or grouped.problems:  # nothing is evaluated: collect the voxels' problems, too
         check = partial(check_voxels, labels=labels, skip=frozenset(headers.unreadable))
         results = run_on_cases(check, pairs, count, "looking for further problems", [], progress)
     else:
         task = partial(evaluate_case, labels=labels, settings=settings)
         groups = list(settings.metric_groups.values())
         results = run_on_cases(task, pairs, count, "evaluating", groups, progress)
-    raise_problems(unpaired, headers.problems, [problem for result in results for problem in result.problems])
+    voxels = [problem for result in results for problem in result.problems]
+    raise_problems(unpaired, headers.problems, voxels, grouped.problems)
     table = pd.DataFrame(row for result in results for row in result.metrics)
+    table["patient"] = table["case"].map(grouped.of_case)
     table = table[[*KEYS, *(metric.name for metric in settings.metrics)]]
     return Evaluation(
         cases=table,
@@ -86,7 +93,7 @@ def evaluate(
         summary=summarise(table, settings),
         comparison=compare_methods(table, settings),
         settings=settings,
-        about=describe_evaluation(references, methods, labels, image_folder, settings),
+        about=describe_evaluation(references, methods, labels, image_folder, grouped, settings),
     )
 
 
@@ -132,8 +139,10 @@ def run_on_cases(
     )
 
 
-def raise_problems(unpaired: Sequence[str], grids: Sequence[str], voxels: Sequence[str]) -> None:
-    """Raise one `UserError` with all problems of files, headers and voxels, if there are any."""
+def raise_problems(
+    unpaired: Sequence[str], grids: Sequence[str], voxels: Sequence[str], patients: Sequence[str]
+) -> None:
+    """Raise one `UserError` with all problems of files, headers, voxels and patients, if there are any."""
     kinds = [
         (
             unpaired,
@@ -146,6 +155,11 @@ def raise_problems(unpaired: Sequence[str], grids: Sequence[str], voxels: Sequen
             "Predict again from the images that belong to the references, or resample both onto one grid.",
         ),
         (voxels, "segmentations that cannot be evaluated", "Predict or convert these again."),
+        (
+            patients,
+            "the patients of the cases are not clear",
+            "A file for --groups names one patient for every evaluated case, and no case without reference.",
+        ),
     ]
     lines: list[str] = []
     for problems, what, advice in kinds:

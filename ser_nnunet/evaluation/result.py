@@ -16,7 +16,7 @@ from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
 from ser_nnunet.utils.output_checks import require_writable_folder
 
-KEYS = ["method", "case", "class"]
+KEYS = ["method", "case", "patient", "class"]
 RESULT_FILE = "evaluation.json"
 CSV_FILES = {
     "metrics_wide.csv": "cases",
@@ -34,12 +34,13 @@ class Evaluation:
     """The result of `evaluate`.
 
     Attributes:
-        cases: one row per method, case and class (`KEYS`), then one column per metric; NaN where undefined.
+        cases: one row per method, case and class (`KEYS`, with the case's patient), then one column per metric; NaN
+            where undefined.
         lesions: one row per lesion; empty if lesions weren't asked for.
-        summary: one row per method, class and metric: n, mean, SD, median, quartiles, interval.
+        summary: one row per method, class and metric: n, patients, mean, SD, median, quartiles, interval.
         comparison: one row per other method, class and metric: paired test against the first method.
         settings: the choices.
-        about: folders, methods, classes, versions and rules (see `evaluation_provenance.py`).
+        about: folders, methods, classes, patients, versions and rules (see `evaluation_provenance.py`).
     """
 
     cases: pd.DataFrame
@@ -64,10 +65,10 @@ class Evaluation:
         """Class names in dataset.json's order."""
         return list(self.about["classes"])
 
-    def values(self, metric: str, class_name: str, method: str | None = None) -> pd.Series:
-        """Return a metric of every case, the case's name as index; the first method unless one is named."""
+    def values(self, metric: str, class_name: str, method: str | None = None, index: str = "case") -> pd.Series:
+        """Return a metric of every case, the case or the `patient` as index; the first method unless one is named."""
         rows = self.cases[(self.cases["class"] == class_name) & (self.cases["method"] == (method or self.methods[0]))]
-        return rows.set_index("case")[metric]
+        return rows.set_index(index)[metric]
 
     def value(self, metric: str, case: str, class_name: str, method: str | None = None) -> float:
         """Return one metric of one case."""
@@ -118,6 +119,7 @@ class Evaluation:
             tables = {name: pd.DataFrame.from_records(content[name]) for name in TABLES}
             settings = Settings.from_json(content["settings"])
             about = content["about"]
+            _ = about["patients"], tables["cases"][KEYS]  # earlier versions did not write them
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(

@@ -1,4 +1,4 @@
-"""Summaries with bootstrap intervals, and paired tests between methods with Holm's correction."""
+"""Summaries with bootstrap intervals over patients, and paired tests between methods with Holm's correction."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def summarise(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         settings: resamples, confidence, seed.
 
     Returns:
-        Columns method, class, metric, unit, n (cases where it is defined), undefined, mean, sd (n - 1), median, q1, q3,
-        min, max, and ci_low and ci_high of the mean.
+        Columns method, class, metric, unit, n (cases where it is defined), undefined, patients (of these n cases),
+        mean, sd (n - 1), median, q1, q3, min, max, and ci_low and ci_high of the mean.
     """
     return pd.DataFrame(
         {"method": method, "class": name, "metric": metric.name, "unit": metric.unit}
-        | _describe_values(group[metric.name].to_numpy(float), settings)
+        | _describe_values(group.set_index("patient")[metric.name], settings)
         for (method, name), group in cases.groupby(["method", "class"], sort=False)
         for metric in settings.metrics
     )
@@ -38,12 +38,14 @@ def compare_methods(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Test every other method against the first, case by case, for every headline metric.
 
     Returns:
-        One row per other method, class and metric: n pairs, the first method's mean minus the other's with its
-        bootstrap interval, the median difference, Wilcoxon's two-sided p, p after Holm's correction over all rows,
-        the rank-biserial correlation (1: the first is larger in every case), and which method is better.
+        One row per other method, class and metric: n pairs of cases and their patients, the first method's mean minus
+        the other's with its bootstrap interval, the median difference, Wilcoxon's two-sided p, p after Holm's
+        correction over all rows, the rank-biserial correlation (1: the first is larger in every patient), and which
+        method is better.
     """
     first, *others = dict.fromkeys(cases["method"])
-    tables = {key: group.set_index("case") for key, group in cases.groupby(["method", "class"], sort=False)}
+    keys = ["case", "patient"]
+    tables = {key: group.set_index(keys) for key, group in cases.groupby(["method", "class"], sort=False)}
     tested = [
         (other, name, metric)
         for other in others
@@ -68,67 +70,73 @@ def compare_methods(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 def compare_pairs(ours: pd.Series, theirs: pd.Series, settings: Settings) -> dict[str, Any]:
     """Test a metric of two methods case by case.
 
+    Wilcoxon's test and the effect size take one value per patient, the mean over the differences of the patient's
+    scans: the test assumes independent pairs. Means, median and n are those of the cases.
+
     Args:
-        ours: values by case; NaN where undefined.
-        theirs: values by case of the other method; cases in which either is undefined are left out.
+        ours: values by case and patient (two levels of the index); NaN where undefined.
+        theirs: the same of the other method; cases in which either is undefined are left out.
         settings: resamples, confidence, seed.
 
     Returns:
         The columns of `compare_methods` from n to p.
     """
     # Rounding errors of distances and volumes would count as differences in Wilcoxon's ranks.
-    differences = (ours - theirs).round(9).dropna().to_numpy(float)
+    differences = (ours - theirs).round(9).dropna().droplevel("case").astype(float)
+    by_patient = differences.groupby(level="patient", sort=False).mean().round(9).to_numpy()
     low, high = mean_interval(differences, settings)
     return {
-        "n": differences.size,
-        "mean_difference": float(differences.mean()) if differences.size else math.nan,
+        "n": len(differences),
+        "patients": len(by_patient),
+        "mean_difference": float(differences.mean()),
         "ci_low": low,
         "ci_high": high,
-        "median_difference": float(np.median(differences)) if differences.size else math.nan,
-        "rank_biserial": rank_biserial(differences) if differences.size else math.nan,
-        "p": wilcoxon_p(differences),
+        "median_difference": float(differences.median()),
+        "rank_biserial": rank_biserial(by_patient) if by_patient.size else math.nan,
+        "p": wilcoxon_p(by_patient),
     }
 
 
-def mean_interval(values: np.ndarray, settings: Settings) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean over cases; NaN for fewer than two."""
-    if values.size < 2:
-        return math.nan, math.nan
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=settings.bootstrap,
-        batch=max(1, BATCH // values.size),
-        confidence_level=settings.confidence,
-        method="percentile",
-        rng=np.random.default_rng(settings.seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
-def pooled_ratio_interval(parts: np.ndarray, wholes: np.ndarray, settings: Settings) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of sum(parts) / sum(wholes), cases resampled.
+def mean_interval(values: pd.Series, settings: Settings) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean over cases; see `ratio_interval`.
 
     Args:
-        parts: `(N,)`, one count per case, such as found lesions.
-        wholes: `(N,)`, such as all lesions.
+        values: of cases, all defined, with their patients as index.
+        settings: resamples, confidence, seed.
+    """
+    if values.index.nunique() > 1 and np.ptp(values) == 0:
+        return float(values.iloc[0]), float(values.iloc[0])  # without the sums' rounding errors
+    return ratio_interval(values, pd.Series(1.0, values.index), settings)
+
+
+def ratio_interval(parts: pd.Series, wholes: pd.Series, settings: Settings) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of sum(parts) / sum(wholes), patients resampled.
+
+    Scans of one patient resemble each other. Patients are therefore drawn with replacement, each with all its scans
+    (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        parts: one number per case with its patient as index: a metric, or a count such as found lesions.
+        wholes: in the same order: 1 for the mean over cases, or a count such as all lesions.
         settings: resamples, confidence, seed.
 
     Returns:
-        The interval; NaN where fewer than two cases have a denominator, and (1, 1) where all parts equal the wholes.
+        The interval; NaN where fewer than two patients have a denominator.
     """
-    if np.count_nonzero(wholes) < 2:
+    sums = pd.DataFrame({"parts": parts, "wholes": wholes}).groupby(level=0, sort=False).sum()
+    if np.count_nonzero(sums["wholes"]) < 2:
         return math.nan, math.nan
-    if np.array_equal(parts, wholes):
-        return 1.0, 1.0
-    random = np.random.default_rng(settings.seed)
-    drawn = random.multinomial(parts.size, np.full(parts.size, 1 / parts.size), size=settings.bootstrap)
-    with np.errstate(invalid="ignore"):
-        ratios = (drawn @ parts) / (drawn @ wholes)
+    drawn = stats.bootstrap(
+        (sums["parts"].to_numpy(float), sums["wholes"].to_numpy(float)),
+        _divide_sums,
+        paired=True,
+        n_resamples=settings.bootstrap,
+        batch=max(1, BATCH // len(sums)),
+        method="percentile",
+        rng=np.random.default_rng(settings.seed),
+    ).bootstrap_distribution
     tail = (1 - settings.confidence) / 2
-    low, high = np.nanquantile(ratios, [tail, 1 - tail])
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])  # NaN: a draw without a denominator
     return float(low), float(high)
 
 
@@ -160,21 +168,30 @@ def correct_holm(p_values: list[float]) -> list[float]:
     return corrected
 
 
-def _describe_values(values: np.ndarray, settings: Settings) -> dict[str, Any]:
+def _divide_sums(parts: np.ndarray, wholes: np.ndarray, axis: int = -1) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return parts.sum(axis) / wholes.sum(axis)
+
+
+def _describe_values(values: pd.Series, settings: Settings) -> dict[str, Any]:
+    """Describe a metric's values, whose index are the cases' patients."""
     defined = values[np.isfinite(values)]
     low, high = mean_interval(defined, settings)
-    described = {
-        "n": defined.size,
-        "undefined": values.size - defined.size,
-        "mean": math.nan,
-        "sd": float(defined.std(ddof=1)) if defined.size > 1 else math.nan,
-        "median": math.nan,
+    q1, median, q3 = defined.quantile([0.25, 0.5, 0.75])
+    return {
+        "n": len(defined),
+        "undefined": len(values) - len(defined),
+        "patients": defined.index.nunique(),
+        "mean": defined.mean(),
+        "sd": defined.std(),
+        "median": median,
+        "q1": q1,
+        "q3": q3,
+        "min": defined.min(),
+        "max": defined.max(),
+        "ci_low": low,
+        "ci_high": high,
     }
-    if defined.size:
-        q1, median, q3 = np.quantile(defined, [0.25, 0.5, 0.75])
-        described |= {"mean": defined.mean(), "median": median, "q1": q1, "q3": q3}
-        described |= {"min": defined.min(), "max": defined.max()}
-    return described | {"ci_low": low, "ci_high": high}
 
 
 def _name_better(row: dict[str, Any], p_holm: float, metric: Metric, settings: Settings) -> str:

@@ -6,11 +6,12 @@ import math
 
 import pandas as pd
 
+from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.result import Evaluation
 
 
 def format_summary(evaluation: Evaluation) -> str:
-    """Return the headline metrics of every method and class: mean, interval, SD, median."""
+    """Return the headline metrics of every method and class: mean, interval, SD, median; below, the patients."""
     settings = evaluation.settings
     headline = {metric.name: metric for metric in evaluation.metrics if metric.headline}
     rows = evaluation.summary[evaluation.summary["metric"].isin(list(headline))]
@@ -27,6 +28,7 @@ def format_summary(evaluation: Evaluation) -> str:
             "median": [format_number(median) for median in rows["median"]],
             "unit": rows["unit"],
             "cases": rows["n"],
+            "patients": rows["patients"],
         }
     )
     parts = []
@@ -34,7 +36,7 @@ def format_summary(evaluation: Evaluation) -> str:
         part = table[rows["method"] == method]
         heading = f"{method}\n" if len(evaluation.methods) > 1 else ""
         parts.append(heading + align_columns(part))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, f"intervals resample patients: {describe_patients(evaluation.about['patients'])}"])
 
 
 def format_comparison(evaluation: Evaluation) -> str:
@@ -53,9 +55,11 @@ def format_comparison(evaluation: Evaluation) -> str:
             "p (Holm)": [format_p_value(p) for p in rows["p_holm"]],
             "better": rows["better"],
             "pairs": rows["n"],
+            "patients": rows["patients"],
         }
     )
-    heading = f"{evaluation.methods[0]} against the others: paired Wilcoxon, effect = rank-biserial correlation"
+    test = "paired Wilcoxon, one value per patient; effect = rank-biserial correlation"
+    heading = f"{evaluation.methods[0]} against the others: {test}"
     return f"{heading}\n{align_columns(table)}"
 
 

@@ -12,6 +12,9 @@ SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
 HARDNET_CHECKPOINT = "SER_HARDNET_CHECKPOINT"
 """Path of ImageNet weights for HarDNet-85, for `SERTrainerPaper`; optional."""
 
+TEACHER = "SER_TEACHER"
+"""A trained model's folder in nnU-Net's results, the teacher of `SERTrainerDistill`."""
+
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:

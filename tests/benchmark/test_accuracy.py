@@ -21,7 +21,7 @@ def test_everything_that_would_stop_a_run_is_reported_before_it_starts(tmp_path,
     message = capsys.readouterr().err
     assert "--epochs must be at least 1" in message
     assert "SERTrainer named twice" in message
-    assert "-tr NoSuchTrainer: Could not find" in message
+    assert "trainer NoSuchTrainer: Could not find" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -39,13 +39,17 @@ def test_a_guided_trainer_without_sam_is_refused_before_the_others_train(tmp_pat
         (["-c", "3d_fullres"], "no configuration 3d_fullres; it has 2d"),
         (["-f", "4"], "fold 4 doesn't exist: there are folds 0 to 0"),
         (["-p", "nnUNetOther"], "nnUNetOther.json is missing"),
-        (["--train-cases", "9"], "the fold has 4 training cases"),
+        (["--train-cases", "9"], "fold 0 has 4 training cases"),
+        (["-f", "0", "0"], "-f: 0 named twice"),
+        (["--baselines", "NoSuchBaseline"], "trainer NoSuchBaseline: Could not find"),
+        (["--groups", "absent.csv"], "--groups: absent.csv: JSON"),
+        (["--bfloat16", "-device", "cuda"], "--bfloat16 is for the CPU; on cuda"),
     ],
 )
 def test_absent_data_is_named(changed, reported, tmp_path, capsys):
-    command = ["benchmark", "accuracy", "-d", "1", "-tr", "nnUNetTrainer", "--epochs", "1", *changed]
-    assert main([*command, "-o", str(tmp_path / "out"), "-device", "cpu"]) == 2
-    assert reported in capsys.readouterr().err
+    command = ["benchmark", "accuracy", "-d", "1", "-tr", "nnUNetTrainer", "--epochs", "1", "-device", "cpu", *changed]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 2
+    assert reported in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def fail_after_one_epoch(run, spec, _preprocessed, _report_epochs):
@@ -59,7 +63,8 @@ def fail_after_one_epoch(run, spec, _preprocessed, _report_epochs):
 def test_guided_trainers_can_be_added_later_but_not_with_another_sam(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Run, "train_and_predict", fail_after_one_epoch)
     out, sam = tmp_path / "out", tmp_path / "sam.pth"
-    command = ["benchmark", "accuracy", "-d", "1", "--epochs", "3", "-o", str(out), "-device", "cpu", "-tr"]
+    command = ["benchmark", "accuracy", "-d", "1", "--epochs", "3", "-o", str(out), "-device", "cpu"]
+    command += ["--baselines", "nnUNetTrainer", "-tr"]
     assert main([*command, "nnUNetTrainer"]) == 2  # the simulated training has failed
     torch.save(build_dummy_sam(seed=0).state_dict(), sam)
     for path, folder in ((sam, tmp_path), ("sam.pth", tmp_path), ("../sam.pth", out)):  # three paths to one file
@@ -68,15 +73,15 @@ def test_guided_trainers_can_be_added_later_but_not_with_another_sam(tmp_path, m
         capsys.readouterr()
         assert main([*command, "nnUNetTrainer", "SERTrainer"]) == 2
         assert "2 of 2 runs failed" in capsys.readouterr().err
-    runs = [Run(name, 0, out / "runs" / f"{name}_seed0") for name in ("nnUNetTrainer", "SERTrainer")]
+    runs = [Run(name, 0, 0, out / "runs" / f"{name}_fold0_seed0") for name in ("nnUNetTrainer", "SERTrainer")]
     recorded = record_sam(str(sam))["sam_sha256"]
     assert [run.record["sam_sha256"] for run in runs] == [None, recorded]
 
     torch.save(build_dummy_sam(seed=1).state_dict(), sam)
     assert main([*command, "SERTrainerJoint"]) == 2
     message = capsys.readouterr().err
-    assert "guided by another SAM" in message and recorded[:12] in message and "SERTrainer_seed0" in message
-    assert not (out / "runs" / "SERTrainerJoint_seed0").exists()
+    assert "guided by another SAM" in message and recorded[:12] in message and "SERTrainer_fold0_seed0" in message
+    assert not (out / "runs" / "SERTrainerJoint_fold0_seed0").exists()
     assert main([*command, "nnUNetTrainer"]) == 2  # a run without SAM isn't refused
     assert "1 of 1 runs failed" in capsys.readouterr().err
 
@@ -86,8 +91,9 @@ def test_an_interrupted_benchmark_resumes_and_ends_in_tables(planned_data, tmp_p
     for name, count in (("nnUNet_n_proc_DA", "0"), ("nnUNet_def_n_proc", "1"), ("OMP_NUM_THREADS", "1")):
         monkeypatch.setenv(name, count)
     before, out = read_files(planned_data), tmp_path / "out"
-    command = ["benchmark", "accuracy", "-d", "1", "-tr", "SERTrainerNoSAM", "nnUNetTrainer", "--epochs", "3"]
-    command += ["--iterations", "2", "--batch-size", "3", "--save-every", "1", "-device", "cpu", "-o", str(out)]
+    command = ["benchmark", "accuracy", "-d", "1", "-tr", "SERTrainerNoSAM", "--epochs", "3"]
+    command += ["--baselines", "nnUNetTrainer", "--iterations", "2", "--batch-size", "3", "--save-every", "1"]
+    command += ["-device", "cpu", "-o", str(out)]
     train_and_predict, interrupted = Run.train_and_predict, []
 
     def interrupt_once(run, spec, preprocessed, report_epochs):
@@ -102,10 +108,10 @@ def test_an_interrupted_benchmark_resumes_and_ends_in_tables(planned_data, tmp_p
     monkeypatch.setattr(Run, "train_and_predict", interrupt_once)
     assert main(command) == 130
     assert "the same command resumes" in capsys.readouterr().out
-    assert interrupted == ["SERTrainerNoSAM"] and not (out / "accuracy.csv").exists()
+    assert interrupted == ["nnUNetTrainer"] and not (out / "accuracy.csv").exists()
     assert main(command) == 0
 
-    log = (out / "runs" / "SERTrainerNoSAM_seed0" / "train.log").read_text()
+    log = (out / "runs" / "nnUNetTrainer_fold0_seed0" / "train.log").read_text()
     assert "resuming from checkpoint_" in log and log.count("Epoch 2") >= 1
     curves = pd.read_csv(out / "learning_curves.csv").groupby("trainer")["iterations"].apply(list).to_dict()
     assert curves == {"SERTrainerNoSAM": [2, 4, 6], "nnUNetTrainer": [2, 4, 6]}

@@ -1,4 +1,4 @@
-"""Time and size of trainings, relative to the first trainer."""
+"""Time and size of trainings, relative to the baseline."""
 
 import json
 
@@ -24,8 +24,8 @@ def test_costs_are_means_over_seeds_and_relative_to_the_first(tmp_path):
     low, high = table.loc["second", ["train_seconds_ratio_low", "train_seconds_ratio_high"]]
     assert (low, high) == pytest.approx((5 / 10, 6 / 11))  # each seed with its own first
     shown = format_costs(table.reset_index()).set_index("trainer")
-    assert shown.loc["second", "training, of the first"] == "0.52 (0.50 to 0.55)"
-    assert shown.loc["second", ["training (min)", "batch", "iterations to reach the first"]].tolist() == [
+    assert shown.loc["second", "training, of the baseline"] == "0.52 (0.50 to 0.55)"
+    assert shown.loc["second", ["training (min)", "batch", "iterations to reach the baseline"]].tolist() == [
         "5.50",
         "8",
         "20",
@@ -40,6 +40,20 @@ def test_with_one_seed_epochs_are_paired_and_totals_have_no_range(tmp_path):
         (run.folder / "finished.json").write_text(json.dumps(done | {"train_seconds": sum(seconds[run.trainer])}))
     shown = format_costs(tabulate_costs(runs, read_curves(runs))).set_index("trainer")
     # "second" takes half of each epoch, however the epochs differ; "third" 1/2, 1/4 and 3/2 of them, median 5 of 20.
-    assert shown["an epoch, of the first (quartiles)"].tolist()[1:] == ["0.50 (0.50 to 0.50)", "0.25 (0.38 to 1.0)"]
-    assert shown["training, of the first"].tolist() == ["1.0", "0.50", "1.0"]
-    assert shown["prediction, of the first"].tolist() == ["-"] * 3  # no ratio to zero seconds
+    assert shown["an epoch, of the baseline (quartiles)"].tolist()[1:] == ["0.50 (0.50 to 0.50)", "0.25 (0.38 to 1.0)"]
+    assert shown["training, of the baseline"].tolist() == ["1.0", "0.50", "1.0"]
+    assert shown["prediction, of the baseline"].tolist() == ["-"] * 3  # no ratio to zero seconds
+
+
+def test_folds_are_averaged_and_each_is_paired_with_its_own(tmp_path):
+    runs = []
+    for trainer, minutes in (("first", (10, 30)), ("second", (5, 6))):
+        for fold in (0, 1):
+            run = write_curve(tmp_path, trainer, [0.5, 0.6], fold=fold, seconds=minutes[fold] * 30.0)
+            done = {"parameters": 2e6, "batch_size": 8, "iterations": 20, "predict_seconds": 60.0}
+            (run.folder / "finished.json").write_text(json.dumps(done | {"train_seconds": 60.0 * minutes[fold]}))
+            runs.append(run)
+    row = tabulate_costs(runs, read_curves(runs)).set_index("trainer").loc["second"]
+    assert row["train_seconds"] == 330 and row["train_seconds_ratio"] == pytest.approx(5.5 / 20)
+    assert row[["train_seconds_ratio_low", "train_seconds_ratio_high"]].tolist() == [6 / 30, 5 / 10]
+    assert row[["epoch_seconds_ratio_q1", "epoch_seconds_ratio_q3"]].tolist() == [6 / 30, 5 / 10]

@@ -11,7 +11,7 @@ from ser_nnunet.errors import UserError
 
 def begin_run(folder, trainer, **record):
     """Leave behind what a training has written after its first epoch."""
-    run = Run(trainer, 0, folder / trainer)
+    run = Run(trainer, 0, 0, folder / trainer)
     run.folder.mkdir(parents=True)
     (run.folder / "run.json").write_text(json.dumps(record))
     (run.folder / "curve.csv").write_text("epoch\n0\n")
@@ -22,8 +22,13 @@ def test_runs_of_different_versions_are_named_below_the_tables(tmp_path):
     first, second = (begin_run(tmp_path, name, software=["torch 2.5"]) for name in "AB")
     assert note_versions([first, second]) == []
     resumed = begin_run(tmp_path, "C", software=["torch 2.5", "torch 2.6"])
-    assert "A seed 0: torch 2.5; C seed 0: torch 2.5 then torch 2.6" in note_versions([first, resumed])[0]
-    assert "D seed 0: not recorded" in note_versions([first, begin_run(tmp_path, "D")])[0]  # by an earlier version
+    assert (
+        "A, fold 0, seed 0: torch 2.5; C, fold 0, seed 0: torch 2.5 then torch 2.6"
+        in note_versions([first, resumed])[0]
+    )
+    assert (
+        "D, fold 0, seed 0: not recorded" in note_versions([first, begin_run(tmp_path, "D")])[0]
+    )  # by an earlier version
 
 
 def test_sam_is_named_with_the_beginning_of_its_hash(tmp_path):

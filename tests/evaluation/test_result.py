@@ -90,6 +90,17 @@ def test_an_output_that_can_be_no_folder_is_refused(tmp_path, place):
         check_output(tmp_path / place)
 
 
+def test_an_evaluation_of_an_earlier_version_without_patients_is_refused(tmp_path):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array})
+    evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST).write(tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    del content["about"]["patients"]
+    (tmp_path / "out" / "evaluation.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"no result of `ser-nnunet evaluate` .*'patients'"):
+        Evaluation.read(tmp_path / "out")
+
+
 def test_a_folder_without_evaluation_is_refused(tmp_path):
     with pytest.raises(UserError, match="no result of `ser-nnunet evaluate`"):
         Evaluation.read(tmp_path)

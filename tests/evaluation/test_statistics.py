@@ -14,6 +14,7 @@ from ser_nnunet.evaluation.statistics import (
     correct_holm,
     mean_interval,
     rank_biserial,
+    ratio_interval,
     summarise,
     wilcoxon_p,
 )
@@ -21,12 +22,14 @@ from ser_nnunet.evaluation.statistics import (
 SETTINGS = Settings(groups=("overlap",), bootstrap=500)
 
 
-def table(**dice):
-    """Methods' Dice by case; every other metric is the same number for all."""
+def table(patients=None, **dice):
+    """Methods' Dice by case; every other metric is the same number for all. Every case is a patient by default."""
     metrics = ["IoU", "sensitivity", "precision", "reference_ml", "prediction_ml"]
     metrics += ["volume_difference_ml", "absolute_volume_difference_ml"]
     rows = [
-        {"method": method, "case": str(case), "class": "lesion", "Dice": value} | dict.fromkeys(metrics, 1.0)
+        {"method": method, "case": str(case), "patient": patients[case] if patients else str(case)}
+        | {"class": "lesion", "Dice": value}
+        | dict.fromkeys(metrics, 1.0)
         for method, values in dice.items()
         for case, value in enumerate(values)
     ]
@@ -39,7 +42,7 @@ def row_of(frame, metric):
 
 def test_summary_of_four_cases_one_of_them_undefined():
     row = row_of(summarise(table(a=[0.2, 0.4, 0.9, math.nan]), SETTINGS), "Dice")
-    assert (row["n"], row["undefined"]) == (3, 1)
+    assert (row["n"], row["undefined"], row["patients"]) == (3, 1, 3)
     assert row["mean"] == pytest.approx(0.5) and row["median"] == 0.4
     assert row["sd"] == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2))
     assert (row["q1"], row["q3"]) == (pytest.approx(0.3), pytest.approx(0.65))
@@ -47,13 +50,53 @@ def test_summary_of_four_cases_one_of_them_undefined():
 
 
 def test_bootstrap_interval_agrees_with_theory_and_is_reproducible():
-    values = np.random.default_rng(0).normal(size=400)
+    values = pd.Series(np.random.default_rng(0).normal(size=400))
     low, high = mean_interval(values, SETTINGS)
     # 1.96 standard errors on both sides, as theory has it.
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
     assert mean_interval(values, SETTINGS) == (low, high)
-    assert mean_interval(np.full(5, 0.7), SETTINGS) == (0.7, 0.7)
-    assert all(map(math.isnan, mean_interval(np.array([0.7]), SETTINGS)))
+    assert mean_interval(pd.Series([0.7] * 5), SETTINGS) == (0.7, 0.7)
+    assert all(map(math.isnan, mean_interval(pd.Series([0.7]), SETTINGS)))
+
+
+def test_scans_that_repeat_others_of_their_patient_do_not_narrow_the_interval():
+    values = np.random.default_rng(0).uniform(size=12)
+    single = pd.Series(values)
+    repeated = pd.Series([*values, *values], index=[*single.index, *single.index])
+    assert mean_interval(repeated, SETTINGS) == pytest.approx(mean_interval(single, SETTINGS), abs=1e-12)
+    low, high = mean_interval(single, SETTINGS)
+    treated_as_independent = mean_interval(repeated.reset_index(drop=True), SETTINGS)
+    assert treated_as_independent[1] - treated_as_independent[0] < 0.8 * (high - low)  # 0.71 by theory
+
+
+def test_all_scans_of_a_drawn_patient_count():
+    values = pd.Series([0.0, 1.0, 1.0, 1.0], index=["p", "q", "q", "q"])
+    # Drawn are p and p, p and q (or q and p), q and q: means 0, 3/4 and 1, never 1/2.
+    assert mean_interval(values, SETTINGS) == (0, 1)
+    narrow = replace(SETTINGS, confidence=0.01, bootstrap=5000)
+    assert mean_interval(values, narrow) == (0.75, 0.75)
+    one_patient = pd.Series([0.2, 0.4], index=["p", "p"])
+    assert all(map(math.isnan, mean_interval(one_patient, SETTINGS)))
+
+
+def test_pooled_counts_are_resampled_by_patient():
+    found, lesions = (pd.Series(each, index=["p", "p", "q"]) for each in ([1, 2, 4], [1, 2, 4]))
+    assert ratio_interval(found, lesions, SETTINGS) == (1, 1)
+    low, high = ratio_interval(found - [1, 2, 0], lesions, SETTINGS)
+    assert (low, high) == (0, 1)  # nothing found in p, all in q
+    assert all(map(math.isnan, ratio_interval(found, lesions * [1, 1, 0], SETTINGS)))  # one patient has lesions
+
+
+def test_the_test_takes_one_value_per_patient():
+    # The scans of a patient differ by 0.1 and 0.3, 0.2 and 0.4, ...: means 0.2, 0.3, 0.4, 0.5, 0.6.
+    differences = [d for patient in range(5) for d in (0.1 + 0.1 * patient, 0.3 + 0.1 * patient)]
+    patients = [f"P{number // 2}" for number in range(10)]
+    row = row_of(compare_methods(table(patients, a=differences, b=[0.0] * 10), SETTINGS), "Dice")
+    assert (row["n"], row["patients"]) == (10, 5) and row["mean_difference"] == pytest.approx(0.4)
+    assert row["p"] == pytest.approx(2 / 2**5) and row["rank_biserial"] == 1
+    # Scans in opposite directions cancel out within a patient.
+    row = row_of(compare_methods(table(["P", "P"], a=[0.4, 0.6], b=[0.5, 0.5]), SETTINGS), "Dice")
+    assert row["p"] == 1 and row["rank_biserial"] == 0 and row["n"] == 2
 
 
 def test_holms_correction_by_hand():

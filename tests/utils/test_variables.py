@@ -4,12 +4,13 @@ import os
 
 import pytest
 
-from ser_nnunet.utils.variables import HARDNET_CHECKPOINT, SAM_CHECKPOINT, environment
+from ser_nnunet.utils.variables import HARDNET_CHECKPOINT, SAM_CHECKPOINT, TEACHER, environment
 
 
 def test_the_documented_names():
     """README and docs/training.md name them; renaming one would silently drop a user's setting."""
-    assert (SAM_CHECKPOINT, HARDNET_CHECKPOINT) == ("SER_SAM_CHECKPOINT", "SER_HARDNET_CHECKPOINT")
+    names = (SAM_CHECKPOINT, HARDNET_CHECKPOINT, TEACHER)
+    assert names == ("SER_SAM_CHECKPOINT", "SER_HARDNET_CHECKPOINT", "SER_TEACHER")
 
 
 @pytest.mark.parametrize("error", [None, ValueError])

@@ -73,12 +73,13 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
     problems = settings.find_problems()
     sources = []
     for name in settings.datasets:
-        dataset = PlannedDataset(preprocessed_dataset(name), settings.plans_name, "2d", settings.fold)
+        dataset = PlannedDataset(preprocessed_dataset(name), settings.plans_name, "2d", (settings.fold,))
         found = dataset.find_problems()
         problems += found
         if not found:
             patch = dataset.plans["configurations"]["2d"]["patch_size"]
-            sources.append(SliceSource(dataset.cases_folder, tuple(dataset.training_cases), tuple(patch)))
+            cases = tuple(dataset.splits[settings.fold]["train"])
+            sources.append(SliceSource(dataset.cases_folder, cases, tuple(patch)))
     refuse_problems(problems)
     return sources
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from ser_nnunet.evaluation.definitions import Metric, stratum_column
 from ser_nnunet.evaluation.result import Evaluation
-from ser_nnunet.evaluation.statistics import pooled_ratio_interval
+from ser_nnunet.evaluation.statistics import ratio_interval
 
 # Okabe and Ito's colours differ with every kind of colour vision; the markers distinguish methods without colour.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -82,16 +82,16 @@ def limits_of_agreement(evaluation: Evaluation, class_name: str, method: str) ->
 def tabulate_lesion_sensitivity(evaluation: Evaluation, class_name: str) -> pd.DataFrame:
     """Return found and all reference lesions of all cases per size stratum and method, and the fraction found.
 
-    The interval resamples cases, not lesions: lesions of one patient are not independent.
+    The interval resamples patients, not lesions: lesions of one patient are not independent.
     """
     rows = []
     for stratum in evaluation.settings.stratum_names:
         for method in evaluation.methods:
             found, total = (
-                evaluation.values(stratum_column(name, stratum), class_name, method).to_numpy()
+                evaluation.values(stratum_column(name, stratum), class_name, method, index="patient")
                 for name in ("lesions_found", "lesions_reference")
             )
-            low, high = pooled_ratio_interval(found, total, evaluation.settings)
+            low, high = ratio_interval(found, total, evaluation.settings)
             counts = int(found.sum()), int(total.sum())
             rows.append((stratum, method, *counts, counts[0] / counts[1] if counts[1] else float("nan"), low, high))
     return pd.DataFrame(rows, columns=["stratum", "method", "found", "total", "sensitivity", "low", "high"])

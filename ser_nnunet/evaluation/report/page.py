@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.report import charts
 from ser_nnunet.evaluation.report.cases import select_best_median_worst
 from ser_nnunet.evaluation.report.panels import CasePanels, make_panels
@@ -74,6 +75,7 @@ def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], ti
         evaluation=evaluation,
         about=evaluation.about,
         settings=evaluation.settings.as_json(),
+        patients=describe_patients(evaluation.about["patients"]),
         confidence=f"{evaluation.settings.confidence:.0%}",
         count=evaluation.cases["case"].nunique(),
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),

@@ -1,5 +1,7 @@
 """The numbers behind the charts, and what a chart shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +29,12 @@ def test_lesion_sensitivity_pools_the_lesions_of_all_cases(evaluation):
         assert (row.total, row.found) == (len(lesions), lesions["matched"].sum())
     theirs = table[(table["method"] == "theirs") & (table["total"] > 0)].iloc[0]
     assert theirs["low"] <= theirs["sensitivity"] == theirs["found"] / theirs["total"] <= theirs["high"]
+
+
+def test_lesion_sensitivity_resamples_patients(evaluation):
+    one_patient = replace(evaluation, cases=evaluation.cases.assign(patient="P"))
+    assert tabulate_lesion_sensitivity(evaluation, "rim")["low"].notna().any()
+    assert tabulate_lesion_sensitivity(one_patient, "rim")[["low", "high"]].isna().all(axis=None)
 
 
 def test_every_case_is_a_point_that_links_to_its_row(evaluation):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ser_nnunet.evaluation import Settings, evaluate
+from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.report import write_report
 from tests.evaluation.cohort import write_cohort
 
@@ -43,6 +44,11 @@ class Tags(html.parser.HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_the_page_says_what_is_resampled(page, evaluation):
+    text = page.read_text(encoding="utf-8")
+    assert "bootstrap over patients" in text and f"{describe_patients(evaluation.about['patients'])}." in text
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else(page):
