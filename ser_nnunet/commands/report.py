@@ -42,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
         if not args.images.is_dir():
             raise UserError(f"--images {args.images} is not a folder")
         evaluation = replace(evaluation, about=evaluation.about | {"images": str(args.images.resolve())})
+    about = evaluation.about
+    if args.pictures or args.cases:
+        folders = [about["reference"], *about["methods"].values(), *([about["images"]] if about["images"] else [])]
+        print(f"reading the cases to draw from {', '.join(folders)}")
     write_report(
         evaluation,
         file,

@@ -12,8 +12,10 @@ import pandas as pd
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
+from ser_nnunet.evaluation.evaluation_json import EvaluationJson, find_contradictions
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
+from ser_nnunet.utils.json_files import read_validated, validate
 from ser_nnunet.utils.output_checks import require_writable_folder
 
 KEYS = ["method", "case", "patient", "class"]
@@ -111,20 +113,21 @@ class Evaluation:
         """Read what `write` wrote.
 
         Raises:
-            UserError: the folder holds no evaluation of this version.
+            UserError: the folder holds no evaluation of this version, or one that was edited and contradicts itself.
         """
         file = folder / RESULT_FILE
+        content = read_validated(file, EvaluationJson, "a result of `ser-nnunet evaluate` (in the folder of its -o)")
         try:
-            content = read_json(file)
-            tables = {name: pd.DataFrame.from_records(content[name]) for name in TABLES}
-            settings = Settings.from_json(content["settings"])
-            about = content["about"]
-            _ = about["patients"], tables["cases"][KEYS]  # earlier versions did not write them
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"{file} is no result of `ser-nnunet evaluate` ({reason}); give the folder of its -o"
-            ) from error
+            settings: Settings = validate(content.settings, Settings)
+            problems = list(find_contradictions(content, settings))
+        except (UserError, ValueError) as error:
+            problems = [f"settings: {error}"]
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems[:10])
+            raise UserError(f"{file} is no whole result of `ser-nnunet evaluate`, evaluate again:\n{listed}")
+        whole = content.model_dump(by_alias=True)
+        tables = {name: pd.DataFrame.from_records(whole[name]) for name in TABLES}
+        about = whole["about"]
         numbers = [metric.name for metric in settings.metrics if metric.name in tables["cases"]]
         tables["cases"][numbers] = tables["cases"][numbers].astype(float)  # a column of nulls only reads as objects
         return cls(**tables, settings=settings, about=about)

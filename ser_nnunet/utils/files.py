@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ser_nnunet.utils.regular_files import read_text
+
+LARGEST_JSON = 1 << 30
+"""Bytes; an evaluation of 10,000 cases with all metrics has about 100 MB."""
+
 UNFINISHED = ".unfinished_"  # a prefix: libraries choose a file's format by its ending
 
 
@@ -46,8 +51,16 @@ def write_json(target: Path, content: Any, indent: int = 1) -> Path:
 
 
 def read_json(file: Path) -> Any:
-    """Read JSON; raises `OSError` and `ValueError` as `json` does."""
-    return json.loads(file.read_text(encoding="utf-8"))
+    """Read JSON.
+
+    Raises:
+        OSError: it can't be read, is no regular file, or larger than `LARGEST_JSON`.
+        ValueError: it is no JSON in UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(read_text(file, LARGEST_JSON))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def remove(path: Path) -> None:
