@@ -78,7 +78,7 @@ def find_contradictions(content: EvaluationJson, settings: Settings) -> Iterator
     if sorted(found) != sorted(product(methods, names, classes)):
         yield "cases: one row per method, case and class expected"
     metrics = {metric.name for metric in settings.metrics}
-    lacking = sorted(metrics - set.intersection(*(set(row.model_extra or {}) for row in content.cases)))
+    lacking = sorted(metrics - set[str].intersection(*(set(row.model_extra or {}) for row in content.cases)))
     yield from (f"cases: {name} is absent in some rows" for name in lacking[:3])
     summary = [(row.get("method"), row.get("class"), row.get("metric")) for row in content.summary]
     yield from _compare_rows("summary", summary, list(product(methods, classes, metrics)))

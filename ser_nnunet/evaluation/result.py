@@ -17,8 +17,12 @@ from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
 from ser_nnunet.utils.json_files import read_validated, validate
 from ser_nnunet.utils.output_checks import require_writable_folder
+from ser_nnunet.utils.printable import csv_cell, printable
 
 KEYS = ["method", "case", "patient", "class"]
+NAMES = ["method", "other", "better", "case", "patient", "class"]
+"""Columns of the tables whose words come from the user's files."""
+
 RESULT_FILE = "evaluation.json"
 CSV_FILES = {
     "metrics_wide.csv": "cases",
@@ -102,7 +106,8 @@ class Evaluation:
         with ExitStack() as stack:  # the file entered first is renamed last: the JSON, which `read` wants
             whole = stack.enter_context(replacing(folder / RESULT_FILE))
             for name in written:
-                tables[name].to_csv(stack.enter_context(replacing(folder / name)), index=False)
+                unfinished = stack.enter_context(replacing(folder / name))
+                escape_names(tables[name]).to_csv(unfinished, index=False, encoding="utf-8")
             write_json(whole, content)
         for name in tables.keys() - set(written):  # left by an earlier evaluation
             remove(folder / name)
@@ -131,6 +136,16 @@ class Evaluation:
         numbers = [metric.name for metric in settings.metrics if metric.name in tables["cases"]]
         tables["cases"][numbers] = tables["cases"][numbers].astype(float)  # a column of nulls only reads as objects
         return cls(**tables, settings=settings, about=about)
+
+
+def escape_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a CSV file whose names a spreadsheet doesn't compute and no program takes for a gap.
+
+    The names come from files and from dataset.json. The JSON holds them as they are.
+    """
+    words = [name for name in NAMES if name in table]
+    escaped = {name: table[name].map(lambda value: csv_cell(str(value)) if value else value) for name in words}
+    return table.assign(**escaped).rename(columns=printable)
 
 
 def check_output(folder: Path) -> None:

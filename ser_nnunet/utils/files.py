@@ -39,9 +39,12 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, content: str) -> Path:
-    """Write text atomically as UTF-8, with the same line ends on every system; return the path."""
+    """Write text atomically as UTF-8, with the same line ends on every system; return the path.
+
+    A byte that is no UTF-8, of a file's name, becomes an escape such as `\\udcff`, which JSON reads as that byte.
+    """
     with replacing(target) as unfinished:
-        unfinished.write_text(content, encoding="utf-8", newline="\n")
+        unfinished.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     return target
 
 
