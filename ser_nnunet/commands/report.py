@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from ser_nnunet.commands.number_types import whole
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.output_checks import require_writable_file
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cases", nargs="+", default=[], metavar="CASE", help="also draw these cases")
     add(
         "--pictures",
-        type=int,
+        type=whole(0, 1000),
         default=2,
         metavar="N",
         help="draw N of the best, of the median and of the worst cases (default: 2)",
@@ -33,8 +34,6 @@ def run(args: argparse.Namespace) -> int:
     from ser_nnunet.evaluation.report import write_report
     from ser_nnunet.evaluation.result import Evaluation
 
-    if args.pictures < 0:
-        raise UserError(f"--pictures is a number of cases, at least 0, not {args.pictures}")
     file = args.o or args.folder / "report.html"
     evaluation = Evaluation.read(args.folder)
     require_writable_file(file)
