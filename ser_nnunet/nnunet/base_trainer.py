@@ -13,6 +13,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.log import epoch_log, make_plain
 from ser_nnunet.utils.files import replacing
 from ser_nnunet.utils.locks import ExclusiveLock
 
@@ -205,6 +206,9 @@ class BaseTrainer(TypedTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """Save as nnU-Net does, completely or not at all: a training killed while saving keeps its last checkpoint.
 
+        What is not a tensor is saved as Python's own numbers and texts, so that `torch.load(..., weights_only=True)`,
+        which runs no code of the file, can read it.
+
         Raises:
             TrainingStoppedError: a weight is NaN or Inf; the last checkpoint is kept.
         """
@@ -217,6 +221,9 @@ class BaseTrainer(TypedTrainer):
                 f"epoch {self.current_epoch}: {len(bad)} tensors of the network hold NaN or Inf, {bad[0]} first; "
                 f"{Path(filename).name} is not written. {self._describe_last_checkpoint()}"
             )
+        log = epoch_log(self)
+        log.update(make_plain(log))
+        self._best_ema = make_plain(self._best_ema)
         with replacing(Path(filename)) as unfinished:
             super().save_checkpoint(str(unfinished))
 

@@ -1,9 +1,12 @@
 """SERTrainer: which loss trains which part when, what is logged and saved, and what is refused."""
 
+import copy
 import gc
 import math
+import shutil
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
@@ -13,8 +16,10 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.checkpoint import CheckpointError
+from ser_nnunet.sam.dummy_sam import build_dummy_sam
 from ser_nnunet.training.trainer import LOGGED, SERTrainer
 from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM, SERTrainerSAMDistill
+from ser_nnunet.utils.hashing import file_sha256
 from tests.training.helpers import ALONE, DATASETS, GUIDED, is_zero, make_plans, part_gradients, silence, start_epoch
 
 
@@ -190,6 +195,50 @@ def test_a_second_training_in_the_same_folder_is_refused(make_trainer, tmp_path,
         second.on_train_start()
     first.on_train_end()
     second.on_train_start()
+
+
+def test_checkpoints_load_without_running_code(make_trainer, make_batch, sam_checkpoint, tmp_path):
+    trainer = make_trainer()
+    trainer.output_folder = str(tmp_path)
+    start_epoch(trainer, GUIDED)
+    trainer.on_train_epoch_end([trainer.train_step(make_batch())])
+    trainer.on_validation_epoch_start()
+    trainer.on_validation_epoch_end([trainer.validation_step(make_batch())])
+    trainer._best_ema = epoch_log(trainer)["ema_fg_dice"][-1]
+    before = copy.deepcopy(epoch_log(trainer))
+    assert any(isinstance(value, np.generic) for values in before.values() for value in values), "as nnU-Net logs"
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    content = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
+    np.testing.assert_equal(content["logging"], before)
+    trainer.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+
+
+class TestRecordOfSam:
+    """Another SAM on resuming is noticed."""
+
+    def begin(self, make_trainer, folder, epoch):
+        trainer, lines = make_trainer(), []
+        trainer.output_folder = str(folder)
+        trainer.print_to_log_file = lambda *words, **_: lines.append(" ".join(map(str, words)))
+        start_epoch(trainer, epoch)
+        return "\n".join(lines)
+
+    def test_the_log_has_its_sha256(self, make_trainer, sam_checkpoint, tmp_path):
+        assert file_sha256(sam_checkpoint) in self.begin(make_trainer, tmp_path, 0)
+
+    def test_the_same_sam_under_another_name_is_no_other_sam(self, make_trainer, sam_checkpoint, tmp_path, monkeypatch):
+        self.begin(make_trainer, tmp_path, 0)
+        monkeypatch.setenv("SER_SAM_CHECKPOINT", str(shutil.copy(sam_checkpoint, tmp_path / "copy.pth")))
+        assert "WARNING" not in self.begin(make_trainer, tmp_path, 5)
+
+    def test_another_sam_is_a_warning_with_both(self, make_trainer, sam_checkpoint, tmp_path, monkeypatch):
+        self.begin(make_trainer, tmp_path, 0)
+        torch.save(build_dummy_sam(seed=5, image_size=64).state_dict(), tmp_path / "other.pth")
+        monkeypatch.setenv("SER_SAM_CHECKPOINT", str(tmp_path / "other.pth"))
+        shown = self.begin(make_trainer, tmp_path, 5)
+        assert f"WARNING: until epoch 5 another SAM guided this training: {sam_checkpoint}" in shown
+        assert file_sha256(sam_checkpoint) in shown and file_sha256(tmp_path / "other.pth") in shown
+        assert "WARNING" not in self.begin(make_trainer, tmp_path, 0), "a new training in the folder"
 
 
 class TestNonFiniteNumbers:
