@@ -9,6 +9,9 @@ from pathlib import Path
 from ser_nnunet.errors import UserError
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
+MOST_FILES = 1_000_000
+"""The largest download, PanSegData's or a CT set as DICOM slices, has some 20,000."""
+
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
@@ -66,15 +69,22 @@ def walk(root: Path, without: Path | None = None) -> Iterator[Path]:
     """Yield the files below a folder, without junk; links to folders are followed, each folder is visited once.
 
     Raises:
-        UserError: after the last file, with all folders that can't be read: their cases would be missing.
+        UserError: a link leads to a folder around `root`, or there are more than `MOST_FILES` files; after the last
+            file, with all folders that can't be read: their cases would be missing.
     """
     visited: set[Path] = set()
+    top, count = root.resolve(), 0
     unreadable: list[OSError] = []
     for folder, subfolders, files in os.walk(root, onerror=unreadable.append, followlinks=True):
         real = Path(folder).resolve()
         if real in visited or real == without:
             subfolders.clear()
             continue
+        if real != top and top.is_relative_to(real):
+            raise UserError(f"{folder} is a link to {real}, which contains {root} itself: remove the link")
+        count += len(files)
+        if count > MOST_FILES:
+            raise UserError(f"{root} holds more than {MOST_FILES:,} files: give the folder of the download")
         visited.add(real)
         subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
         yield from (Path(folder, name) for name in files if not _is_junk(name))

@@ -12,6 +12,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
 from ser_nnunet.utils.files import UNFINISHED, remove
+from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 MARKER = ".made_by_ser_nnunet_demo"
@@ -136,6 +137,7 @@ class Workspace:
                 f"{self.folder} contains files and was not made by an earlier demo ({MARKER} is missing): nothing was "
                 "changed there. Name a folder that is new or empty with --folder"
             )
+        require_writable_folder(self.folder)
         if foreign := self.find_foreign_files():
             listed = "\n".join(f"  {path}" for path in foreign[:10]) + ("\n  ..." if len(foreign) > 10 else "")
             raise UserError(

@@ -76,12 +76,14 @@ def choose_reader(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
     """
     overwrite = str(labels.content.get("overwrite_image_reader_writer", "None"))
     content = {"file_ending": labels.file_ending, "overwrite_image_reader_writer": overwrite}
+    reasons = []
     for example in examples:
         try:
+            check_image(example)
             return determine_reader_writer_from_dataset_json(content, str(example), verbose=False)()
-        except RuntimeError:  # nnU-Net has printed why
-            continue
-    raise MaskError(f"none of nnU-Net's readers can read {', '.join(map(str, examples))}")
+        except RuntimeError as error:  # an ImageFileError, or nnU-Net's, which has printed why
+            reasons.append(f"{example} cannot be read ({(str(error).strip().splitlines() or [''])[0]})")
+    raise MaskError("; ".join(reasons))
 
 
 def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> LabelMap:

@@ -56,7 +56,7 @@ def read_header(file: Path) -> NiftiHeader:
     """Read the header alone.
 
     Raises:
-        ValueError: it is none, or declares an impossible shape or type.
+        ValueError: it is none, or declares an impossible shape or type, or complex numbers.
         OSError: the file can't be read.
     """
     if is_compressed(file):
@@ -73,6 +73,8 @@ def read_header(file: Path) -> NiftiHeader:
         raise ValueError(f"its header is damaged ({error})") from None
     if not 1 <= axes <= 7 or min(shape) < 1 or not dtype.itemsize or not 0 <= offset < 2**62:
         raise ValueError(f"its header declares the shape {shape}, {dtype.name} and {offset:g} bytes before the voxels")
+    if dtype.kind == "c":
+        raise ValueError("its voxels are complex numbers, expected real ones")
     return NiftiHeader(shape, dtype, int(offset))
 
 

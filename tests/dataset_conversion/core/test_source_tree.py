@@ -54,3 +54,10 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_not_left_out(tmp_path: Pat
     with pytest.raises(UserError, match=f"can't be read.*\n  {locked} \\(Permission denied\\)"):
         convert(sample.source, 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1)
     assert not (tmp_path / "raw").exists()
+
+
+def test_a_link_to_a_folder_around_the_source_is_an_error_and_not_searched(tmp_path: Path):
+    sample = mslesseg(tmp_path / "source")
+    (sample.source / "everything").symlink_to("/")
+    with pytest.raises(UserError, match=r"everything is a link to /, which contains .* itself: remove the link"):
+        convert(sample.source, 705, dataset="mslesseg", raw=tmp_path / "raw", allow_partial=True, processes=1)
