@@ -30,6 +30,9 @@ COMMANDS = {
     "convert": Command("ser_nnunet.commands.convert", "convert a downloaded data set to nnU-Net's raw format"),
     "env": Command("ser_nnunet.commands.env", "print the line that lets nnU-Net find the trainers"),
     "check": Command("ser_nnunet.commands.check", "check whether everything that a training needs is there"),
+    "check-model": Command(
+        "ser_nnunet.commands.check_model", "look into a model from elsewhere without loading it: does it hold code?"
+    ),
     "evaluate": Command("ser_nnunet.commands.evaluate", "compare predicted with reference segmentations"),
     "report": Command("ser_nnunet.commands.report", "turn an evaluation into one HTML page"),
     "benchmark": Command("ser_nnunet.commands.benchmark", "compare size, speed and accuracy with nnU-Net"),

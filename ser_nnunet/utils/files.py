@@ -60,8 +60,13 @@ def read_json(file: Path) -> Any:
         OSError: it can't be read, is no regular file, or larger than `LARGEST_JSON`.
         ValueError: it is no JSON in UTF-8, or nested too deeply.
     """
+    return parse_json(read_text(file, LARGEST_JSON))
+
+
+def parse_json(content: str | bytes) -> Any:
+    """Return the content of a JSON text; `ValueError` if it is none, or nested too deeply."""
     try:
-        return json.loads(read_text(file, LARGEST_JSON))
+        return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
