@@ -107,7 +107,7 @@ def test_report_refuses_the_image_that_it_draws(cohort, tmp_path, capsys, kind, 
 def conversions(tmp_path, monkeypatch):
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / "nnunet" / name))
-    return tmp_path / "nnunet" / "raw"
+    return tmp_path / "nnunet"
 
 
 @pytest.mark.parametrize(("role", "kind"), [*product(["T2"], IMAGES), *product([LABEL], FEW)])

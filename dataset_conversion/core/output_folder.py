@@ -83,15 +83,15 @@ def lock_id(raw: Path, dataset_id: int) -> Iterator[None]:
         UserError: another conversion to this id is running (says whose), or nnUNet_raw can't be written.
     """
     require_writable_folder(raw)
-    created = not raw.exists()
+    created = [folder for folder in (raw, *raw.parents) if not folder.exists()]
     raw.mkdir(parents=True, exist_ok=True)
     try:
         with ExclusiveLock(raw / f".Dataset{dataset_id:03d}.lock", f"a conversion to Dataset{dataset_id:03d} in {raw}"):
             yield
     finally:
-        if created:
-            with suppress(OSError):  # not empty
-                raw.rmdir()
+        with suppress(OSError):  # not empty: the data set is there
+            for folder in created:
+                folder.rmdir()
 
 
 @contextmanager

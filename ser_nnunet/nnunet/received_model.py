@@ -156,7 +156,7 @@ def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator
 
 
 def _is_installed(module: str) -> bool:
-    """Return whether a module is installed; of packages that are neither nnU-Net's nor ours, only the name is looked up.
+    """Return whether a module is installed; of packages that are not nnU-Net's or ours, only the name is looked up.
 
     Looking up a module imports the packages around it, which a stranger's file must not choose.
     """
