@@ -141,7 +141,11 @@ def _imports_of_checkpoint(stream: IO[bytes]) -> set[str]:
 
 def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator[Observation]:
     """Say which trainer and network a `TRAINER__PLANS__CONFIGURATION` wants, and whether they are here."""
-    trainer, *_, configuration = (folder.name or files.place.resolve().name).split("__")
+    name = folder.name or files.place.resolve().name
+    if name.count("__") != 2:
+        yield Observation(name, False, "a folder TRAINER__PLANS__CONFIGURATION expected around fold_X")
+        return
+    trainer, _, configuration = name.split("__")
     yield _find_trainer(trainer)
     plans = (folder / "plans.json").as_posix()
     try:

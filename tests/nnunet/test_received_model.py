@@ -137,6 +137,14 @@ def test_a_pickle_before_a_harmless_zip_is_a_problem(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_checkpoint_in_another_folder_is_a_problem(tmp_path, capsys):
+    folder = write_model(tmp_path / "results")
+    folder.rename(tmp_path / "mine")
+    for place in (tmp_path / "mine", tmp_path / "mine" / "fold_0"):
+        status, shown = check(place, capsys)
+        assert status == 1 and "a folder TRAINER__PLANS__CONFIGURATION expected" in shown
+
+
 def test_what_is_no_model_is_refused(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.zip").write_text("no zip")
