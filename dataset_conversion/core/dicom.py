@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM
 from ser_nnunet.dataset_conversion.core.source_tree import walk
+from ser_nnunet.utils.image_files import check_image_header
 from ser_nnunet.utils.regular_files import NotRegularError, regular_size
 
 MODALITY, POSITION = "0008|0060", "0020|0032"
@@ -56,6 +57,11 @@ def read_series(folder: Path) -> sitk.Image:
     and every slice must lie where that spacing puts it, so that a missing or doubled slice is found.
     """
     files = list_slices(folder)
+    for path in files:
+        try:
+            check_image_header(path)
+        except RuntimeError as error:
+            raise SeriesError(f"{path.name}: {str(error).strip().splitlines()[-1].strip()}") from None
     positions = [_read_position(path) for path in files]
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(path) for path in files])

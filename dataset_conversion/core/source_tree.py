@@ -10,7 +10,7 @@ from ser_nnunet.errors import UserError
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
 MOST_FILES = 1_000_000
-"""The largest download, PanSegData's or a CT set as DICOM slices, has some 20,000."""
+"""Far more than any of the downloads has; a whole disk behind a link would be searched for long."""
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 

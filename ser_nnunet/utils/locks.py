@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import socket
@@ -13,6 +14,9 @@ from filelock import FileLock, Timeout
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json, remove, write_json
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without locks answer, such as some network file systems: nothing is locked there."""
 
 
 class ExclusiveLock:
@@ -43,12 +47,14 @@ class ExclusiveLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"{self.what} is running already{self._describe_holder()}: wait until it ends") from None
-        except NotImplementedError:  # a file system without locks
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+                raise
             return
         try:
             user = getpass.getuser()
-        except (OSError, KeyError):  # a user id without a name, as in containers
-            user = f"user {os.getuid()}"
+        except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
+            user = "an unnamed user"
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         content = {"process": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
         write_json(self.holder, content)

@@ -51,6 +51,7 @@ def read_header(file: Path) -> MetaImageHeader:
     """
     fields, end = _read_fields(file)
     name = fields.get("ElementDataFile", "")
+    name = "LOCAL" if name.upper() == "LOCAL" else name
     if name != "LOCAL" and (not name or name == "LIST" or PureWindowsPath(name).name != name or name in (".", "..")):
         raise ValueError(f"its voxels are in {name or 'no file'}, expected one file beside it (ElementDataFile)")
     try:
@@ -58,6 +59,8 @@ def read_header(file: Path) -> MetaImageHeader:
         channels = int(fields.get("ElementNumberOfChannels", "1"))
         element = BYTES[fields["ElementType"].removeprefix("MET_")]
         skipped = int(fields.get("HeaderSize", "0"))
+        if fields.get("BinaryData", "True").lower() in ("false", "0"):  # numbers as text: a byte each at least
+            element = 1
     except KeyError as error:
         raise ValueError(f"its header lacks a usable {error}: is it a MetaImage?") from None
     if not shape or min(shape) < 1 or channels < 1:
