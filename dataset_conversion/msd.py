@@ -10,9 +10,10 @@ import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Options, Problem
+from ser_nnunet.dataset_conversion.core.decathlon_json import EXPECTED as EXPECTED_JSON
+from ser_nnunet.dataset_conversion.core.decathlon_json import DecathlonJson
 from ser_nnunet.dataset_conversion.core.hounsfield import check_hounsfield_values
 from ser_nnunet.dataset_conversion.core.pairing import (
     FileIdentity,
@@ -23,7 +24,7 @@ from ser_nnunet.dataset_conversion.core.pairing import (
 )
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 from ser_nnunet.errors import UserError
-from ser_nnunet.utils.files import read_json
+from ser_nnunet.utils.json_files import read_validated
 
 CITATION = (
     "Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13:4128 (2022), "
@@ -46,7 +47,7 @@ NOTES = {
 
 def find(tree: SourceTree, options: Options) -> CaseTable:
     """Return the table of cases; raises `UserError` if dataset.json is absent or lacks what is needed."""
-    content, home = read_dataset_json(tree)
+    content, home = read_task(tree)
     full = describe_task(content, home, options.classes)
     info = choose_channels(full, options)
     files, unused = identify_files(tree, partial(identify, home=home))
@@ -67,7 +68,7 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
     return table
 
 
-def read_dataset_json(tree: SourceTree) -> tuple[dict[str, Any], Path]:
+def read_task(tree: SourceTree) -> tuple[DecathlonJson, Path]:
     """Return the content of the only task's dataset.json and the folder it is in; raises `UserError`."""
     files = [path for path in tree.find_files("dataset.json") if (path.parent / "imagesTr").is_dir()]
     if not files:
@@ -75,34 +76,29 @@ def read_dataset_json(tree: SourceTree) -> tuple[dict[str, Any], Path]:
     if len(files) > 1:
         tasks = ", ".join(tree.shorten(path.parent) for path in files)
         raise UserError(f"{tree.root} holds {len(files)} tasks ({tasks}): give the folder of one of them")
-    try:
-        content = read_json(files[0])
-    except ValueError as error:
-        raise UserError(f"{files[0]} is no valid JSON ({error}): download it again") from None
-    absent = [key for key in ("modality", "labels") if not isinstance(content.get(key), dict) or not content[key]]
-    if absent:
-        raise UserError(f"{files[0]} lacks {', '.join(absent)}: is this a folder of the Decathlon (nnU-Net v1 format)?")
-    return content, files[0].parent
+    return read_validated(files[0], DecathlonJson, EXPECTED_JSON), files[0].parent
 
 
-def describe_task(content: dict[str, Any], home: Path, classes: str) -> DatasetInfo:
+def describe_task(content: DecathlonJson, home: Path, classes: str) -> DatasetInfo:
     """Return what dataset.json declares of a task, with the classes that the user chose."""
-    task = str(content.get("name") or "Decathlon")
+    task = content.name or "Decathlon"
     match = re.fullmatch(r"Task\d+_(\w+)", home.resolve().name)  # as nnU-Net's own converter names the data set
-    labels, values, order = choose_classes(task, content["labels"], classes)
+    labels, values, order = choose_classes(task, content.labels, classes)
     return DatasetInfo(
-        name=re.sub(r"[^A-Za-z0-9]+", "", match[1] if match else str(content.get("name"))) or "Decathlon",
-        title=str(content.get("description") or task),
-        licence=str(content.get("licence") or content.get("license") or "CC-BY-SA 4.0"),
+        name=re.sub(r"[^A-Za-z0-9]+", "", match[1] if match else str(content.name)) or "Decathlon",
+        title=content.description or task,
+        licence=content.licence or content.license or "CC-BY-SA 4.0",
         citation=CITATION,
-        reference=f"http://medicaldecathlon.com ({content.get('reference', 'no reference given')})",
-        release=str(content.get("release") or content.get("relase") or ""),
-        channels=name_channels(content["modality"]),
+        reference=f"http://medicaldecathlon.com ({content.reference or 'no reference given'})",
+        release=content.release or content.relase or "",
+        channels=name_channels(content.modality),
         labels=labels,
         values=values,
         regions_class_order=order,
         official_counts={
-            split: int(content[key]) for split, key in (("train", "numTraining"), ("test", "numTest")) if key in content
+            split: count
+            for split, count in (("train", content.numTraining), ("test", content.numTest))
+            if count is not None
         },
         allow_empty_masks=task.lower() not in ALWAYS_FOREGROUND,
         notes=tuple(NOTES[key] for key in NOTES if key == task.lower()),
@@ -112,7 +108,7 @@ def describe_task(content: dict[str, Any], home: Path, classes: str) -> DatasetI
 
 def name_channels(modality: dict[str, str]) -> dict[str, str]:
     """Return role -> nnU-Net's channel name. CT must be called exactly so, for nnU-Net to normalise it as CT."""
-    names = [str(modality[key]) for key in sorted(modality, key=int)]
+    names = [modality[key] for key in sorted(modality, key=int)]
     roles = [name if names.count(name) == 1 else f"{name}{index}" for index, name in enumerate(names)]
     channels = ("CT" if re.match(r"CT\b", name, re.IGNORECASE) else name for name in names)
     return dict(zip(roles, channels, strict=True))
@@ -125,7 +121,7 @@ def choose_classes(
 
     Regions nest: all values, then all but the lowest, and so on (as nnU-Net has them for BraTS).
     """
-    classes = {str(text): int(value) for value, text in sorted(shipped.items(), key=lambda item: int(item[0]))}
+    classes = {text: int(value) for value, text in sorted(shipped.items(), key=lambda item: int(item[0]))}
     whole = WHOLE.get(task.lower())
     if choice == "merged":
         return {"background": 0, whole or task.lower(): 1}, {value: int(value > 0) for value in classes.values()}, None
@@ -157,11 +153,11 @@ def identify(tree: SourceTree, path: Path, home: Path) -> FileIdentity | None:
     return FileIdentity(image_stem(path), role, split=split)
 
 
-def find_listed_but_missing(content: dict[str, Any], paths: set[Path]) -> list[Problem]:
+def find_listed_but_missing(content: DecathlonJson, paths: set[Path]) -> list[Problem]:
     """Note the files that dataset.json lists and that are not among `paths`, except where a whole folder is absent."""
-    training = [entry for entry in content.get("training", []) if isinstance(entry, dict)]
+    training = [entry for entry in content.training if isinstance(entry, dict)]
     listed = [Path(str(entry[key])) for entry in training for key in ("image", "label") if key in entry]
-    listed += [Path(str(entry)) for entry in content.get("test", []) if isinstance(entry, str)]
+    listed += [Path(entry) for entry in content.test if isinstance(entry, str)]
     found = {(path.parent.name, image_stem(path)) for path in paths}
     folders = {folder for folder, _ in found}
     missing = {

@@ -8,6 +8,7 @@ the modality, so `P54_T1` is the T1-weighted image of a patient without a time p
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, choose_chan
 from ser_nnunet.dataset_conversion.core.problems import EXCLUDE
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.regular_files import read_text
 
 INFO = DatasetInfo(
     name="MSLesSeg",
@@ -52,6 +54,7 @@ MASK_ALONE = re.compile(r"(?P<patient>P\d+)(?:_(?P<time>T\d+))?(?:_MASK)?", re.I
 FIRST_TEST_PATIENT = 54
 SIDE = re.compile(r"(?:^|[\W_])(train|test)(?:ing)?(?:[\W_]|$)", re.IGNORECASE)
 """Train or test as a whole word of a folder's name: `train`, `test_MASK`, `testing data`, but not `latest`."""
+LARGEST_TABLE = 10_000_000  # bytes; the release's has 10,000
 COLUMNS = ("Patient", "Timepoint", "Lesion Volume")
 
 
@@ -122,10 +125,10 @@ def read_lesion_volumes(file: Path, name: str) -> dict[str, float]:
     Raises `UserError`, in which the file has the given name, for a table that is not as the release's.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter=";", restkey="rest")
-            rows, absent = list(reader), sorted(set(COLUMNS) - set(reader.fieldnames or ()))
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = read_text(file, LARGEST_TABLE, "utf-8-sig")
+        reader = csv.DictReader(text.splitlines(keepends=True), delimiter=";", restkey="rest")
+        rows, absent = list(reader), sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{name} is no table in UTF-8 ({error}): download it again") from None
     if absent:
         raise UserError(f"{name} lacks {', '.join(absent)}; expected columns separated by ';'")
@@ -135,7 +138,10 @@ def read_lesion_volumes(file: Path, name: str) -> dict[str, float]:
         if not volume:
             continue
         try:
-            volumes[f"{patient}_{time}".upper()] = float(volume.replace(",", "."))
+            number = float(volume.replace(",", "."))
         except ValueError:
-            raise UserError(f"{name}: Lesion Volume of {patient} {time} is {volume!r}, expected a number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise UserError(f"{name}: Lesion Volume of {patient} {time} is {volume!r}, expected a number")
+        volumes[f"{patient}_{time}".upper()] = number
     return volumes

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NamedTuple
 
 from ser_nnunet import __version__
-from ser_nnunet.errors import UserError
+from ser_nnunet.utils.faults import describe_fault
+from ser_nnunet.utils.printable import printable
+from ser_nnunet.utils.termination import interrupt_on_termination
 
 
 class Command(NamedTuple):
@@ -19,12 +24,17 @@ class Command(NamedTuple):
     help: str
 
 
+DEBUG_FLAG = "--debug"
+
 COMMANDS = {
     "convert": Command("ser_nnunet.commands.convert", "convert a downloaded data set to nnU-Net's raw format"),
     "env": Command("ser_nnunet.commands.env", "print the line that lets nnU-Net find the trainers"),
     "check": Command("ser_nnunet.commands.check", "check whether everything that a training needs is there"),
     "export": Command("ser_nnunet.commands.export", "write a trained model as one file that needs no nnU-Net"),
     "predict": Command("ser_nnunet.commands.predict", "predict with an exported model, without torch and nnU-Net"),
+    "check-model": Command(
+        "ser_nnunet.commands.check_model", "look into a model from elsewhere without loading it: does it hold code?"
+    ),
     "evaluate": Command("ser_nnunet.commands.evaluate", "compare predicted with reference segmentations"),
     "report": Command("ser_nnunet.commands.report", "turn an evaluation into one HTML page"),
     "benchmark": Command("ser_nnunet.commands.benchmark", "compare size, speed and accuracy with nnU-Net"),
@@ -40,6 +50,8 @@ def build_parser(called: str | None = None) -> argparse.ArgumentParser:
         prog="ser-nnunet",
         description="What the nnU-Net plugin SER adds to nnU-Net's own commands. Research use, not a medical device.",
     )
+    debug = "show the traceback of an error, too (also SER_DEBUG=1, also after the command)"
+    parser.add_argument(DEBUG_FLAG, action="store_true", help=debug)
     parser.add_argument("--version", action="version", version=f"ser-nnunet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
@@ -52,15 +64,32 @@ def build_parser(called: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status (2 where the user has something to fix)."""
+    """Run one command; return its exit status: 2 where the user has something to fix (see `utils.faults`).
+
+    This is the one place that turns exceptions into messages; `--debug` or `SER_DEBUG=1` adds the traceback.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = DEBUG_FLAG in arguments or os.environ.get("SER_DEBUG", "0") not in ("", "0")
+    arguments = [argument for argument in arguments if argument != DEBUG_FLAG]
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end a command
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
-    args = build_parser(called).parse_args(arguments)
     try:
-        return int(args.run(args))
-    except UserError as error:
-        print(f"ser-nnunet {args.command}: {error}", file=sys.stderr)
-        return 2
+        args = build_parser(called).parse_args(arguments)
+        with interrupt_on_termination():
+            status = int(args.run(args))
+            sys.stdout.flush()
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        message, status = describe_fault(error)
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, BrokenPipeError):  # nothing more can be written, not at the interpreter's end either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"ser-nnunet {called}: {printable(message)}", file=sys.stderr)
+        return status
 
 
 if __name__ == "__main__":

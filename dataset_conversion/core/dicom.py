@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM
+from ser_nnunet.dataset_conversion.core.source_tree import walk
+from ser_nnunet.utils.image_files import check_image_header
+from ser_nnunet.utils.regular_files import NotRegularError, regular_size
 
 MODALITY, POSITION = "0008|0060", "0020|0032"
 
@@ -23,7 +25,7 @@ def list_slices(folder: Path) -> list[Path]:
     They are sorted by GDCM along the slices' normal, never by name.
     """
     found = []
-    for place in (name for name, _, files in os.walk(folder, followlinks=True) if files):
+    for place in _list_places(folder):
         for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(place):
             files = [Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(place, uid)]
             if _read_tag(files[0], MODALITY) == "CT":
@@ -34,6 +36,20 @@ def list_slices(folder: Path) -> list[Path]:
     return found[0]
 
 
+def _list_places(folder: Path) -> list[str]:
+    """Return the folders that hold files; raises `SeriesError` for what GDCM would wait for or crash on."""
+    places = {}
+    for path in walk(folder):
+        try:
+            regular_size(path)
+            places[str(path.parent)] = str(path).encode()
+        except NotRegularError as error:
+            raise SeriesError(f"{path.name}: {error}") from None
+        except UnicodeEncodeError:
+            raise SeriesError(f"{str(path)!r} isn't in UTF-8, which DICOM readers want: rename it") from None
+    return list(places)
+
+
 def read_series(folder: Path) -> sitk.Image:
     """Read the only CT series below a folder with its geometry; raises `SeriesError`.
 
@@ -41,6 +57,11 @@ def read_series(folder: Path) -> sitk.Image:
     and every slice must lie where that spacing puts it, so that a missing or doubled slice is found.
     """
     files = list_slices(folder)
+    for path in files:
+        try:
+            check_image_header(path)
+        except RuntimeError as error:
+            raise SeriesError(f"{path.name}: {str(error).strip().splitlines()[-1].strip()}") from None
     positions = [_read_position(path) for path in files]
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(path) for path in files])

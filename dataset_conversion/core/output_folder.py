@@ -13,6 +13,8 @@ from pathlib import Path
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, Problem
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
+from ser_nnunet.utils.locks import ExclusiveLock
+from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.processes import is_running
 
 FILE_ENDING = ".nii.gz"
@@ -71,6 +73,25 @@ def check_id(raw: Path, folder_name: str, overwrite: bool, source: Path) -> list
         for place, names in taken.items()
         if place != RAW and folder_name in names
     ]
+
+
+@contextmanager
+def lock_id(raw: Path, dataset_id: int) -> Iterator[None]:
+    """Keep other conversions to this id away within the block; whatever their name, nnU-Net couldn't tell them apart.
+
+    Raises:
+        UserError: another conversion to this id is running (says whose), or nnUNet_raw can't be written.
+    """
+    require_writable_folder(raw)
+    created = [folder for folder in (raw, *raw.parents) if not folder.exists()]
+    raw.mkdir(parents=True, exist_ok=True)
+    try:
+        with ExclusiveLock(raw / f".Dataset{dataset_id:03d}.lock", f"a conversion to Dataset{dataset_id:03d} in {raw}"):
+            yield
+    finally:
+        with suppress(OSError):  # not empty: the data set is there
+            for folder in created:
+                folder.rmdir()
 
 
 @contextmanager

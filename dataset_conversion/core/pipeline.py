@@ -23,7 +23,12 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
     Options,
     Problem,
 )
-from ser_nnunet.dataset_conversion.core.output_folder import check_id, find_output_root_inside, make_folder_name
+from ser_nnunet.dataset_conversion.core.output_folder import (
+    check_id,
+    find_output_root_inside,
+    lock_id,
+    make_folder_name,
+)
 from ser_nnunet.dataset_conversion.core.problems import ConversionError
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.core.splits import describe_missing_folds, split_by_patient
@@ -54,8 +59,18 @@ class ConversionSettings:
 def run_conversion(find: Find, source: Path, options: Options, settings: ConversionSettings) -> ConversionReport:
     """Convert the data set that `find` finds below `source`; see `ser_nnunet.dataset_conversion.convert`."""
     raw = nnunet_folder(RAW) if settings.raw is None else settings.raw
-    if raw is None and not settings.dry_run:
+    if settings.dry_run:
+        return check_and_write(find, source, raw, options, settings)
+    if raw is None:
         raise UserError("nnUNet_raw is not set: export nnUNet_raw=/folder/for/nnUNet_raw, where data sets are written")
+    with lock_id(raw, settings.dataset_id):
+        return check_and_write(find, source, raw, options, settings)
+
+
+def check_and_write(
+    find: Find, source: Path, raw: Path | None, options: Options, settings: ConversionSettings
+) -> ConversionReport:
+    """Find all cases, check all of them, and write the data set to `raw` unless it is a dry run."""
     tree = SourceTree(source, without=find_output_root_inside(source, raw))
     table = find(tree, options)
     name = make_folder_name(settings.dataset_id, table.info.name if settings.name is None else settings.name)

@@ -16,8 +16,10 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 
 from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
+from ser_nnunet.utils import metaimage
+from ser_nnunet.utils.image_files import check_image, check_image_header
+from ser_nnunet.utils.nifti import is_nifti, read_voxels
 
-NIFTI_ENDINGS = (".nii", ".nii.gz")
 UNREADABLE = (
     RuntimeError,
     OSError,
@@ -47,10 +49,8 @@ def read_volume(volume: Volume) -> sitk.Image:
         if path.is_dir():
             series: sitk.Image = dicom.read_series(path)
             return series
-        if not path.is_file():
+        if not path.exists():
             raise ReadingError("it is no file; is it a link whose target is missing?")
-        if absent := [raw.name for raw in _find_raw_files(path) if not raw.is_file()]:
-            raise ReadingError(f"its voxels are in {absent[0]}, which is not beside it")
         image = _decode(path, path.stat().st_mtime_ns)
     except dicom.SeriesError as error:
         raise ReadingError(str(error), "series") from None
@@ -65,7 +65,9 @@ def list_source_files(volume: Volume) -> list[Path]:
     if volume.path.is_dir():
         slices: list[Path] = dicom.list_slices(volume.path)
         return slices
-    return [volume.path, *_find_raw_files(volume.path)]
+    if metaimage.is_metaimage(volume.path):
+        return list(dict.fromkeys([volume.path, metaimage.read_header(volume.path).voxels]))
+    return [volume.path]
 
 
 def count_stored_axes(path: Path) -> int:
@@ -75,7 +77,7 @@ def count_stored_axes(path: Path) -> int:
 
 def describe_scaling(path: Path) -> str:
     """Return how a readable NIfTI file stores integers that its header scales, or "" where it does not."""
-    if not path.name.lower().endswith(NIFTI_ENDINGS):
+    if not is_nifti(path):
         return ""
     proxy = cast(ArrayProxy, cast(SpatialImage, nibabel.load(path)).dataobj)
     if (proxy.slope, proxy.inter) == (1, 0) or proxy.dtype.kind == "f":
@@ -88,17 +90,19 @@ def _decode(path: Path, modified_ns: int) -> sitk.Image:
     """Decode a file; the last one is kept, because the channels of a 4D file are read one after the other.
 
     The voxels of NIfTI files are read by nibabel, the geometry by SimpleITK: ITK's own NIfTI reader turns every NaN and
-    Inf into 0 without a warning, and reads the voxels of `a.nii` for `a.nii.gz` where both exist.
+    Inf into 0 without a warning, reads the voxels of `a.nii` for `a.nii.gz` where both exist, and fills what a
+    truncated file lacks with zeros.
     """
-    if not path.name.lower().endswith(NIFTI_ENDINGS):
+    if not is_nifti(path):
+        check_image(path)
         return sitk.ReadImage(str(path))
-    proxy = cast(ArrayProxy, cast(SpatialImage, nibabel.load(path)).dataobj)
-    array = np.asanyarray(proxy.get_unscaled())
+    check_image_header(path)
+    array, slope, intercept = read_voxels(path)
     if array.dtype.fields:
         raise ReadingError("several values per voxel, expected 1", "components")
     while array.ndim > 3 and array.shape[-1] == 1:  # as SimpleITK does, whose geometry then has three axes
         array = array[..., 0]
-    array = _scale(array.T, float(proxy.slope), float(proxy.inter))
+    array = _scale(array.T, slope, intercept)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -134,12 +138,3 @@ def _select_component(image: sitk.Image, volume: Volume) -> sitk.Image:
         raise ReadingError(f"{found} channels along the fourth axis, expected {expected}", "components")
     selected: sitk.Image = image if len(size) == 3 else image[:, :, :, volume.component or 0]
     return selected
-
-
-def _find_raw_files(path: Path) -> list[Path]:
-    """Return the files that hold the voxels of a `.mhd` file."""
-    if path.suffix.lower() != ".mhd":
-        return []
-    header = path.read_text(errors="replace").splitlines()
-    names = [line.split("=", 1)[1].strip() for line in header if line.startswith("ElementDataFile")]
-    return [path.with_name(name) for name in names if name not in ("LOCAL", "LIST")]

@@ -9,6 +9,9 @@ from pathlib import Path
 from ser_nnunet.errors import UserError
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha")
+MOST_FILES = 1_000_000
+"""Far more than any of the downloads has; a whole disk behind a link would be searched for long."""
+
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
@@ -31,7 +34,7 @@ class SourceTree:
         if not root.is_dir():
             raise UserError(f"{root} does not exist: give the folder of the unpacked download")
         self.root = root
-        self.files = sorted(_walk(root, without.resolve() if without else None))
+        self.files = sorted(walk(root, without.resolve() if without else None))
 
     def images(self) -> list[Path]:
         """Return all image files (`.nii.gz`, `.nii`, `.mhd`, `.mha`)."""
@@ -62,17 +65,32 @@ class SourceTree:
         )
 
 
-def _walk(root: Path, without: Path | None) -> Iterator[Path]:
-    """Yield the files below a folder; links to folders are followed, each folder is visited once."""
+def walk(root: Path, without: Path | None = None) -> Iterator[Path]:
+    """Yield the files below a folder, without junk; links to folders are followed, each folder is visited once.
+
+    Raises:
+        UserError: a link leads to a folder around `root`, or there are more than `MOST_FILES` files; after the last
+            file, with all folders that can't be read: their cases would be missing.
+    """
     visited: set[Path] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    top, count = root.resolve(), 0
+    unreadable: list[OSError] = []
+    for folder, subfolders, files in os.walk(root, onerror=unreadable.append, followlinks=True):
         real = Path(folder).resolve()
         if real in visited or real == without:
             subfolders.clear()
             continue
+        if real != top and top.is_relative_to(real):
+            raise UserError(f"{folder} is a link to {real}, which contains {root} itself: remove the link")
+        count += len(files)
+        if count > MOST_FILES:
+            raise UserError(f"{root} holds more than {MOST_FILES:,} files: give the folder of the download")
         visited.add(real)
         subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
         yield from (Path(folder, name) for name in files if not _is_junk(name))
+    if unreadable:
+        folders = "\n".join(f"  {error.filename} ({error.strerror})" for error in unreadable)
+        raise UserError(f"folders below {root} can't be read, what they hold would be missing:\n{folders}")
 
 
 def _is_junk(name: str) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
+from ser_nnunet.commands.number_types import processes
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
+from ser_nnunet.utils.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "-np",
             dest="processes",
-            type=int,
+            type=processes,
             help="number of processes, each with one case at a time (default: all cores that memory allows)",
         )
         sub.set_defaults(classes="shipped")
@@ -59,50 +57,27 @@ def run(args: argparse.Namespace) -> int:
     from ser_nnunet.dataset_conversion.core.summary import format_case_table, format_summary
 
     try:
-        with interrupt_on_termination():
-            report = convert(
-                args.source,
-                args.dataset_id,
-                dataset=args.dataset,
-                name=args.name,
-                channels=args.channels,
-                classes=args.classes,
-                exclude=args.exclude,
-                dry_run=args.dry_run,
-                allow_partial=args.allow_partial,
-                overwrite=args.overwrite,
-                processes=args.processes,
-            )
+        report = convert(
+            args.source,
+            args.dataset_id,
+            dataset=args.dataset,
+            name=args.name,
+            channels=args.channels,
+            classes=args.classes,
+            exclude=args.exclude,
+            dry_run=args.dry_run,
+            allow_partial=args.allow_partial,
+            overwrite=args.overwrite,
+            processes=args.processes,
+        )
     except ConversionError as error:
         if args.dry_run and error.report:
-            print(format_case_table(error.report))
+            print(printable(format_case_table(error.report)))
         raise
     except KeyboardInterrupt:
         print("interrupted: nothing was left behind", file=sys.stderr)
         return 130
     if args.dry_run:
-        print(format_case_table(report))
-    print(format_summary(report, args.dataset_id))
+        print(printable(format_case_table(report)))
+    print(printable(format_summary(report, args.dataset_id)))
     return 0
-
-
-@contextmanager
-def interrupt_on_termination() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP (a closed terminal) as Ctrl-C within the block, so that files are cleaned up.
-
-    A signal that is ignored stays ignored: `nohup` does that to SIGHUP. Windows has no SIGHUP.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    changed = [number for number in numbers if before[number] != signal.SIG_IGN]
-    for number in changed:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in changed:
-            signal.signal(number, before[number])

@@ -6,9 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ser_nnunet.commands.number_types import decimal, processes, seed, whole
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import GROUPS
-from ser_nnunet.evaluation.settings import DEFAULT_MIN_OVERLAP, DETECTION_RULES, EMPTY_DISTANCES, Settings
+from ser_nnunet.evaluation.settings import (
+    DEFAULT_MIN_OVERLAP,
+    DETECTION_RULES,
+    EMPTY_DISTANCES,
+    MOST_RESAMPLES,
+    Settings,
+)
+from ser_nnunet.utils.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: conversion.json of ser-nnunet convert, else every case is a patient)"
     )
     add("--groups", type=Path, metavar="FILE", help=who)
-    add("-np", type=int, metavar="N", help="processes (default: every core, as far as memory allows)")
+    add("-np", type=processes, metavar="N", help="processes (default: every core, as far as memory allows)")
     _add_settings(parser.add_argument_group("metrics and rules (all of them are written into the output)"))
 
 
@@ -47,16 +55,16 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     )
     add("--detection", choices=DETECTION_RULES, default=default.detection, help=rule)
     defaults = "0 for overlap, which any shared voxel meets; {iou} for iou".format(**DEFAULT_MIN_OVERLAP)
-    add("--min-overlap", type=float, metavar="F", help=f"a fraction in [0, 1] (default: {defaults})")
+    add("--min-overlap", type=decimal(0, 1), metavar="F", help=f"a fraction in [0, 1] (default: {defaults})")
     small = "smaller lesions are not counted (default: 1)"
-    add("--min-lesion-voxels", type=int, default=default.min_lesion_voxels, metavar="N", help=small)
+    add("--min-lesion-voxels", type=whole(1, 2**31 - 1), default=default.min_lesion_voxels, metavar="N", help=small)
     strata = "edges of the lesions' size strata, in voxels (default: 10 100)"
-    add("--strata", nargs="+", type=int, default=list(default.strata), metavar="N", help=strata)
+    add("--strata", nargs="+", type=whole(2, 2**31 - 1), default=list(default.strata), metavar="N", help=strata)
     empty = "HD, HD95, ASSD where just one mask is empty (default: the image's diagonal)"
     add("--empty-distance", choices=EMPTY_DISTANCES, default=default.empty_distance, help=empty)
     resamples = "resamples of the 95 %% confidence intervals (default: 2000)"
-    add("--bootstrap", type=int, default=default.bootstrap, metavar="N", help=resamples)
-    add("--seed", type=int, default=default.seed, help="of the resampling (default: 0)")
+    add("--bootstrap", type=whole(100, MOST_RESAMPLES), default=default.bootstrap, metavar="N", help=resamples)
+    add("--seed", type=seed, default=default.seed, help="of the resampling (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     from ser_nnunet.evaluation.evaluator import evaluate
+    from ser_nnunet.evaluation.result import check_output
     from ser_nnunet.evaluation.text_tables import format_comparison, format_summary
+
+    check_output(args.o)
 
     evaluation = evaluate(
         args.ref,
@@ -91,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
         processes=args.np,
     )
     written = evaluation.write(args.o)
-    print(format_summary(evaluation))
+    print(printable(format_summary(evaluation)))
     if args.compare:
-        print(f"\n{format_comparison(evaluation)}")
+        print(printable(f"\n{format_comparison(evaluation)}"))
     print(f"\nwritten to {args.o}: {', '.join(file.name for file in written)}")
     print(f"for an HTML report with figures: ser-nnunet report {args.o}")
     return 0

@@ -6,7 +6,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from ser_nnunet.commands.number_types import whole
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.output_checks import require_writable_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cases", nargs="+", default=[], metavar="CASE", help="also draw these cases")
     add(
         "--pictures",
-        type=int,
+        type=whole(0, 1000),
         default=2,
         metavar="N",
         help="draw N of the best, of the median and of the worst cases (default: 2)",
@@ -32,16 +34,20 @@ def run(args: argparse.Namespace) -> int:
     from ser_nnunet.evaluation.report import write_report
     from ser_nnunet.evaluation.result import Evaluation
 
-    if args.pictures < 0:
-        raise UserError(f"--pictures is a number of cases, at least 0, not {args.pictures}")
+    file = args.o or args.folder / "report.html"
     evaluation = Evaluation.read(args.folder)
+    require_writable_file(file)
     if args.images is not None:
         if not args.images.is_dir():
             raise UserError(f"--images {args.images} is not a folder")
         evaluation = replace(evaluation, about=evaluation.about | {"images": str(args.images.resolve())})
-    file = write_report(
+    about = evaluation.about
+    if args.pictures or args.cases:
+        folders = [about["reference"], *about["methods"].values(), *([about["images"]] if about["images"] else [])]
+        print(f"reading the cases to draw from {', '.join(folders)}")
+    write_report(
         evaluation,
-        args.o or args.folder / "report.html",
+        file,
         cases=args.cases,
         pictures=args.pictures,
         rank_by=args.rank_by,

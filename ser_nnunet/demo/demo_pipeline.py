@@ -13,14 +13,13 @@ from pathlib import Path
 from ser_nnunet.demo.command_runner import StepRunner
 from ser_nnunet.demo.demo_settings import DemoSettings, check_settings
 from ser_nnunet.demo.phantom import write_cohort
-from ser_nnunet.demo.workspace import DATASET_ID, DATASET_NAME, Workspace
+from ser_nnunet.demo.workspace import DATASET_ID, DATASET_NAME, TRAINER, Workspace
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.report.case_figures import draw_cases
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.sam.dummy_sam import write_dummy_sam
 from ser_nnunet.utils.files import read_json, write_json
 
-TRAINER = "SERTrainerDemo"
 CONFIGURATION = "2d"
 
 MEMORY_TARGET = "0.2"
@@ -147,7 +146,7 @@ def print_summary(runner: StepRunner, workspace: Workspace, dice: float) -> None
     """Print the time of each step, the Dice with a verdict, and where everything is."""
     total = sum(seconds for _, seconds in runner.times)
     times = "\n".join(f"  {seconds:5.0f} s  {title}" for title, seconds in runner.times)
-    model = next(workspace.results.glob("*/*"), workspace.results)
+    model = next((workspace.results / workspace.raw_dataset.name).glob(f"{TRAINER}__*"), workspace.results)
     verdict = (
         "it learned"
         if dice >= EXPECTED_DICE

@@ -11,6 +11,8 @@ from ser_nnunet.errors import UserError
 EXTRAS = {"nilearn": "demo", "segment_anything": "sam", "torchvision": "sam"}
 """Optional modules that the demo imports, and the extra of this package that installs each."""
 
+MOST_PATIENTS = 1000
+
 
 @dataclass(frozen=True)
 class DemoSettings:
@@ -49,5 +51,9 @@ def check_settings(settings: DemoSettings) -> None:
         problems.append(f"--test-patients {settings.test_patients}: at least 1 is needed to evaluate")
     if not 1.0 <= settings.spacing <= 4.0:
         problems.append(f"--spacing {settings.spacing:g}: expected 1 to 4 mm")
+    if max(settings.patients, settings.test_patients) > MOST_PATIENTS:
+        problems.append(f"--patients and --test-patients: at most {MOST_PATIENTS} each")
+    if not 0 <= settings.seed < 2**31:
+        problems.append(f"--seed {settings.seed}: expected 0 to {2**31 - 1}")
     if problems:
         raise UserError("the demo cannot start:\n" + "\n".join(f"  {problem}" for problem in problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
-from ser_nnunet.utils.files import remove
+from ser_nnunet.utils.files import UNFINISHED, remove
+from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 MARKER = ".made_by_ser_nnunet_demo"
@@ -18,6 +20,17 @@ MARKER = ".made_by_ser_nnunet_demo"
 
 DATASET_ID = "777"
 DATASET_NAME = "MSPhantom"
+TRAINER = "SERTrainerDemo"
+
+OWN_FILES = {
+    "mslesseg_phantom": r"P\d+(_T\d+)?_(FLAIR|T1|T2|MASK)\.nii\.gz|clinical_data\.csv",
+    "predictions": r"P\d+(_T\d+)?\.nii\.gz|(dataset|plans|predict_from_raw_data_args)\.json",
+    "evaluation": r"(metrics_wide|metrics_long|lesions|summary)\.csv|evaluation\.json|report\.html",
+    "logs": r"\d\d_[\w-]+\.txt",
+}
+"""Folders that the demo replaces, and the names of the files that it and the commands that it calls write there."""
+
+LEFTOVER = rf"{re.escape(UNFINISHED)}.*|\.DS_Store"  # of a killed evaluation, and of macOS
 
 
 @dataclass(frozen=True)
@@ -109,10 +122,13 @@ class Workspace:
         return {**self.environment(), SAM_CHECKPOINT: "", "PYTHONPATH": os.pathsep.join(path)}
 
     def prepare(self) -> None:
-        """Make the folder, or empty an earlier demo's; files that the demo did not write stay there.
+        """Make the folder, or remove an earlier demo's own files from it, and nothing else.
+
+        A user may have sourced `env.sh` and worked there: other data sets and other trainers' models stay.
 
         Raises:
-            UserError: the folder contains files and is not a demo's.
+            UserError: the folder contains files and is not a demo's, or a folder whose content would be replaced
+                contains files that the demo did not write. Nothing was changed.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; name a folder that is new or empty with --folder")
@@ -121,15 +137,39 @@ class Workspace:
                 f"{self.folder} contains files and was not made by an earlier demo ({MARKER} is missing): nothing was "
                 "changed there. Name a folder that is new or empty with --folder"
             )
+        require_writable_folder(self.folder)
+        if foreign := self.find_foreign_files():
+            listed = "\n".join(f"  {path}" for path in foreign[:10]) + ("\n  ..." if len(foreign) > 10 else "")
+            raise UserError(
+                f"these {len(foreign)} files are in folders that the demo replaces, and the demo did not write them; "
+                f"nothing was changed. Move them, or name another folder with --folder:\n{listed}"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        new_folders = (self.logs, self.raw, self.preprocessed, self.results, self.sam_blocker)
-        files = (self.sam, self.picture, self.environment_file)
-        for path in (*new_folders, *files, self.cohort, self.predictions, self.evaluation):
+        for path in self.replaced:
             remove(path)
-        (self.folder / MARKER).write_text("ser-nnunet demo made this folder and replaces its contents.\n")
-        for path in new_folders:
-            path.mkdir()
+        (self.folder / MARKER).write_text("ser-nnunet demo made this folder and replaces its own files in it.\n")
+        for path in (self.logs, self.raw, self.preprocessed, self.results, self.sam_blocker):
+            path.mkdir(exist_ok=True)
         exports = [f"export {name}={shlex.quote(value)}" for name, value in self.environment().items()]
         self.environment_file.write_text("\n".join(["# source this to repeat the demo's commands", *exports, ""]))
         message = "segment_anything is blocked: the demo shows that prediction does not need it"
         (self.sam_blocker / "segment_anything.py").write_text(f"raise ImportError({message!r})\n")
+
+    @property
+    def replaced(self) -> list[Path]:
+        """What a demo removes before it begins: the files and folders of the one before, and links in their places."""
+        name = self.raw_dataset.name
+        roots = (self.raw, self.preprocessed, self.results)
+        own = [self.raw / name, self.preprocessed / name, *(self.results / name).glob(f"{TRAINER}__*")]
+        files = [self.sam, self.picture, self.environment_file, self.sam_blocker]
+        return [*(root for root in roots if root.is_symlink()), *own, *files, *map(self.folder.joinpath, OWN_FILES)]
+
+    def find_foreign_files(self) -> list[Path]:
+        """Return the files in the demo's folders for images and results whose names are none of the demo's."""
+        return sorted(
+            path
+            for name, pattern in OWN_FILES.items()
+            if not (self.folder / name).is_symlink()
+            for path in (self.folder / name).rglob("*")
+            if not path.is_dir() and not re.fullmatch(rf"{pattern}|{LEFTOVER}", path.name)
+        )

@@ -20,6 +20,7 @@ from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.evaluation.result import KEYS, Evaluation
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.evaluation.statistics import compare_methods, summarise
+from ser_nnunet.utils.printable import printable
 from ser_nnunet.utils.processes import fitting_processes, map_in_processes
 
 Folder = str | PathLike[str]
@@ -102,14 +103,14 @@ def name_methods(folders: Sequence[Path], names: Sequence[str] | None = None) ->
     if names is not None:
         if len(names) != len(folders) or len(set(names)) != len(names):
             raise UserError(f"{len(folders)} prediction folders need as many different names, not {list(names)}")
-        return dict(zip(names, folders, strict=True))
+        return dict(zip(map(printable, names), folders, strict=True))
     parts = [folder.resolve().parts for folder in folders]
     if len(set(parts)) != len(parts):
         raise UserError(f"the same prediction folder twice: {', '.join(map(str, folders))}")
     depth = 1
     while len({part[-depth:] for part in parts}) != len(parts):
         depth += 1
-    return {"/".join(part[-depth:]): folder for part, folder in zip(parts, folders, strict=True)}
+    return {printable("/".join(part[-depth:])): folder for part, folder in zip(parts, folders, strict=True)}
 
 
 def count_processes(largest: int, settings: Settings) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.utils.files import read_json
+from ser_nnunet.nnunet.dataset_json import EXPECTED, DatasetJson
+from ser_nnunet.utils.json_files import read_validated
 
 LabelOrRegion = int | tuple[int, ...]
 
@@ -60,17 +61,14 @@ def read_labels(dataset_json: Path) -> Labels:
     Raises:
         UserError: the file isn't an nnU-Net v2 dataset.json.
     """
+    content = read_validated(dataset_json, DatasetJson, EXPECTED).model_dump(exclude_unset=True)
+    named, file_ending = content["labels"], content["file_ending"]
     try:
-        content = read_json(dataset_json)
-        named, file_ending = content["labels"], content["file_ending"]
         manager = LabelManager(named, content.get("regions_class_order"))
         found = manager.foreground_regions if manager.has_regions else manager.foreground_labels
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError) as error:
-        raise UserError(
-            f"{dataset_json} is no nnU-Net v2 dataset.json with 'labels' (name: value) and 'file_ending'"
-            f" ({type(error).__name__}: {error}). `ser-nnunet convert` writes one; the Medical Segmentation Decathlon's"
-            " own dataset.json has another form."
-        ) from error
+    except Exception as error:  # nnU-Net asserts what it expects
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{dataset_json}: {EXPECTED} expected, but nnU-Net can't use its labels ({reason})") from error
     wanted = [_simplify_label(value) for value in found]
     classes = {
         name: _simplify_label(value)

@@ -15,6 +15,8 @@ from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from
 from ser_nnunet.evaluation.headers import describe_grid_difference
 from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
 from ser_nnunet.utils.geometry import Grid
+from ser_nnunet.utils.image_files import ImageFileError, check_image
+from ser_nnunet.utils.nifti import is_nifti, read_header, read_voxels
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers set a slice spacing of 999 (times the largest spacing) for 2D files
 
@@ -74,12 +76,14 @@ def choose_reader(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
     """
     overwrite = str(labels.content.get("overwrite_image_reader_writer", "None"))
     content = {"file_ending": labels.file_ending, "overwrite_image_reader_writer": overwrite}
+    reasons = []
     for example in examples:
         try:
+            check_image(example)
             return determine_reader_writer_from_dataset_json(content, str(example), verbose=False)()
-        except RuntimeError:  # nnU-Net has printed why
-            continue
-    raise MaskError(f"none of nnU-Net's readers can read {', '.join(map(str, examples))}")
+        except RuntimeError as error:  # an ImageFileError, or nnU-Net's, which has printed why
+            reasons.append(f"{example} cannot be read ({(str(error).strip().splitlines() or [''])[0]})")
+    raise MaskError("; ".join(reasons))
 
 
 def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> LabelMap:
@@ -89,7 +93,14 @@ def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> Labe
         MaskError: unreadable, not integers, or a label value that dataset.json doesn't know.
     """
     try:
+        check_image(file)
+        if is_nifti(file) and read_header(file).dtype.kind == "f":  # ITK reads NaN and Inf as 0 without a warning
+            bad = int((~np.isfinite(read_voxels(file)[0])).sum())
+            if bad:
+                raise ImageFileError(f"{bad} voxels are NaN or Inf")
         array, properties = reader.read_seg(str(file))
+    except ImageFileError as error:
+        raise MaskError(f"{file} cannot be read ({error})") from error
     except Exception as error:  # whatever a reader may raise
         raise MaskError(f"{file} cannot be read ({type(error).__name__}: {error})") from error
     raw = array[0]

@@ -12,7 +12,8 @@ from typing import Any
 from ser_nnunet.evaluation.case_files import list_cases
 from ser_nnunet.evaluation.labels import Labels
 from ser_nnunet.nnunet.paths import RAW, nnunet_folder
-from ser_nnunet.utils.files import read_json
+from ser_nnunet.utils.files import LARGEST_JSON, read_json
+from ser_nnunet.utils.regular_files import read_text
 
 CONVERSION = "conversion.json"  # written by `ser-nnunet convert` beside dataset.json
 
@@ -61,7 +62,7 @@ def find_patients(cases: Sequence[str], reference: Path, labels: Labels, given: 
 def read_groups(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
     """Return the rows `(case, patient)` of a file, spaces around the names removed, and what is wrong with the file."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file, LARGEST_JSON, "utf-8-sig")
         if file.suffix.lower() == ".json":
             rows = [(case, patient) for case, patient in json.loads(text, object_pairs_hook=list)]
             if any(isinstance(patient, list | dict | None) for _, patient in rows):
@@ -69,7 +70,7 @@ def read_groups(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
         else:
             table = csv.DictReader(text.splitlines(), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
             rows = [(row["case"] or "", row["patient"] or "") for row in table]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         expected = 'JSON {"case": "patient"}, or CSV or TSV with the columns case and patient'
         return [], [f"{file}: {expected} expected ({type(error).__name__}: {error})"]
     return [(str(case).strip(), str(patient).strip()) for case, patient in rows], []

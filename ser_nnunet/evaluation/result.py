@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,26 @@ import pandas as pd
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
+from ser_nnunet.evaluation.evaluation_json import EvaluationJson, find_contradictions
 from ser_nnunet.evaluation.settings import Settings
-from ser_nnunet.utils.files import read_json, remove, replacing, write_json
+from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
+from ser_nnunet.utils.json_files import read_validated, validate
+from ser_nnunet.utils.output_checks import require_writable_folder
+from ser_nnunet.utils.printable import csv_cell, printable
 
 KEYS = ["method", "case", "patient", "class"]
+NAMES = ["method", "other", "better", "case", "patient", "class"]
+"""Columns of the tables whose words come from the user's files."""
+
 RESULT_FILE = "evaluation.json"
+CSV_FILES = {
+    "metrics_wide.csv": "cases",
+    "metrics_long.csv": "cases",
+    "lesions.csv": "lesions",
+    "summary.csv": "summary",
+    "comparison.csv": "comparison",
+}
+"""The tables as CSV, and each one's table in the JSON; an evaluation writes those that have rows."""
 TABLES = ("summary", "comparison", "cases", "lesions")  # of `Evaluation`, as they are named in the JSON
 
 
@@ -75,10 +91,13 @@ class Evaluation:
         Returns:
             metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (each if it has rows) and
             evaluation.json.
+
+        Raises:
+            UserError: the folder can't be written, or holds files of these names that no evaluation wrote.
         """
+        check_output(folder)
         long = self.cases.melt(id_vars=KEYS, var_name="metric", value_name="value")
-        tables = {"metrics_wide.csv": self.cases, "metrics_long.csv": long, "lesions.csv": self.lesions}
-        tables |= {"summary.csv": self.summary, "comparison.csv": self.comparison}
+        tables = {file: getattr(self, table) for file, table in CSV_FILES.items()} | {"metrics_long.csv": long}
         written = [name for name, table in tables.items() if len(table)]
         content = {"about": self.about, "settings": self.settings.as_json()}
         for name in TABLES:
@@ -87,7 +106,8 @@ class Evaluation:
         with ExitStack() as stack:  # the file entered first is renamed last: the JSON, which `read` wants
             whole = stack.enter_context(replacing(folder / RESULT_FILE))
             for name in written:
-                tables[name].to_csv(stack.enter_context(replacing(folder / name)), index=False)
+                unfinished = stack.enter_context(replacing(folder / name))
+                escape_names(tables[name]).to_csv(unfinished, index=False, encoding="utf-8")
             write_json(whole, content)
         for name in tables.keys() - set(written):  # left by an earlier evaluation
             remove(folder / name)
@@ -98,20 +118,59 @@ class Evaluation:
         """Read what `write` wrote.
 
         Raises:
-            UserError: the folder holds no evaluation of this version.
+            UserError: the folder holds no evaluation of this version, or one that was edited and contradicts itself.
         """
         file = folder / RESULT_FILE
+        content = read_validated(file, EvaluationJson, "a result of `ser-nnunet evaluate` (in the folder of its -o)")
         try:
-            content = read_json(file)
-            tables = {name: pd.DataFrame.from_records(content[name]) for name in TABLES}
-            settings = Settings.from_json(content["settings"])
-            about = content["about"]
-            _ = about["patients"], tables["cases"][KEYS]  # earlier versions did not write them
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"{file} is no result of `ser-nnunet evaluate` ({reason}); give the folder of its -o"
-            ) from error
+            settings: Settings = validate(content.settings, Settings)
+            problems = list(find_contradictions(content, settings))
+        except (UserError, ValueError) as error:
+            problems = [f"settings: {error}"]
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems[:10])
+            raise UserError(f"{file} is no whole result of `ser-nnunet evaluate`, evaluate again:\n{listed}")
+        whole = content.model_dump(by_alias=True)
+        tables = {name: pd.DataFrame.from_records(whole[name]) for name in TABLES}
+        about = whole["about"]
         numbers = [metric.name for metric in settings.metrics if metric.name in tables["cases"]]
         tables["cases"][numbers] = tables["cases"][numbers].astype(float)  # a column of nulls only reads as objects
         return cls(**tables, settings=settings, about=about)
+
+
+def escape_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a CSV file whose names a spreadsheet doesn't compute and no program takes for a gap.
+
+    The names come from files and from dataset.json. The JSON holds them as they are.
+    """
+    words = [name for name in NAMES if name in table]
+    escaped = {name: table[name].map(lambda value: csv_cell(str(value)) if value else value) for name in words}
+    return table.assign(**escaped).rename(columns=printable)
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder that can't be written, or whose tables are not those of an earlier evaluation.
+
+    The earlier evaluation.json tells which tables it has written. One that was killed while it wrote has left the
+    unfinished JSON, and all tables are its own.
+
+    Raises:
+        UserError: names the files.
+    """
+    require_writable_folder(folder)
+    if (folder / f"{UNFINISHED}{RESULT_FILE}").is_file():
+        return
+    try:
+        earlier: Any = read_json(folder / RESULT_FILE)
+    except (OSError, ValueError, RecursionError):
+        earlier = None
+    is_own = isinstance(earlier, dict) and {"about", "settings", *TABLES} <= earlier.keys()
+    own = {file for file, table in CSV_FILES.items() if is_own and earlier[table]} | (
+        {RESULT_FILE} if is_own else set()
+    )
+    foreign = [name for name in (*CSV_FILES, RESULT_FILE) if name not in own and os.path.lexists(folder / name)]
+    if foreign:
+        raise UserError(
+            f"{folder} holds {', '.join(foreign)}, which no evaluation has written there: nothing was changed. Choose "
+            "another folder with -o, or move these files"
+        )

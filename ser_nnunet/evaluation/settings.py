@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import ALWAYS, GROUPS, Metric, MetricGroup
+
+MOST_STRATA = 50
+MOST_RESAMPLES = 1_000_000
+"""More would take hours: an interval per method, class and metric."""
 
 DETECTION_RULES = ("overlap", "iou")
 EMPTY_DISTANCES = ("diagonal", "undefined")
@@ -50,7 +55,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        tolerance = min([self.tolerance_mm, *self.class_tolerance_mm.values()])
+        tolerances = [self.tolerance_mm, *self.class_tolerance_mm.values()]
+        tolerance = next((each for each in tolerances if not 0 < each < math.inf), self.tolerance_mm)
         rising = bool(self.strata) and list(self.strata) == sorted(set(self.strata)) and self.strata[0] > 1
         overlap, smallest, resamples = self.min_overlap, self.min_lesion_voxels, self.bootstrap
         unknown = sorted(set(self.groups) - set(GROUPS))
@@ -62,11 +68,16 @@ class Settings:
             f"empty_distance is one of {', '.join(EMPTY_DISTANCES)}, not {self.empty_distance}": (
                 self.empty_distance not in EMPTY_DISTANCES
             ),
-            f"NSD's tolerance must be above 0 mm, not {tolerance}": not tolerance > 0,
+            f"NSD's tolerance must be above 0 mm and finite, not {tolerance}": not 0 < tolerance < math.inf,
             f"the minimal overlap lies in 0 to 1, not {overlap}": not 0 <= (overlap or 0) <= 1,
             f"lesions have at least 1 voxel, not {smallest}": smallest < 1,
-            f"the strata need rising edges above 1, not {list(self.strata)}": not rising,
-            f"at least 100 bootstrap resamples are needed, not {resamples}": resamples < 100,
+            f"the strata need rising edges above 1, not {list(self.strata)[:10]}": not rising,
+            f"at most {MOST_STRATA} strata's edges are possible, not {len(self.strata)}": len(self.strata)
+            > MOST_STRATA,
+            f"100 to {MOST_RESAMPLES:,} bootstrap resamples are possible, not {resamples:,}": (
+                not 100 <= resamples <= MOST_RESAMPLES
+            ),
+            f"the seed is at least 0 and below 2**63, not {self.seed}": not 0 <= self.seed < 2**63,
             f"the confidence lies between 0 and 1, not {self.confidence}": not 0 < self.confidence < 1,
         }
         problems = [problem for problem, wrong in faults.items() if wrong]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +12,10 @@ import torch.distributed as dist
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.log import epoch_log, make_plain
 from ser_nnunet.utils.files import replacing
+from ser_nnunet.utils.locks import ExclusiveLock
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
 SETTINGS = (
@@ -35,6 +39,11 @@ RENAMED = {  # names of version 0.1.0
     "batch": "batch_size",
 }
 GRADIENT_NORM = 12.0  # at which nnU-Net clips gradients
+
+
+class TrainingStoppedError(UserError):
+    """A training that can't go on, because a loss or a weight is NaN or Inf; its last checkpoint is kept."""
+
 
 if TYPE_CHECKING:
 
@@ -74,6 +83,9 @@ class BaseTrainer(TypedTrainer):
     """
 
     batch_size: int | None = None
+    finished_batches = 0
+    """Steps of the current epoch that `require_finite` has seen."""
+    _lock: ExclusiveLock | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -102,6 +114,66 @@ class BaseTrainer(TypedTrainer):
         if self.batch_size is not None and not self.was_initialized:
             self.configuration_manager.configuration["batch_size"] = self.batch_size
         super().initialize()
+
+    def on_train_start(self) -> None:
+        """Begin as nnU-Net does, unless another training is writing into the same folder.
+
+        Raises:
+            UserError: names the process that does, and since when.
+        """
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            folder = Path(self.output_folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = ExclusiveLock(folder / ".training.lock", f"a training in {folder}")
+            lock.acquire()
+            self._lock = lock
+        super().on_train_start()
+
+    def on_train_end(self) -> None:
+        """End as nnU-Net does, and let other trainings write into the folder."""
+        super().on_train_end()
+        if self._lock is not None:
+            self._lock.release()
+
+    def on_train_epoch_start(self) -> None:
+        """Begin to count the epoch's batches."""
+        super().on_train_epoch_start()
+        self.finished_batches = 0
+
+    def require_finite(self, losses: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
+        """Stop the training at the first loss that is NaN or Inf; call it once per training step, after the step.
+
+        nnU-Net would train on: every weight becomes NaN, and the next checkpoint replaces the last good one.
+
+        Args:
+            losses: name -> scalar.
+            batch: nnU-Net's, for the names of its cases.
+
+        Raises:
+            TrainingStoppedError: names epoch, batch, cases, losses and the likely cause.
+        """
+        self.finished_batches += 1
+        bad = [f"{name} is {loss.item():g}" for name, loss in losses.items() if not torch.isfinite(loss).all()]
+        if not bad:
+            return
+        cases = [str(key) for key in batch.get("keys", ())]
+        images = batch["data"].flatten(1)
+        faulty = [str(index) for index, row in enumerate(images) if not torch.isfinite(row).all()]
+        faulty = [cases[int(index)] if cases else f"number {index}" for index in faulty]
+        if faulty:
+            cause = f"the images of {', '.join(faulty)} hold NaN or Inf: correct them and preprocess again"
+        else:
+            cause = f"the images are finite; a lower initial_lr (now {self.initial_lr:g}) may prevent it"
+        raise TrainingStoppedError(
+            f"epoch {self.current_epoch}, batch {self.finished_batches} of {self.num_iterations_per_epoch} "
+            f"(cases {', '.join(cases) or 'unknown'}): {', '.join(bad)}; {cause}. {self._describe_last_checkpoint()}"
+        )
+
+    def _describe_last_checkpoint(self) -> str:
+        kept = sorted(Path(self.output_folder).glob("checkpoint_*.pth"), key=lambda file: file.stat().st_mtime)
+        if not kept:
+            return "No checkpoint had been written yet"
+        return f"The last checkpoint is kept: {kept[-1]} (nnUNetv2_train ... --c continues from checkpoint_latest.pth)"
 
     @property
     def bare_network(self) -> torch.nn.Module:
@@ -132,10 +204,26 @@ class BaseTrainer(TypedTrainer):
         return gathered
 
     def save_checkpoint(self, filename: str) -> None:
-        """Save as nnU-Net does, completely or not at all: a training killed while saving keeps its last checkpoint."""
+        """Save as nnU-Net does, completely or not at all: a training killed while saving keeps its last checkpoint.
+
+        What is not a tensor is saved as Python's own numbers and texts, so that `torch.load(..., weights_only=True)`,
+        which runs no code of the file, can read it.
+
+        Raises:
+            TrainingStoppedError: a weight is NaN or Inf; the last checkpoint is kept.
+        """
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)  # which writes nothing
             return
+        bad = [name for name, value in self.bare_network.state_dict().items() if not torch.isfinite(value).all()]
+        if bad:
+            raise TrainingStoppedError(
+                f"epoch {self.current_epoch}: {len(bad)} tensors of the network hold NaN or Inf, {bad[0]} first; "
+                f"{Path(filename).name} is not written. {self._describe_last_checkpoint()}"
+            )
+        log = epoch_log(self)
+        log.update(make_plain(log))
+        self._best_ema = make_plain(self._best_ema)
         with replacing(Path(filename)) as unfinished:
             super().save_checkpoint(str(unfinished))
 

@@ -122,7 +122,7 @@ def _build(architecture: SamArchitecture) -> Sam:
 
 
 def _check_tensors(sam: Sam, weights: Weights, file: Path) -> None:
-    """Raise a CheckpointError that lists tensors which are missing, unknown or of another shape."""
+    """Raise a CheckpointError that lists tensors which are missing, unknown, of another shape or hold no numbers."""
     own = sam.state_dict()
     problems = [f"missing {key}" for key in own if key not in weights]
     problems += [f"unknown {key}" for key in weights if key not in own]
@@ -131,6 +131,11 @@ def _check_tensors(sam: Sam, weights: Weights, file: Path) -> None:
         for key, value in own.items()
         if key in weights and weights[key].shape != value.shape
     ]
+    for key, value in weights.items():
+        if not value.is_floating_point():
+            problems.append(f"{key}: floating-point numbers expected, {value.dtype} found")
+        elif bad := int((~torch.isfinite(value)).sum()):
+            problems.append(f"{key}: {bad} of {value.numel()} numbers are NaN or Inf")
     if problems:
         listed = "\n  ".join(problems[:8]) + ("\n  ..." if len(problems) > 8 else "")
         raise CheckpointError(f"{file} doesn't fit SAM's architecture:\n  {listed}")

@@ -96,6 +96,7 @@ class SERTrainerDistill(SERTrainerNoSAM):
             distillation = distillation_loss(logits, wanted, self.label_manager, self.distillation_temperature)
             loss = dist_loss + self.distillation_weight * distillation
         self.backward_and_step(loss)
+        self.require_finite({"L_dist": dist_loss, "the distillation loss": distillation}, batch)
         unguided = step_without_sam(prompt.shape[1])
         return {
             "loss": loss.detach().cpu().numpy(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,8 +16,10 @@ from ser_nnunet.nnunet.log import add_logged_values
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, step_without_sam
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.losses import mean_dice
+from ser_nnunet.training.sam_record import record_sam
 from ser_nnunet.training.schedule import LossSchedule, two_phases
 from ser_nnunet.training.sernet_plans import name_network
+from ser_nnunet.utils.hashing import file_sha256
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 LOGGED = ("train_losses_seg", "train_losses_dist", "guided_dice")  # one value per epoch each; NaN where SAM is off
@@ -155,8 +158,19 @@ class SERTrainer(BaseTrainer):
                 f"SAM guides epochs 0 to {self.schedule.guided_epochs - 1} of {self.num_epochs}: "
                 f"{self.guidance.describe()}"
             )
+            self.record_sam()
         if not guided:
             self.release_guidance()
+
+    def record_sam(self) -> None:
+        """Log the SHA-256 of SAM's checkpoint, and warn if another one guided the epochs before."""
+        checkpoint = self.guidance_settings.checkpoint
+        if self.local_rank != 0 or not checkpoint or not Path(checkpoint).is_file():
+            return
+        digest = file_sha256(checkpoint)
+        self.print_to_log_file(f"SAM's checkpoint {checkpoint} has the SHA-256 {digest}")
+        if warning := record_sam(Path(self.output_folder), self.current_epoch, checkpoint, digest):
+            self.print_to_log_file(warning)
 
     def release_guidance(self) -> None:
         """Free SAM's memory; nothing happens where SAM isn't loaded."""
@@ -195,6 +209,7 @@ class SERTrainer(BaseTrainer):
                 guided = step_without_sam(prompt.shape[1])
             loss = dist_loss + guided.loss
         self.backward_and_step(loss)
+        self.require_finite({"L_dist": dist_loss, "the loss of SAM's masks": guided.loss}, batch)
         return {
             "loss": loss.detach().cpu().numpy(),
             "loss_seg": guided.seg_loss.detach().cpu().numpy(),

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ser_nnunet.utils.image_files import check_image_header
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -36,7 +38,8 @@ class Grid:
 
     @classmethod
     def read(cls, file: Path) -> Grid:
-        """Return the grid that a file's header describes, without reading voxels; `RuntimeError` if SimpleITK can't."""
+        """Return the grid that a file's header describes, without reading voxels; `RuntimeError` if that can't be."""
+        check_image_header(file)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(file))
         reader.ReadImageInformation()

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from threading import Thread
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -88,6 +89,7 @@ def map_in_processes(
         context = multiprocessing.get_context("forkserver" if has_fork_server else "spawn")
         if has_fork_server:
             context.set_forkserver_preload(list(preload))
+        others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(prepare_worker,))
         try:
             futures = [pool.submit(task, item) for item in items]
@@ -98,13 +100,26 @@ def map_in_processes(
             raise UserError(
                 f"{label}: a process was killed, most likely because memory ran out; use fewer processes (-np 1)"
             ) from None
+        except (KeyboardInterrupt, SystemExit):  # the results are not wanted: don't wait for the running tasks
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [future.result() for future in futures]
 
 
 def _start_worker(prepare: Callable[[], None] | None) -> None:
-    """Leave Ctrl-C to the parent, which cleans up."""
+    """Leave Ctrl-C to the parent, which cleans up, and end with the parent, even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare()
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end: a worker waits for tasks from a queue that it holds open itself, for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

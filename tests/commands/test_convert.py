@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ser_nnunet.cli import main
-from ser_nnunet.commands.convert import interrupt_on_termination
+from ser_nnunet.utils.termination import interrupt_on_termination
 from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import hash_tree
 from tests.dataset_conversion.volumes import image_of

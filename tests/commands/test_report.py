@@ -1,6 +1,7 @@
 """`ser-nnunet report` as a user calls it."""
 
 import numpy as np
+import pytest
 
 from ser_nnunet.cli import main
 from ser_nnunet.evaluation import evaluate
@@ -18,7 +19,8 @@ def test_report_is_written_beside_the_evaluation_and_invalid_choices_are_refused
     assert main(["report", str(tmp_path), "--rank-by", "beauty"]) == 2
     assert "no metric 'beauty'" in capsys.readouterr().err
     assert main(["report", str(tmp_path), "--cases", "nobody"]) == 2
-    assert main(["report", str(tmp_path), "--pictures", "-1"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(tmp_path), "--pictures", "-1"])
     assert main(["report", str(tmp_path), "--images", str(tmp_path / "absent")]) == 2
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert {file.name for file in tmp_path.glob("*.html")} == {"report.html"}

@@ -72,7 +72,7 @@ def test_a_listed_file_that_is_not_there_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "no valid JSON"), ('{"labels": {"0": "background"}}', "lacks modality")],
+    [("{", "no valid JSON"), ('{"labels": {"0": "background"}}', r"modality: Field required")],
 )
 def test_an_invalid_dataset_json_is_explained(tmp_path: Path, content: str, message: str):
     sample = msd_prostate(tmp_path / "source")
@@ -82,6 +82,42 @@ def test_an_invalid_dataset_json_is_explained(tmp_path: Path, content: str, mess
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(
+    ("entry", "value", "problem"),
+    [
+        ("numTraining", "many", r"numTraining: .*integer"),
+        ("numTest", -1, "numTest: .*greater than or equal to 0"),
+        ("training", None, "training: .*list, found None"),
+        ("labels", {"zero": "background", "1": "a"}, r"labels\.zero"),
+        ("labels", {"0": "background", "1.5": "a"}, r"labels\.1\.5"),
+        ("labels", {"0": "background", "-1": "a"}, r"labels\.-1"),
+        ("labels", {"0": "background", "256": "a"}, "values of 0 to 255 expected, found 256"),
+        ("labels", {"0": "background", "1": "a", "2": "a"}, "one value per class expected, a has several"),
+        ("modality", {"one": "MRI"}, r"modality\.one"),
+        ("modality", {str(index): "MRI" for index in range(100_000)}, "at most 100 items"),
+        ("modality", [], "modality: .*dictionary"),
+        ("name", ["Prostate"], "name: .*string, found a list of 1"),
+        (None, [], "the file: .*dictionary"),
+        (None, None, "the file: "),
+    ],
+)
+def test_a_dataset_json_of_another_shape_is_refused_with_the_entry(tmp_path: Path, entry, value, problem: str):
+    sample = msd_prostate(tmp_path / "source")
+    file = sample.source / "dataset.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, entry: value} if entry else value))
+    with pytest.raises(UserError, match=f"(?s)dataset.json: the Decathlon's .*{problem}") as refused:
+        convert_sample(sample, tmp_path / "raw")
+    assert len(str(refused.value)) < 3000 and not (tmp_path / "raw").exists()
+
+
+def test_a_dataset_json_that_is_nested_10000_deep_is_refused(tmp_path: Path):
+    sample = msd_prostate(tmp_path / "source")
+    (sample.source / "dataset.json").write_text("[" * 10_000 + "]" * 10_000)
+    with pytest.raises(UserError, match="expected"):
+        convert_sample(sample, tmp_path / "raw")
+
+
 def test_real_hippocampus_is_complete(real_data: Path, tmp_path: Path):
     report = convert(real_data / "hippocampus", 804, dataset="msd", raw=tmp_path, processes=1)
     assert len(report.cases) == 180 and not report.notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion import ConversionError, convert
 from tests.dataset_conversion.builders import pancreas_dicom
-from tests.dataset_conversion.helpers import convert_sample
+from tests.dataset_conversion.helpers import convert_sample, find_problems
 from tests.dataset_conversion.volumes import save
 
 
@@ -62,3 +63,28 @@ def test_a_flipped_real_label_is_refused(real_data: Path, tmp_path: Path):
         save(flipped, path)
         with pytest.raises(ConversionError, match=r"label0002\.nii\.gz: .*flipped along"):
             convert(source, 810, dataset="pancreas-ct", raw=tmp_path / "raw", processes=1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+@pytest.mark.parametrize("kind", ["a pipe", "65535 rows", "no UTF-8", "a link to the folder above"])
+def test_a_series_that_its_reader_would_wait_for_or_crash_on_is_refused(tmp_path: Path, kind: str):
+    sample = pancreas_dicom(tmp_path / "source")
+    folder = sample.files[sample.cases[0], sample.roles[0]]
+    first = sorted(folder.rglob("*.dcm"))[0]
+    if kind == "a pipe":
+        os.mkfifo(first.parent / "1-999.dcm")
+    elif kind == "65535 rows":
+        for file in sorted(folder.rglob("*.dcm")):
+            slice_ = pydicom.dcmread(file)
+            slice_.Rows = slice_.Columns = 65535
+            slice_.save_as(file)
+    elif kind == "no UTF-8":
+        first.rename(first.parent / "1-\udcff.dcm")
+    else:
+        (first.parent / "again").symlink_to(first.parent)
+        convert_sample(sample, tmp_path / "raw")
+        return
+    problems = find_problems(sample, tmp_path / "raw")
+    assert {problem.kind for problem in problems} == {"series"}
+    expected = {"a pipe": "a pipe", "65535 rows": "declares 65535 x 65535", "no UTF-8": "isn't in UTF-8"}[kind]
+    assert expected in problems[0].text

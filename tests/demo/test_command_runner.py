@@ -1,11 +1,15 @@
 """Users see what runs; a failure names the step and the log."""
 
+import os
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from ser_nnunet.demo.command_runner import StepRunner, find_executable
+from ser_nnunet.demo.command_runner import StepRunner, find_executable, run_logged
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.processes import is_running
 
 
 def test_a_command_is_shown_its_output_streamed_and_logged(tmp_path, capsys):
@@ -35,3 +39,42 @@ def test_a_failure_names_the_step_the_log_and_the_last_lines(tmp_path):
 def test_a_command_that_is_not_installed_is_named():
     with pytest.raises(UserError, match="nnUNetv2_no_such_command was not found"):
         find_executable("nnUNetv2_no_such_command")
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX process groups")
+def test_an_interrupted_command_ends_with_the_processes_that_it_started(tmp_path, monkeypatch):
+    read, log = os.read, tmp_path / "log.txt"
+
+    def interrupt(descriptor, size):
+        if log.stat().st_size:
+            raise KeyboardInterrupt
+        chunk = read(descriptor, size)
+        return chunk
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr("ser_nnunet.demo.command_runner.os.read", interrupt)
+        log.touch()
+        patch.setattr(Path, "open", unbuffered(Path.open))
+        run_logged([sys.executable, "-u", "-c", PARENT], {}, log)
+    grandchild = int(log.read_text())
+    end = time.monotonic() + 10
+    while is_running(grandchild) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_running(grandchild)
+
+
+def unbuffered(original):
+    """Open binary files without a buffer, so that the log's size tells what was written."""
+
+    def open_file(self, mode="r", **options):
+        return original(self, mode, **({"buffering": 0} if mode == "wb" else options))
+
+    return open_file

@@ -4,10 +4,10 @@ from ser_nnunet.cli import build_parser, main
 
 
 def test_all_impossible_settings_are_reported_at_once_before_anything_is_written(tmp_path, capsys):
-    wrong = ["--patients", "2", "--test-patients", "0", "--spacing", "9"]
+    wrong = ["--patients", "2", "--test-patients", "0", "--spacing", "9", "--seed", "-1"]
     assert main(["demo", "--folder", str(tmp_path / "demo"), *wrong]) == 2
     message = capsys.readouterr().err
-    assert all(option in message for option in ("--patients 2", "--test-patients 0", "--spacing 9"))
+    assert all(option in message for option in ("--patients 2", "--test-patients 0", "--spacing 9", "--seed -1"))
     assert not (tmp_path / "demo").exists()
 
 

@@ -29,7 +29,7 @@ def test_an_earlier_demo_is_replaced_but_not_the_users_files_in_it(tmp_path):
     workspace = Workspace(tmp_path / "new" / "demo")
     workspace.prepare()
     old = [
-        workspace.results / "Dataset777_MSPhantom" / "model.pth",
+        workspace.results / "Dataset777_MSPhantom" / "SERTrainerDemo__nnUNetPlans__2d" / "model.pth",
         workspace.predictions / "P54.nii.gz",
         workspace.picture,
     ]
@@ -39,6 +39,36 @@ def test_an_earlier_demo_is_replaced_but_not_the_users_files_in_it(tmp_path):
     workspace.prepare()
     assert not any(path.exists() for path in old)
     assert (workspace.folder / "notes.txt").read_text() == "old"
+
+
+def test_data_sets_and_models_that_were_made_with_the_demos_environment_stay(tmp_path):
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare()
+    mine = [
+        workspace.raw / "Dataset501_MSLesSeg" / "imagesTr" / "P1_T1_0000.nii.gz",
+        workspace.preprocessed / "Dataset501_MSLesSeg" / "plans.json",
+        workspace.results / "Dataset501_MSLesSeg" / "SERTrainer__nnUNetPlans__2d" / "checkpoint_final.pth",
+        workspace.results / "Dataset777_MSPhantom" / "nnUNetTrainer__nnUNetPlans__2d" / "checkpoint_final.pth",
+    ]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    workspace.prepare()
+    assert [path.read_text() for path in mine] == ["precious"] * 4
+
+
+@pytest.mark.parametrize(
+    "name", ["predictions/mine.nii.gz", "evaluation/notes.md", "logs/my.txt", "mslesseg_phantom/train/P1/mine.nii.gz"]
+)
+def test_a_users_file_in_a_folder_that_would_be_replaced_is_named_and_nothing_is_changed(tmp_path, name):
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare()
+    for path in (workspace.folder / name, workspace.predictions / "P54.nii.gz"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    with pytest.raises(UserError, match=rf"nothing was changed.*\n  .*{name}"):
+        workspace.prepare()
+    assert (workspace.folder / name).read_text() == "precious" and (workspace.predictions / "P54.nii.gz").is_file()
 
 
 def test_a_link_to_the_users_folder_is_removed_without_its_target(tmp_path):

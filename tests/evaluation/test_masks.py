@@ -34,6 +34,30 @@ def test_truncated_files_are_named(tmp_path, broken):
     assert all(str(folder / place / "a.nii") in str(raised.value) for place in broken)
 
 
+@pytest.mark.parametrize("place", ["labelsTr", "pred0"])
+@pytest.mark.parametrize("damage", ["cut off", "flipped bit"])
+def test_damaged_gzip_files_are_refused_and_not_filled_with_zeros(tmp_path, place, damage):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array})
+    file = folder / place / "a.nii.gz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content if damage == "flipped bit" else file.read_bytes()[:-8])
+    with pytest.raises(UserError, match=rf"{place}/a\.nii\.gz cannot be read \(its compressed data is"):
+        evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("file_ending", [".nii.gz", ".nii"])
+def test_nan_and_inf_in_a_mask_are_refused_and_not_read_as_background(tmp_path, value, file_ending):
+    array = random_label_map(0)
+    damaged = array.astype(np.float32)
+    damaged[0, 0, :3] = value
+    folder = write_cohort(tmp_path, {"a": array}, {"a": damaged}, file_ending=file_ending)
+    with pytest.raises(UserError, match=r"3 voxels are NaN or Inf"):
+        evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+
+
 def test_an_unreadable_file_is_named(tmp_path):
     array = random_label_map(0)
     folder = write_cohort(tmp_path, {"a": array}, {"a": array})

@@ -17,3 +17,20 @@ def test_settings_survive_json():
     settings = Settings(("overlap",), class_tolerance_mm={"a": 2.0}, detection="iou", strata=(5, 50))
     assert Settings.from_json(settings.as_json()).as_json() == settings.as_json()
     assert settings.as_json()["min_overlap"] == 0.1  # the rule's default
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "word"),
+    [
+        ("tolerance_mm", float("inf"), "tolerance"),
+        ("tolerance_mm", float("nan"), "tolerance"),
+        ("class_tolerance_mm", {"a": float("nan"), "b": 1.0}, "tolerance"),
+        ("seed", -1, "seed"),
+        ("bootstrap", 100_000_000, "resamples"),
+        ("strata", tuple(range(2, 100_002)), "edges"),
+    ],
+)
+def test_numbers_that_would_crash_or_take_hours_are_refused(setting, value, word):
+    with pytest.raises(UserError, match=word) as raised:
+        Settings(**{setting: value})
+    assert len(str(raised.value)) < 500

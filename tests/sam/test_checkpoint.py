@@ -9,7 +9,7 @@ from segment_anything import sam_model_registry
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.sam.architecture import build, read_architecture
-from ser_nnunet.sam.checkpoint import CheckpointError, load_sam
+from ser_nnunet.sam.checkpoint import CheckpointError, inspect_checkpoint, load_sam
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
 
 
@@ -133,6 +133,23 @@ def test_missing_and_misshapen_tensors_are_listed_together(dummy_sam, tmp_path):
         load_sam(tmp_path / "damaged.pth")
     assert "missing mask_decoder.iou_token.weight" in str(error.value)
     assert re.search(r"no_mask_embed.weight: shape \(1, 256\) expected, \(1, 7\) found", str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda value: torch.full_like(value, float("nan")), r"\d+ of \d+ numbers are NaN or Inf"),
+        (lambda value: value.index_fill(0, torch.tensor([0]), float("inf")), r"1 of \d+ numbers are NaN or Inf"),
+        (lambda value: value.to(torch.int64), r"floating-point numbers expected, torch.int64 found"),
+    ],
+)
+def test_weights_that_are_no_finite_numbers_are_refused(dummy_sam, tmp_path, damage, message):
+    key = "mask_decoder.transformer.layers.0.mlp.lin1.bias"
+    weights = dict(dummy_sam.state_dict())
+    torch.save(weights | {key: damage(weights[key])}, tmp_path / "damaged.pth")
+    for read in (load_sam, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=f"{key}: {message}"):
+            read(tmp_path / "damaged.pth")
 
 
 def test_an_official_name_over_other_bytes_is_refused(dummy_checkpoint, tmp_path):

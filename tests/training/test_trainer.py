@@ -139,45 +139,6 @@ class TestPhases:
         assert count == len(list(network.parameters())), "the optimiser has no parameter of SAM's"
 
 
-class TestSaving:
-    """A checkpoint is written completely or not at all."""
-
-    @pytest.fixture
-    def trainer(self, make_trainer, tmp_path):
-        (tmp_path / "model").mkdir()
-        return make_trainer(SERTrainerNoSAM)
-
-    def test_a_checkpoint_is_all_that_is_left_in_its_folder(self, trainer, tmp_path):
-        trainer.save_checkpoint(str(tmp_path / "model" / "checkpoint.pth"))
-        assert [file.name for file in (tmp_path / "model").iterdir()] == ["checkpoint.pth"]
-        assert "network_weights" in torch.load(tmp_path / "model" / "checkpoint.pth", weights_only=False)
-
-    def test_an_error_while_saving_keeps_the_last_checkpoint(self, trainer, tmp_path, monkeypatch):
-        last = tmp_path / "model" / "checkpoint.pth"
-        last.write_bytes(b"whole")
-
-        def fail(content, file):
-            with open(file, "wb") as stream:  # noqa: PTH123 (nnU-Net's paths are strings)
-                stream.write(b"ha")
-            raise OSError("No space left on device")
-
-        monkeypatch.setattr(torch, "save", fail)
-        with pytest.raises(OSError, match="No space left"):
-            trainer.save_checkpoint(str(last))
-        assert last.read_bytes() == b"whole"
-        assert [file.name for file in last.parent.iterdir()] == ["checkpoint.pth"]
-
-    @pytest.mark.parametrize("setting", [{"disable_checkpointing": True}, {"local_rank": 1}])
-    def test_nothing_is_written_with_checkpoints_disabled_nor_by_the_second_gpu(self, trainer, tmp_path, setting):
-        last = tmp_path / "model" / "checkpoint.pth"
-        last.write_bytes(b"whole")
-        for name, value in setting.items():
-            setattr(trainer, name, value)
-        trainer.save_checkpoint(str(last))
-        assert last.read_bytes() == b"whole"
-        assert [file.name for file in last.parent.iterdir()] == ["checkpoint.pth"]
-
-
 def test_ddp_finds_no_unused_parameter(make_trainer, make_batch, sam_checkpoint, tmp_path):
     """nnU-Net's DDP looks for none: a parameter without a gradient would stop the step after."""
     trainer = make_trainer()

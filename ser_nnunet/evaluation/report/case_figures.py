@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -62,26 +63,30 @@ def draw_cases(
         raise UserError(f"no palette {palette!r}; there are {', '.join(PALETTES)}")
     names = select_evenly(evaluation, cases) if isinstance(cases, int) else list(cases)
     views = [view_evaluated_case(evaluation, name) for name in names]
+    file = Path(file)
+    with mpl.rc_context({"text.parse_math": False}), replacing(file) as unfinished:  # names are no formulas
+        _draw_figure(evaluation, views, PALETTES[palette]).savefig(unfinished, dpi=dpi)
+    return file
+
+
+def _draw_figure(evaluation: Evaluation, views: Sequence[View], palette: Palette) -> Figure:
     columns = 1 + len(evaluation.methods)
     figure = Figure(figsize=(3.0 * columns, 3.0 * len(views) + 0.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     for row, view in zip(figure.subplots(len(views), columns, squeeze=False), views, strict=True):
         draw_overview(row[0], view)
         for axes, method in zip(row[1:], evaluation.methods, strict=True):
-            draw_zoom(axes, view, method, PALETTES[palette])
+            draw_zoom(axes, view, method, palette)
             heading = f"{method}\n" if columns > 2 else ""
             axes.set_title(heading + describe_dice(evaluation, view.case, method), fontsize=8)
     handles = [
-        Line2D([], [], color=PALETTES[palette].reference, label="reference"),
-        Line2D([], [], color=PALETTES[palette].prediction, linestyle=DASHED, label="prediction"),
+        Line2D([], [], color=palette.reference, label="reference"),
+        Line2D([], [], color=palette.prediction, linestyle=DASHED, label="prediction"),
     ]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, fontsize=9, facecolor="#555555", labelcolor="white"
     )
-    file = Path(file)
-    with replacing(file) as unfinished:
-        figure.savefig(unfinished, dpi=dpi)
-    return file
+    return figure
 
 
 def describe_dice(evaluation: Evaluation, case: str, method: str) -> str:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from ser_nnunet.evaluation.definitions import Metric, stratum_column
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.evaluation.statistics import ratio_interval
+from ser_nnunet.utils.printable import printable
 
 # Okabe and Ito's colours differ with every kind of colour vision; the markers distinguish methods without colour.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -28,6 +29,7 @@ DIRECTIONS = {"higher": ", higher is better", "lower": ", lower is better", "non
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, copied and read by screen readers
     "svg.hashsalt": "ser-nnunet",  # reproducible: the same evaluation gives the same file
+    "text.parse_math": False,  # a name such as $1_a^{b$ is no formula
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -171,7 +173,8 @@ def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, index: int, cases: pd.I
 
 def _shorten_lines(label: str, longest: int = 18) -> str:
     """Keep the end of every long line: method names are folders, which differ at their ends."""
-    return "\n".join(line if len(line) <= longest else f"...{line[3 - longest :]}" for line in label.split("\n"))
+    lines = printable(label).split("\n")
+    return "\n".join(line if len(line) <= longest else f"...{line[3 - longest :]}" for line in lines)
 
 
 def _colour(index: int) -> str:

@@ -16,6 +16,7 @@ from ser_nnunet.evaluation.case_files import CaseFiles
 from ser_nnunet.evaluation.labels import LabelOrRegion
 from ser_nnunet.evaluation.report.cases import find_case_files
 from ser_nnunet.evaluation.result import Evaluation
+from ser_nnunet.utils.image_files import check_image
 
 ANISOTROPIC = 1.5  # from this ratio of spacings on, slices are cut across the coarse axis, as they were acquired
 WINDOW_MM = 80.0  # a zoomed window is at most this or half the image wide, whichever is larger
@@ -143,7 +144,11 @@ def find_outlines(mask: np.ndarray) -> list[np.ndarray]:
 
 def _read_volume(file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return an array `(Z, Y, X)` in LPS orientation and its spacing in the same order; Z = 1 for a 2D file."""
-    image = sitk.ReadImage(str(file))
+    try:
+        check_image(file)
+        image = sitk.ReadImage(str(file))
+    except RuntimeError as error:
+        raise UserError(f"{file} cannot be read ({str(error).strip().splitlines()[-1].strip()})") from error
     if image.GetNumberOfComponentsPerPixel() > 1:  # RGB
         image = sitk.VectorMagnitude(image)
     if image.GetDimension() == 2:

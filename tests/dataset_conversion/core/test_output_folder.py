@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_nnunet.dataset_conversion import ConversionError, convert
+from ser_nnunet.dataset_conversion.core.output_folder import lock_id
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import convert_sample, hash_tree
@@ -41,6 +42,25 @@ def test_an_id_under_another_name_is_refused_even_with_overwrite(sample: SampleD
     with pytest.raises(UserError, match=f"nnUNet_{place}/Dataset701_Mine"):
         convert_sample(sample, raw, overwrite=True)
     assert taken.is_dir()
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"name": "Other"}])
+def test_a_second_conversion_to_the_same_id_is_refused_while_the_first_one_runs(
+    sample: SampleDataset, raw: Path, options
+):
+    with lock_id(raw, 701):
+        with pytest.raises(UserError, match=r"a conversion to Dataset701 in .* is running already \(process \d+ of .*"):
+            convert_sample(sample, raw, **options)
+        convert_sample(sample, raw, dataset_id=702)
+        convert_sample(sample, raw, dry_run=True)
+    assert [path.name for path in raw.iterdir()] == ["Dataset702_PROMISE12"]
+
+
+def test_a_raw_folder_that_can_be_none_is_refused_before_the_checks(sample: SampleDataset, tmp_path: Path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UserError, match="can't be the output folder"):
+        convert_sample(sample, tmp_path / "file" / "raw")
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_overwrite_replaces_the_whole_folder(sample: SampleDataset, raw: Path):

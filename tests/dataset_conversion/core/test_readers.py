@@ -151,3 +151,17 @@ def test_a_header_that_makes_no_sense_is_unreadable(tmp_path: Path, offset: int,
     volume.path.write_bytes(content)
     with pytest.raises(ReadingError):
         read_volume(volume)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:-8], "flip"])
+def test_damaged_gzip_files_are_refused(tmp_path: Path, damage):
+    path = tmp_path / "image.nii.gz"
+    sitk.WriteImage(image_of(scalar_image(1)), str(path))
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    else:
+        content = damage(content)
+    path.write_bytes(content)
+    with pytest.raises(ReadingError):
+        read_volume(Volume(path))

@@ -1,0 +1,188 @@
+"""What a model from elsewhere holds, found out without loading it: nnU-Net unpickles checkpoints, which runs code."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.trainers import find_trainer
+from ser_nnunet.utils.files import parse_json
+from ser_nnunet.utils.pickle_contents import imported_names, is_plain
+from ser_nnunet.utils.regular_files import regular_size
+
+CHECKPOINT_ENDINGS = (".pth", ".pt", ".pkl", ".pickle")
+DATA_ENDINGS = (".json", ".txt", ".png", ".pdf", ".csv", ".md", ".log", ".nii.gz")
+ZIP_MAGIC = b"PK\x03\x04"
+OWN_PACKAGES = ("ser_nnunet", "nnunetv2", "dynamic_network_architectures")
+LARGEST_PICKLE = 64 << 20  # bytes of a checkpoint's instructions, without the tensors
+LARGEST_JSON = 64 << 20
+LARGEST_RATIO = 200  # of unpacked to packed bytes; a model's weights hardly shrink
+
+
+class Observation(NamedTuple):
+    """A row of the result: what was looked at, whether it is as it should be, and what was found."""
+
+    subject: str
+    is_fine: bool
+    found: str
+
+
+class ModelFiles:
+    """The files of a model in a folder or in a zip, by their path below it."""
+
+    def __init__(self, place: Path) -> None:
+        """List the files; raises `UserError` for what is neither a folder nor a zip."""
+        self.place, self.archive = place, None
+        if place.is_dir():
+            self.names = sorted(file.relative_to(place).as_posix() for file in place.rglob("*") if not file.is_dir())
+            return
+        try:
+            regular_size(place)
+            self.archive = zipfile.ZipFile(place)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"{place}: a model's folder or zip expected ({error})") from None
+        self.names = [member.filename for member in self.archive.infolist() if not member.is_dir()]
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file; `OSError` if it is none."""
+        if self.archive is None:
+            regular_size(self.place / name)
+            with (self.place / name).open("rb") as stream:
+                yield stream
+            return
+        with self.archive.open(name) as member:
+            yield member
+
+
+def examine_model(place: Path) -> Iterator[Observation]:
+    """Yield what a model's folder or zip holds, and whether this installation can predict with it.
+
+    Raises:
+        UserError: it is neither a folder nor a zip, or holds no checkpoint.
+    """
+    files = ModelFiles(place)
+    checkpoints = [name for name in files.names if name.lower().endswith(CHECKPOINT_ENDINGS)]
+    if not any(name.lower().endswith((".pth", ".pt")) for name in checkpoints):
+        raise UserError(f"{place} holds no checkpoint (*.pth): a folder of nnUNet_results or an exported zip expected")
+    if files.archive is not None:
+        yield _examine_archive(files.archive)
+    for name in checkpoints:
+        yield _examine_checkpoint(files, name)
+    others = [name for name in files.names if not name.lower().endswith((*CHECKPOINT_ENDINGS, *DATA_ENDINGS))]
+    if others:
+        yield Observation("other files", False, f"not needed for a prediction: {', '.join(others[:5])} ({len(others)})")
+    for folder in sorted({PurePosixPath(name).parent.parent for name in checkpoints if name.lower().endswith(".pth")}):
+        yield from _examine_configuration(files, folder)
+
+
+def _examine_archive(archive: zipfile.ZipFile) -> Observation:
+    """Check whether unpacking stays in the target folder and within reason."""
+    members = archive.infolist()
+    outside = [member.filename for member in members if _leads_out(member)]
+    packed, unpacked = (sum(getattr(member, size) for member in members) for size in ("compress_size", "file_size"))
+    problems = [f"writes outside its folder: {', '.join(outside[:5])}"] if outside else []
+    if len({member.filename for member in members}) < len(members):
+        problems.append("holds several files of one name")
+    if unpacked > LARGEST_RATIO * max(packed, 1):
+        problems.append(f"{packed / 1e6:.1f} MB become {unpacked / 1e6:.0f} MB")
+    found = "; ".join(problems) or f"{len(members)} files, {unpacked / 1e6:.1f} MB, all below its folder"
+    return Observation("zip", not problems, found)
+
+
+def _leads_out(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    is_link = stat.S_ISLNK(member.external_attr >> 16)
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or is_link
+
+
+def _examine_checkpoint(files: ModelFiles, name: str) -> Observation:
+    """List what a checkpoint, or another pickle, would import if it were loaded."""
+    subject = PurePosixPath(name).name if name.count("/") < 2 else "/".join(PurePosixPath(name).parts[-2:])
+    try:
+        with files.open(name) as stream:
+            if name.lower().endswith((".pth", ".pt")):
+                imported = _imports_of_checkpoint(stream)
+            else:
+                imported = set(imported_names(BytesIO(stream.read(LARGEST_PICKLE))))
+    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        return Observation(subject, False, f"can't be examined, don't load it: {error}")
+    if unsafe := sorted(each for each in imported if not is_plain(each)):
+        return Observation(subject, False, f"loading it runs {', '.join(unsafe[:5])} ({len(unsafe)}): don't load it")
+    return Observation(subject, True, "tensors and plain data")
+
+
+def _imports_of_checkpoint(stream: IO[bytes]) -> set[str]:
+    """Return what torch's format, a zip, imports.
+
+    Raises:
+        ValueError: it is another format. torch takes a file that doesn't begin as a zip for its older format and
+            unpickles the beginning, even if a harmless zip follows.
+    """
+    if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+        raise ValueError("it does not begin as a checkpoint in torch's format does")
+    with zipfile.ZipFile(stream) as archive:
+        if min((member.header_offset for member in archive.infolist()), default=1) != 0:
+            raise ValueError("something precedes the zip in it")
+        pickles = [member for member in archive.infolist() if member.filename.endswith(".pkl")]
+        if not pickles or any(member.file_size > LARGEST_PICKLE for member in pickles):
+            raise ValueError("no checkpoint in torch's format, or one with giant instructions")
+        if any("/code/" in member.filename for member in archive.infolist()):
+            raise ValueError("it is TorchScript, which holds code")
+        return {name for member in pickles for name in imported_names(BytesIO(archive.read(member)))}
+
+
+def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator[Observation]:
+    """Say which trainer and network a `TRAINER__PLANS__CONFIGURATION` wants, and whether they are here."""
+    name = folder.name or files.place.resolve().name
+    if name.count("__") != 2:
+        yield Observation(name, False, "a folder TRAINER__PLANS__CONFIGURATION expected around fold_X")
+        return
+    trainer, _, configuration = name.split("__")
+    yield _find_trainer(trainer)
+    plans = (folder / "plans.json").as_posix()
+    try:
+        with files.open(plans) as stream:
+            content = parse_json(stream.read(LARGEST_JSON))
+        network = _name_network(content["configurations"], configuration)
+        is_here = _is_installed(network.rpartition(".")[0])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
+        yield Observation(plans, False, f"no plans of nnU-Net's ({type(error).__name__}: {error})")
+        return
+    yield Observation("network", is_here, f"{network} {'is here' if is_here else 'is not installed'}")
+
+
+def _is_installed(module: str) -> bool:
+    """Return whether a module is installed; of packages that are not nnU-Net's or ours, only the name is looked up.
+
+    Looking up a module imports the packages around it, which a stranger's file must not choose.
+    """
+    package = module.partition(".")[0]
+    if package not in OWN_PACKAGES:
+        return bool(package) and find_spec(package) is not None
+    return find_spec(module) is not None
+
+
+def _name_network(configurations: Any, name: str) -> str:
+    """Return the network class of a configuration, or of the one that it inherits from."""
+    for _ in range(10):
+        configuration = configurations[name]
+        if "architecture" in configuration:
+            return str(configuration["architecture"]["network_class_name"])
+        name = configuration["inherits_from"]
+    raise ValueError("configurations inherit from each other in a circle")
+
+
+def _find_trainer(name: str) -> Observation:
+    try:
+        module = find_trainer(name).__module__
+    except Exception as error:  # nnU-Net's search imports all trainers
+        return Observation("trainer", False, f"{name} is not found ({type(error).__name__}); see ser-nnunet env")
+    return Observation("trainer", True, f"{name} is here ({module})")

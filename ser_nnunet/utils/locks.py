@@ -1,0 +1,84 @@
+"""Locks on files: who holds one, and since when; the system releases them when a process ends, however it ends."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+import socket
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import read_json, remove, write_json
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without locks answer, such as some network file systems: nothing is locked there."""
+
+
+class ExclusiveLock:
+    """A lock that one process holds at a time; beside the lock file, a JSON file says who.
+
+    Both files are removed on release. After a kill they stay, and lock nothing.
+    """
+
+    def __init__(self, file: Path, what: str) -> None:
+        """Prepare a lock.
+
+        Args:
+            file: the lock file, in an existing folder.
+            what: is locked, for the message, such as "a conversion to Dataset501".
+        """
+        self.file, self.what = file, what
+        self.holder = file.with_name(f"{file.name}.json")
+        self._lock = FileLock(file)
+
+    def acquire(self) -> None:
+        """Take the lock at once.
+
+        Raises:
+            UserError: another process holds it; names that process and since when.
+            OSError: the files can't be written.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.what} is running already{self._describe_holder()}: wait until it ends") from None
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+                raise
+            return
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
+            user = "an unnamed user"
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        content = {"process": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
+        write_json(self.holder, content)
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens where it isn't held."""
+        if self._lock.is_locked:
+            remove(self.holder)
+            with suppress(OSError):  # Windows keeps open files
+                self.file.unlink(missing_ok=True)
+            self._lock.release()
+
+    def __enter__(self) -> ExclusiveLock:
+        """Acquire it."""
+        self.acquire()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Release it."""
+        self.release()
+
+    def _describe_holder(self) -> str:
+        try:
+            content = read_json(self.holder)
+            return " (process {process} of {user} on {host}, since {since})".format(**content)
+        except (OSError, ValueError, KeyError, TypeError):  # just taken: not written yet
+            return f" (see {self.file})"

@@ -1,0 +1,153 @@
+"""A received model is looked into without running what it holds."""
+
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+
+from ser_nnunet.cli import main
+from ser_nnunet.utils.pickle_contents import imported_names, is_plain
+
+NETWORK = "ser_nnunet.network.ser_net.SERNet"
+
+
+class Malicious:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (open, (str(self.mark), "w"))
+
+
+def write_model(root, extra=None, trainer="SERTrainerNoSAM", network=NETWORK):
+    """A model as nnU-Net saves it, with its numbers of numpy's."""
+    folder = root / "Dataset001_Tiny" / f"{trainer}__nnUNetPlans__2d"
+    (folder / "fold_0").mkdir(parents=True)
+    content = {
+        "network_weights": OrderedDict(a=torch.zeros(2, 3), b=torch.nn.Parameter(torch.ones(1))),
+        "logging": {"losses": [np.float32(1.5), np.float64(2)], "all": np.zeros(3)},
+        "init_args": {"fold": 0, "device": torch.device("cpu"), "unpack": True},
+        "inference_allowed_mirroring_axes": (0, 1),
+        **(extra or {}),
+    }
+    torch.save(content, folder / "fold_0" / "checkpoint_final.pth")
+    configurations = {"base": {"architecture": {"network_class_name": network}}, "2d": {"inherits_from": "base"}}
+    (folder / "plans.json").write_text(json.dumps({"configurations": configurations}))
+    return folder
+
+
+def zip_model(folder, file):
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in folder.parent.parent.rglob("*"):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder.parent.parent))
+    return file
+
+
+def check(place, capsys):
+    status = main(["check-model", str(place)])
+    shown = capsys.readouterr()
+    return status, shown.out + shown.err
+
+
+def test_tensors_plain_data_and_numpys_numbers_are_fine_in_a_folder_and_a_zip(tmp_path, capsys):
+    folder = write_model(tmp_path / "results")
+    for place in (folder, folder.parent, zip_model(folder, tmp_path / "model.zip")):
+        status, shown = check(place, capsys)
+        assert status == 0, shown
+        assert "fold_0/checkpoint_final.pth  ok" in shown or "checkpoint_final.pth" in shown
+        assert "tensors and plain data" in shown
+        assert f"{NETWORK} is here" in shown and "SERTrainerNoSAM is here" in shown
+
+
+def test_code_in_a_checkpoint_is_named_and_not_run(tmp_path, capsys):
+    folder = write_model(tmp_path / "results", {"x": Malicious(tmp_path / "run")})
+    for place in (folder, zip_model(folder, tmp_path / "model.zip")):
+        status, shown = check(place, capsys)
+        assert status == 1 and "loading it runs" in shown and "open" in shown, shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_code_in_a_pickle_beside_the_checkpoint_is_named_and_not_run(tmp_path, capsys):
+    folder = write_model(tmp_path / "results")
+    (folder / "postprocessing.pkl").write_bytes(pickle.dumps(Malicious(tmp_path / "run")))
+    status, shown = check(folder, capsys)
+    assert status == 1 and "postprocessing.pkl" in shown and "io.open" in shown
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_the_imports_of_every_protocol_are_found(protocol):
+    content = {"a": OrderedDict(), "b": [OrderedDict(), Malicious("x")], "c": np.float64(1)}
+    names = set(imported_names(BytesIO(pickle.dumps(content, protocol))))
+    unsafe = {name for name in names if not is_plain(name)}
+    assert unsafe in ({"io.open"}, {"_io.open"}, {"__builtin__.open"}, {"builtins.open"}), names
+
+
+def test_names_that_the_instructions_hide_are_unsafe():
+    hidden = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940h\x00h\x01\x93."  # taken from the memo
+    assert set(imported_names(BytesIO(hidden))) == {"os.system"}
+    computed = b"\x80\x04\x8c\x02os\x8c\x06system\x86\x93."
+    assert {is_plain(name) for name in imported_names(BytesIO(computed))} == {False}
+
+
+@pytest.mark.parametrize("name", ["../../outside.txt", "/etc/outside.txt", "C:/outside.txt", "a\\..\\..\\outside.txt"])
+def test_a_zip_that_writes_outside_its_folder_is_a_problem(tmp_path, capsys, name):
+    file = zip_model(write_model(tmp_path / "results"), tmp_path / "model.zip")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name), "x")
+    status, shown = check(file, capsys)
+    assert status == 1 and "writes outside its folder" in shown
+
+
+def test_a_zip_that_grows_beyond_reason_is_a_problem(tmp_path, capsys):
+    file = zip_model(write_model(tmp_path / "results"), tmp_path / "model.zip")
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.txt", bytes(30_000_000))
+    status, shown = check(file, capsys)
+    assert status == 1 and "MB become 30 MB" in shown
+
+
+def test_a_trainer_and_a_network_that_are_not_here_are_named(tmp_path, capsys):
+    folder = write_model(tmp_path / "results", trainer="NobodysTrainer", network="nobody.networks.Net")
+    status, shown = check(folder, capsys)
+    assert status == 1 and "NobodysTrainer is not found" in shown and "nobody.networks.Net" in shown
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(50)])
+def test_a_checkpoint_that_cannot_be_examined_is_a_problem(tmp_path, capsys, content):
+    folder = write_model(tmp_path / "results")
+    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(content)
+    status, shown = check(folder, capsys)
+    assert status == 1 and "can't be examined, don't load it" in shown
+
+
+def test_a_pickle_before_a_harmless_zip_is_a_problem(tmp_path, capsys):
+    """torch.load would unpickle the beginning."""
+    folder = write_model(tmp_path / "results")
+    file = folder / "fold_0" / "checkpoint_final.pth"
+    file.write_bytes(pickle.dumps(Malicious(tmp_path / "run")) + file.read_bytes())
+    status, shown = check(folder, capsys)
+    assert status == 1 and "can't be examined, don't load it" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_in_another_folder_is_a_problem(tmp_path, capsys):
+    folder = write_model(tmp_path / "results")
+    folder.rename(tmp_path / "mine")
+    for place in (tmp_path / "mine", tmp_path / "mine" / "fold_0"):
+        status, shown = check(place, capsys)
+        assert status == 1 and "a folder TRAINER__PLANS__CONFIGURATION expected" in shown
+
+
+def test_what_is_no_model_is_refused(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.zip").write_text("no zip")
+    for name in ("empty", "text.zip", "absent"):
+        status, shown = check(tmp_path / name, capsys)
+        assert status == 2 and name in shown

@@ -1,0 +1,63 @@
+"""A lock is held by one process at a time, says by whom, and ends with its process."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.utils.locks import ExclusiveLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from ser_nnunet.utils.locks import ExclusiveLock
+lock = ExclusiveLock(Path(sys.argv[1]), "a conversion")
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(file):
+    """Another process that holds the lock until its input ends."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_the_second_process_is_told_who_holds_the_lock_and_since_when(tmp_path):
+    other = hold(tmp_path / ".lock")
+    try:
+        with pytest.raises(UserError) as refused:
+            ExclusiveLock(tmp_path / ".lock", "a conversion").acquire()
+    finally:
+        other.communicate()
+    pattern = rf"a conversion is running already \(process {other.pid} of .+ on .+, since \d{{4}}-\d\d-\d\dT.*\)"
+    assert re.search(pattern, str(refused.value))
+
+
+def test_a_lock_ends_with_its_process_even_if_that_is_killed(tmp_path):
+    other = hold(tmp_path / ".lock")
+    other.kill()
+    other.communicate()
+    with ExclusiveLock(tmp_path / ".lock", "a conversion"):
+        assert (tmp_path / ".lock.json").is_file()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_released_lock_can_be_taken_again_and_leaves_no_file(tmp_path):
+    for _ in range(2):
+        held = ExclusiveLock(tmp_path / ".lock", "a conversion")
+        with held, pytest.raises(UserError, match=f"process {os.getpid()} "):
+            ExclusiveLock(tmp_path / ".lock", "a conversion").acquire()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_within_the_block_releases_the_lock(tmp_path):
+    with pytest.raises(ValueError, match="inside"), ExclusiveLock(tmp_path / ".lock", "a conversion"):
+        raise ValueError("inside")
+    with ExclusiveLock(tmp_path / ".lock", "a conversion"):
+        pass
