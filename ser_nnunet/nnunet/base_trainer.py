@@ -132,6 +132,10 @@ class BaseTrainer(TypedTrainer):
     def on_train_end(self) -> None:
         """End as nnU-Net does, and let other trainings write into the folder."""
         super().on_train_end()
+        self.release_folder()
+
+    def release_folder(self) -> None:
+        """Let other trainings write into the folder; the end of the process does that, too."""
         if self._lock is not None:
             self._lock.release()
 

@@ -53,6 +53,7 @@ def test_a_u_net_teaches_a_student_that_is_interrupted_and_predicts_without_it(p
     monkeypatch.setattr(student, "save_checkpoint", interrupt)
     with pytest.raises(KeyboardInterrupt):
         student.run_training()
+    student.release_folder()  # as the end of its process would
     resumed = build("SERTrainerDistill", 2)
     resumed.load_checkpoint(str(results / "SERTrainerDistill__nnUNetPlans__2d/fold_0/checkpoint_latest.pth"))
     use_bfloat16(resumed)

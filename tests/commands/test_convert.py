@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from ser_nnunet.cli import main
-from ser_nnunet.utils.termination import interrupt_on_termination
 from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import hash_tree
 from tests.dataset_conversion.volumes import image_of
@@ -92,19 +91,24 @@ def test_several_processes_write_what_one_writes(sample: SampleDataset, tmp_path
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_closed_terminal_is_an_interrupt_unless_the_signal_is_ignored():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    program = """
+import signal
+from ser_nnunet.utils.termination import interrupt_on_termination
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+for number in (signal.SIGTERM, signal.SIGHUP):
     try:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
-        for number in before:
-            with pytest.raises(KeyboardInterrupt), interrupt_on_termination():
-                signal.raise_signal(number)
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with interrupt_on_termination():
-            signal.raise_signal(signal.SIGHUP)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.raise_signal(number)
+    except KeyboardInterrupt:
+        print(signal.Signals(number).name)
+assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with interrupt_on_termination():
+    signal.raise_signal(signal.SIGHUP)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SIGTERM", "SIGHUP"]
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def test_one_case_one_class_and_no_images_are_enough(tmp_path):
     folder = write_cohort(tmp_path, {"a": array}, {"a": array * 0}, labels={"background": 0, "lesion": 1})
     settings = Settings(bootstrap=100)
     found = evaluate(folder / "labelsTr", folder / "pred0", settings=settings, processes=1, progress=False)
-    text = write_report(found, tmp_path / "report.html", progress=False).read_text()
+    text = write_report(found, tmp_path / "report.html", progress=False).read_text(encoding="utf-8")
     assert not Tags(text).open and "No images were given" in text
 
 
