@@ -94,6 +94,18 @@ def test_truncated_files_are_named(tmp_path, ending, kept):
         read_image(file)
 
 
+@pytest.mark.parametrize("position", [-8, -2000, -20_000])
+def test_damaged_gzip_files_are_named(tmp_path, position):
+    """SimpleITK alone reads wrong voxels without a word."""
+    noise = np.random.default_rng(0).normal(size=(40, 50, 60)).astype(np.float32)
+    (file,) = write(tmp_path, sitk.GetImageFromArray(noise))
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"case_0000\.nii\.gz: not an image that can be read"):
+        read_image(file)
+
+
 def test_complete_files_of_several_gzip_members_are_read(tmp_path):
     (plain,) = write(tmp_path, image(size=(40, 50, 60)), ending=".nii")
     content, packed = plain.read_bytes(), tmp_path / "members.nii.gz"
