@@ -109,7 +109,7 @@ def refuse_other_benchmark(file: Path, spec: dict[str, Any]) -> None:
         write_json(file, spec)
         return
     before = read_json(file)
-    differing = [key for key in spec if before.get(key, False) != spec[key]]  # False: options of later versions
+    differing = [key for key in spec if before.get(key) != spec[key]]
     if differing:
         listed = "; ".join(f"{key} {before.get(key)} there, {spec[key]} now" for key in differing)
         raise UserError(f"{file.parent} holds another benchmark ({listed}): choose another -o, or the same settings")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.recipe import Recipe
-from ser_nnunet.runtime.requirements import check_requirements
+from ser_nnunet.runtime.requirements import available_engines
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ def export_model(
     Raises:
         UserError: packages are missing, or the folder isn't a model that can be exported.
     """
-    check_requirements()
-    if find_spec("onnx") is None:
-        raise UserError("export needs onnx, not installed here: python -m pip install 'ser-nnunet[export]'")
+    if find_spec("onnx") is None or not available_engines():
+        raise UserError("export needs onnx and onnxruntime: python -m pip install onnx onnxruntime")
     if target.is_dir():
         raise UserError(f"{target} is a folder: name the file to write, such as {target / 'model.pyz'}")
     from ser_nnunet.export.model_folder import read_model_folder

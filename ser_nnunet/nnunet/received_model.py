@@ -47,7 +47,8 @@ class ModelFiles:
             regular_size(place)
             self.archive = zipfile.ZipFile(place)
         except (OSError, zipfile.BadZipFile) as error:
-            raise UserError(f"{place}: a model's folder or zip expected ({error})") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{place}: a model's folder or zip expected ({reason})") from None
         self.names = [member.filename for member in self.archive.infolist() if not member.is_dir()]
 
     @contextmanager

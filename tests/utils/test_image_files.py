@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from ser_nnunet.utils import image_files
 from ser_nnunet.utils.image_files import ImageFileError, check_image, check_image_header
+from tests.hostile import nifti_header
 
 VOXELS = np.random.default_rng(0).integers(0, 4, (6, 9, 11)).astype(np.uint8)
 
@@ -63,21 +64,9 @@ def test_every_flipped_bit_that_changes_a_voxel_is_refused(tmp_path, ending, fir
     assert len(accepted) <= 1, "only the few unused bits at the end of the stream may differ"
 
 
-def bomb(edge, dtype=16, bits=32):
-    """A NIfTI header of `edge` voxels along each axis, and nothing behind it."""
-    header = bytearray(352)
-    struct.pack_into("<i", header, 0, 348)
-    struct.pack_into("<8h", header, 40, 3, edge, edge, edge, 1, 1, 1, 1)
-    struct.pack_into("<2h", header, 70, dtype, bits)
-    struct.pack_into("<8f", header, 76, *[1.0] * 8)
-    struct.pack_into("<f", header, 108, 352)
-    header[344:348] = b"n+1\0"
-    return bytes(header)
-
-
 @pytest.mark.parametrize("edge", [1000, 2000, 30000])
 def test_a_small_file_that_declares_a_giant_volume_is_refused_unread(tmp_path, edge):
-    for name, content in (("a.nii.gz", gzip.compress(bomb(edge))), ("a.nii", bomb(edge))):
+    for name, content in (("a.nii.gz", gzip.compress(nifti_header(edge))), ("a.nii", nifti_header(edge))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ImageFileError, match=f"declares {edge} x {edge} x {edge} voxels.*can't hold"):
             check_image_header(tmp_path / name)
@@ -108,7 +97,7 @@ def test_a_stream_that_goes_on_far_beyond_the_voxels_is_not_read_to_its_end(tmp_
     ("at", "value", "reason"), [(40, -3, "damaged"), (42, 0, "shape"), (70, 777, "damaged"), (0, 5, "no NIfTI header")]
 )
 def test_impossible_headers_are_refused(tmp_path, at, value, reason):
-    content = bytearray(bomb(3))
+    content = bytearray(nifti_header(3))
     struct.pack_into("<h", content, at, value)
     (tmp_path / "a.nii").write_bytes(content + bytes(4 * 27))
     with pytest.raises(ImageFileError, match=reason):
