@@ -13,6 +13,7 @@ import pytest
 from ser_nnunet.cli import main
 from ser_nnunet.commands import env
 from ser_nnunet.utils.processes import is_running
+from tests.background_jobs import stop_ignoring_interrupts
 
 FAULTS = [
     (OSError(errno.ENOSPC, "No space left on device", "/out/a.csv"), 2, "/out/a.csv: the disk is full"),
@@ -130,9 +131,13 @@ def test_worker_processes_end_at_once_with_the_command_however_it_is_ended(tmp_p
     (tmp_path / "work.py").write_text(WORK)
     (tmp_path / "pids").mkdir()
     command = [sys.executable, str(tmp_path / "work.py"), str(tmp_path / "pids")]
-    parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)})
-    assert wait_for(lambda: len(list((tmp_path / "pids").iterdir())) == 2)
-    workers = [int(file.name) for file in (tmp_path / "pids").iterdir()]
-    parent.send_signal(getattr(signal, number))
-    assert parent.wait(20) == status
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with subprocess.Popen(command, env=environment, preexec_fn=stop_ignoring_interrupts) as parent:
+        try:
+            assert wait_for(lambda: len(list((tmp_path / "pids").iterdir())) == 2)
+            workers = [int(file.name) for file in (tmp_path / "pids").iterdir()]
+            parent.send_signal(getattr(signal, number))
+            assert parent.wait(20) == status
+        finally:
+            parent.kill()
     assert wait_for(lambda: not any(map(is_running, workers)), 10)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ser_nnunet.cli import main
+from tests.background_jobs import stop_ignoring_interrupts
 from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import hash_tree
 from tests.dataset_conversion.volumes import image_of
@@ -131,11 +132,6 @@ def test_an_interrupted_command_cleans_up(tmp_path: Path, sent: int):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "nothing was left behind" in errors
     assert not (tmp_path / "raw").exists()
-
-
-def stop_ignoring_interrupts() -> None:
-    """Undo what a shell sets for background jobs, whose children would ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_large_array(sample: SampleDataset, case: str, role: str) -> np.ndarray:
