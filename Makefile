@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
-PYTEST := PYTHONUTF8=1 $(BIN)/python -m pytest -n $(PROCESSES)
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
 .PHONY: demo test test-fast lint docs clean
 .DELETE_ON_ERROR:

@@ -1,12 +1,14 @@
 """DICOM series, written slice by slice."""
 
+import locale
+
 import SimpleITK as sitk
 
 
 def write_dicom_series(folder, volume):
     """Write a volume as one series whose file names have not the order of the slices; return the folder."""
     folder.mkdir(parents=True)
-    volume = sitk.Cast(volume, sitk.sitkInt16)
+    volume, before = sitk.Cast(volume, sitk.sitkInt16), locale.setlocale(locale.LC_ALL)
     for index in range(volume.GetSize()[2]):
         part = volume[:, :, index]
         for key, value in {
@@ -21,4 +23,5 @@ def write_dicom_series(folder, volume):
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / f"{99 - index}.dcm"))
         writer.Execute(part)
+    locale.setlocale(locale.LC_ALL, before)  # ITK's DICOM writer leaves the process in the ASCII locale
     return folder
