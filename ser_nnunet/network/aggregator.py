@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ser_nnunet.network.layers import CONVOLUTION, TRANSPOSED_CONVOLUTION, FeatureInfo, LayerFactory, resize
+from ser_nnunet.network.layers import CONVOLUTION, FeatureInfo, LayerFactory, resize
 
 
 class LinearAggregator(nn.Module):
@@ -53,7 +53,8 @@ class DetailAggregator(nn.Module):
         ValueError: the encoder's first feature map lacks the patch's full resolution.
     """
 
-    FULL, COARSER = 16, 32  # channels on the full grid and on the coarser ones
+    FULL = {2: 16, 3: 8}  # channels on the full grid, by dimension
+    COARSER = 32  # on the coarser ones
 
     def __init__(
         self, channels: int, num_classes: int, feature_info: Sequence[FeatureInfo], layers: LayerFactory
@@ -69,9 +70,10 @@ class DetailAggregator(nn.Module):
         for level in reversed(range(len(feature_info) - 1)):
             fine, coarse = feature_info[level], feature_info[level + 1]
             step = tuple(whole // part for whole, part in zip(coarse.stride, fine.stride, strict=True))
-            width = self.COARSER if level else self.FULL
-            self.upsamplings.append(TRANSPOSED_CONVOLUTION[layers.dimension](channels, width, step, step))
-            self.joins.append((layers.separable if level else layers.conv)(width + fine.channels, width))
+            width = self.COARSER if level else self.FULL[layers.dimension]
+            on_grid = layers.on_grid(fine.stride)
+            self.upsamplings.append(on_grid.upsampling(channels, width, step))
+            self.joins.append((on_grid.separable if level else on_grid.factorised)(width + fine.channels, width))
             channels = width
         self.last = CONVOLUTION[layers.dimension](channels, num_classes, 1)
 

@@ -72,6 +72,16 @@ CONFIGS: dict[str, HarDNetConfig] = {
         downsample=(True, False, True, False, True, False),
     ),
     # Ours, chosen by measurement (docs/results.md): 39DS without its last stage, thinner, with a full-resolution stem.
+    "light 3D": HarDNetConfig(
+        stem=(8, 32),
+        growth=(16, 20, 40),
+        multiplier=1.6,
+        num_layers=(4, 8, 8),
+        widths=(96, 192, 320),
+        downsample=(True, True, False),
+        depthwise=True,
+        full_resolution_stem=True,
+    ),
     "light": HarDNetConfig(
         stem=(24, 48),
         growth=(16, 20, 40),
@@ -153,27 +163,33 @@ class HarDNet(nn.Module):
         self.strides = [tuple(stride) for stride in strides]
         stages = (self._build_stem(input_channels) + self._build_blocks())[:feature_maps]
         self.stages = nn.ModuleList(stage for stage, _ in stages)
+        first = 0 if self.config.full_resolution_stem else 1  # halvings before the first feature map
         self.feature_info = [
-            FeatureInfo(channels, self._total_stride(index)) for index, (_, channels) in enumerate(stages)
+            FeatureInfo(channels, self._total_stride(first + index)) for index, (_, channels) in enumerate(stages)
         ]
 
     def _stride(self, halving: int) -> tuple[int, ...]:
         return self.strides[halving] if halving < len(self.strides) else (2,) * self.layers.dimension
 
-    def _total_stride(self, feature_map: int) -> tuple[int, ...]:
-        halvings = feature_map if self.config.full_resolution_stem else feature_map + 1
+    def _total_stride(self, halvings: int) -> tuple[int, ...]:
         steps = [self._stride(halving) for halving in range(halvings)]
         return tuple(math.prod(axis) for axis in zip((1,) * self.layers.dimension, *steps, strict=True))
+
+    def _on_grid(self, halvings: int) -> LayerFactory:
+        return self.layers.on_grid(self._total_stride(halvings))
 
     def _build_stem(self, input_channels: int) -> list[tuple[nn.Sequential, int]]:
         """Return the stages before the first block's resolution, each with its output channels."""
         first, second = self.config.stem
-        conv = self.layers.conv
+        halved = self._on_grid(1)
         if self.config.full_resolution_stem:
-            entry, halved = conv(input_channels, first), conv(first, second, stride=self._stride(0))
-            return [(nn.Sequential(entry), first), (nn.Sequential(halved), second)]
-        entry = conv(input_channels, first, stride=self._stride(0))
-        return [(nn.Sequential(entry, conv(first, second, kernel=1 if self.config.depthwise else 3)), second)]
+            entry = self._on_grid(0).conv(input_channels, first)
+            return [
+                (nn.Sequential(entry), first),
+                (nn.Sequential(halved.conv(first, second, stride=self._stride(0))), second),
+            ]
+        entry = halved.conv(input_channels, first, stride=self._stride(0))
+        return [(nn.Sequential(entry, halved.conv(first, second, kernel=1 if self.config.depthwise else 3)), second)]
 
     def _build_blocks(self) -> list[tuple[nn.Sequential, int]]:
         """Return one stage per further resolution with its output channels; each downsamples the one before first."""
@@ -181,15 +197,16 @@ class HarDNet(nn.Module):
         stages: list[tuple[nn.Sequential, int]] = []
         stage = [self._downsample(channels, 1, first=True)]
         for index, width in enumerate(config.widths):
+            layers = self._on_grid(len(stages) + 2)
             block = HarmonicBlock(
                 channels,
                 config.growth[index],
                 config.multiplier,
                 config.num_layers[index],
                 config.depthwise,
-                self.layers,
+                layers,
             )
-            stage += [block, self.layers.conv(block.channels_out, width, kernel=1)]
+            stage += [block, layers.conv(block.channels_out, width, kernel=1)]
             channels = width
             if config.downsample[index] or index == len(config.widths) - 1:
                 stages.append((nn.Sequential(*stage), width))
@@ -199,7 +216,7 @@ class HarDNet(nn.Module):
     def _downsample(self, channels: int, halving: int, first: bool = False) -> nn.Module:
         stride = self._stride(halving)
         if self.config.depthwise:
-            return self.layers.depthwise(channels, stride)
+            return self._on_grid(halving + 1).depthwise(channels, stride)
         pool = MAX_POOL[self.layers.dimension]
         return pool(3, stride, 1) if first else pool(stride, stride, ceil_mode=True)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -13,7 +14,6 @@ from torch import nn
 Stride = Sequence[int]  # one number per spatial axis
 
 CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED_CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 MAX_POOL: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 NORMALISATION: dict[tuple[str, int], Callable[..., nn.Module]] = {
     ("batch", 2): nn.BatchNorm2d,
@@ -29,37 +29,86 @@ ACTIVATION: dict[str, Callable[[], nn.Module]] = {
 INTERPOLATION = {2: "bilinear", 3: "trilinear"}
 
 
-class ConvNormAct(nn.Sequential):
-    """Convolution, normalisation and (unless `act` is None) activation; odd kernels, padded to keep the size.
+class FactorConv3d(nn.Conv3d):
+    """A `nn.Conv3d` with the kernel (1, k, k) or (k, 1, 1), computed by the 2D kernels of the convolution library.
+
+    With the channels last in memory, the slices (depth x rows, columns) and the columns of voxels (depth, rows x
+    columns) are 2D images without any copy. Depthwise 3D convolutions are slow on CPUs and, in some layouts, on GPUs;
+    2D ones are fast on both (docs/results.md).
 
     Args:
-        groups: `channels_in` makes the convolution depthwise.
-        norm: `batch` or `instance`, with learned scale and shift.
-        act: `relu6` (HarDNet's own), `relu`, or `leaky_relu` with nnU-Net's slope of 0.01.
-        bias: a bias before a normalisation has no effect; used only where the reference implementation has one.
+        kernel: 1 along the first axis, or along the other two.
+        stride: 1 wherever the kernel is.
+        groups: as in `nn.Conv3d`; there is no bias.
     """
 
     def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        *,
-        dimension: int,
-        kernel: int = 3,
-        stride: int | Stride = 1,
-        groups: int = 1,
-        norm: str = "batch",
-        act: str | None = "relu6",
-        bias: bool = False,
+        self, channels_in: int, channels_out: int, kernel: Stride, stride: Stride, groups: int = 1, bias: bool = False
     ) -> None:
-        step = stride if isinstance(stride, int) else tuple(stride)
-        layers = [
-            CONVOLUTION[dimension](channels_in, channels_out, kernel, step, kernel // 2, groups=groups, bias=bias),
-            NORMALISATION[norm, dimension](channels_out, affine=True),
-        ]
-        if act is not None:
-            layers.append(ACTIVATION[act]())
-        super().__init__(*layers)
+        depth, *plane = kernel
+        if depth != 1 and plane != [1, 1]:
+            raise ValueError(f"a kernel of (1, k, k) or (k, 1, 1) expected, {tuple(kernel)} found")
+        padding = [edge // 2 for edge in kernel]
+        super().__init__(
+            channels_in, channels_out, tuple(kernel), tuple(stride), tuple(padding), groups=groups, bias=bias
+        )
+
+    def forward(self, volume: torch.Tensor) -> torch.Tensor:
+        """Return the convolution of `(B, C, depth, rows, columns)`."""
+        batch, channels, depth, rows, columns = volume.shape
+        values = volume.permute(0, 2, 3, 4, 1)
+        if self.kernel_size[0] == 1:  # every slice is an image
+            images = values.reshape(batch * depth, rows, columns, channels).permute(0, 3, 1, 2)
+            images = F.conv2d(
+                images, self.weight[:, :, 0], self.bias, self.stride[1:], self.padding[1:], groups=self.groups
+            )
+            rows, columns = images.shape[2:]
+        else:  # every volume is an image of depth times (rows x columns)
+            images = values.reshape(batch, depth, rows * columns, channels).permute(0, 3, 1, 2)
+            images = F.conv2d(
+                images, self.weight[..., 0], self.bias, (self.stride[0], 1), (self.padding[0], 0), groups=self.groups
+            )
+            depth = images.shape[2]
+        return images.permute(0, 2, 3, 1).reshape(batch, depth, rows, columns, -1).permute(0, 4, 1, 2, 3)
+
+
+def factorised(
+    channels_in: int, channels_out: int, kernel: Stride, stride: Stride, depthwise: bool = False
+) -> list[nn.Module]:
+    """Return a 3D convolution as one within the slices and, where its kernel crosses them, one across the slices."""
+    depth, *plane = kernel
+    groups = channels_in if depthwise else 1
+    convolutions: list[nn.Module] = [
+        FactorConv3d(channels_in, channels_out, (1, *plane), (1, *stride[1:]), groups)
+    ]
+    if depth > 1 or stride[0] > 1:
+        groups = channels_out if depthwise else 1
+        across = (max(depth, 3), 1, 1)
+        convolutions.append(FactorConv3d(channels_out, channels_out, across, (stride[0], 1, 1), groups))
+    return convolutions
+
+
+class ShuffleUpsampling3d(nn.Module):
+    """A transposed 3D convolution whose kernel equals its stride, computed as a 1x1x1 one and a shuffle of voxels.
+
+    The same linear map, several times faster on CPUs (docs/results.md).
+
+    Args:
+        step: the factor along each axis.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, step: Stride) -> None:
+        super().__init__()
+        self.step = tuple(step)
+        self.conv = FactorConv3d(channels_in, channels_out * math.prod(step), (1, 1, 1), (1, 1, 1), bias=True)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return `(B, channels_out, *size * step)`."""
+        values = self.conv(features).permute(0, 2, 3, 4, 1)
+        batch, *size, _ = values.shape
+        values = values.reshape(batch, *size, *self.step, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        larger = [edge * step for edge, step in zip(size, self.step, strict=True)]
+        return values.reshape(batch, *larger, -1).permute(0, 4, 1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -72,42 +121,75 @@ class FeatureInfo:
 
 @dataclass(frozen=True)
 class LayerFactory:
-    """Makes the layers of a network, which share its dimension (2 or 3), normalisation and activation."""
+    """Makes the layers of a network, which share its dimension (2 or 3), normalisation and activation.
+
+    Attributes:
+        dimension: 2 or 3. In 3D, depthwise convolutions are factorised (see `FactorConv3d`).
+        norm: `batch` or `instance`, with learned scale and shift.
+        act: `relu6` (HarDNet's own), `relu`, or `leaky_relu` with nnU-Net's slope of 0.01.
+        kernels: the plan's kernel by the stride of the grid, for grids where it isn't 3 along every axis: nnU-Net
+            convolves within the slices alone as long as these are much further apart than the pixels.
+        grid: stride of the grid that the layers are for (`on_grid`); the full grid by default.
+    """
 
     dimension: int = 2
     norm: str = "batch"
     act: str = "relu6"
+    kernels: Mapping[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
+    grid: tuple[int, ...] = ()
+
+    def on_grid(self, stride: Stride) -> LayerFactory:
+        """Return a factory for layers on the grid of this stride, relative to the patch."""
+        return replace(self, grid=tuple(stride))
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """The kernel of convolutions on the grid."""
+        return self.kernels.get(self.grid or (1,) * self.dimension, (3,) * self.dimension)
 
     def conv(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int | Stride = 1, bias: bool = False
-    ) -> ConvNormAct:
-        """Return convolution, normalisation, activation."""
-        return ConvNormAct(
-            channels_in,
-            channels_out,
-            kernel=kernel,
-            stride=stride,
-            dimension=self.dimension,
-            norm=self.norm,
-            act=self.act,
-            bias=bias,
-        )
+    ) -> nn.Sequential:
+        """Return convolution, normalisation, activation; `kernel` is 1, or 3 for the kernel of the grid."""
+        edges, steps = self.kernel if kernel > 1 else (1,) * self.dimension, self._steps(stride)
+        if len(edges) == 3 and edges[0] == steps[0] == 1:
+            convolution: nn.Module = FactorConv3d(channels_in, channels_out, edges, steps, bias=bias)
+        else:
+            padding = tuple(edge // 2 for edge in edges)
+            convolution = CONVOLUTION[self.dimension](channels_in, channels_out, edges, steps, padding, bias=bias)
+        return nn.Sequential(convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
 
-    def depthwise(self, channels: int, stride: int | Stride = 1) -> ConvNormAct:
-        """Return a depthwise 3x3 convolution with normalisation and no activation, as in HarDNet's DS variants."""
-        return ConvNormAct(
-            channels,
-            channels,
-            stride=stride,
-            groups=channels,
-            dimension=self.dimension,
-            norm=self.norm,
-            act=None,
-        )
+    def factorised(self, channels_in: int, channels_out: int) -> nn.Sequential:
+        """Return convolution, normalisation, activation; in 3D, within the slices first and then across them."""
+        if self.dimension == 2:
+            return self.conv(channels_in, channels_out)
+        convolutions = factorised(channels_in, channels_out, self.kernel, self._steps(1))
+        return nn.Sequential(*convolutions, self._normalisation(channels_out), ACTIVATION[self.act]())
+
+    def depthwise(self, channels: int, stride: int | Stride = 1) -> nn.Sequential:
+        """Return a depthwise convolution with normalisation and no activation, as in HarDNet's DS variants."""
+        steps = self._steps(stride)
+        if self.dimension == 3:
+            convolutions = factorised(channels, channels, self.kernel, steps, depthwise=True)
+        else:
+            convolutions = [nn.Conv2d(channels, channels, 3, steps, 1, groups=channels, bias=False)]
+        return nn.Sequential(*convolutions, self._normalisation(channels))
 
     def separable(self, channels_in: int, channels_out: int) -> nn.Sequential:
-        """Return a 1x1 convolution (with normalisation and activation) followed by a depthwise 3x3 one."""
+        """Return a 1x1 convolution (with normalisation and activation) followed by a depthwise one."""
         return nn.Sequential(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
+
+    def upsampling(self, channels_in: int, channels_out: int, step: Stride) -> nn.Module:
+        """Return a transposed convolution whose kernel equals its stride."""
+        if self.dimension == 3:
+            return ShuffleUpsampling3d(channels_in, channels_out, step)
+        return nn.ConvTranspose2d(channels_in, channels_out, tuple(step), tuple(step))
+
+    def _steps(self, stride: int | Stride) -> tuple[int, ...]:
+        return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)
+
+    def _normalisation(self, channels: int) -> nn.Module:
+        return NORMALISATION[self.norm, self.dimension](channels, affine=True)
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -7,6 +7,7 @@ strides 16, 8 and 4 and closes with tanh.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -59,16 +60,18 @@ class PromptLearner(nn.Module):
         self.prompt_level = prompt_level
         self.prompt_stride = encoder.feature_info[prompt_level].stride
         layers = replace(layers, act="leaky_relu")
-        widths = [info.channels for info in encoder.feature_info[prompt_level:]]
+        decoded = encoder.feature_info[prompt_level:]
         self.fusions = nn.ModuleList(
-            Fusion(coarse, fine, layers, separable) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            Fusion(coarse.channels, fine.channels, layers.on_grid(fine.stride), separable)
+            for fine, coarse in reversed(list(pairwise(decoded)))
         )
+        layers, width = layers.on_grid(self.prompt_stride), decoded[0].channels
         out, convolution = num_prompts * PROMPT_CHANNELS, CONVOLUTION[layers.dimension]
         if separable:
-            self.head = nn.Sequential(convolution(widths[0], out, 1), nn.Tanh())
+            self.head = nn.Sequential(convolution(width, out, 1), nn.Tanh())
         else:
             self.head = nn.Sequential(
-                replace(layers, act="relu").conv(widths[0], PROMPT_CHANNELS),
+                replace(layers, act="relu").conv(width, PROMPT_CHANNELS),
                 convolution(PROMPT_CHANNELS, out, 3, padding=1, bias=False),
                 nn.Tanh(),
             )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ class Preset:
 
     Attributes:
         encoder: its name in `ENCODERS` (encoder.py).
-        encoder_settings: the encoder's own keyword arguments.
+        encoder_settings: the encoder's own keyword arguments, by dimension (2, 3).
         prompt_level: index of the encoder's feature map whose grid the prompt has.
         max_feature_maps: feature maps that are used at most; small patches use fewer.
         norm, act: normalisation of the network and activation of its encoder and aggregator.
@@ -33,7 +35,7 @@ class Preset:
     """
 
     encoder: str
-    encoder_settings: Mapping[str, Any]
+    encoder_settings: Mapping[int, Mapping[str, Any]]
     prompt_level: int
     max_feature_maps: int
     norm: str
@@ -47,7 +49,7 @@ PRESETS = {
     # The paper's network. HarDNet-85's last stage (stride 32) feeds nothing in the reference and is left out.
     "paper": Preset(
         encoder="hardnet",
-        encoder_settings={"config": "85"},
+        encoder_settings={2: {"config": "85"}, 3: {"config": "85"}},
         prompt_level=1,
         max_feature_maps=4,
         norm="batch",
@@ -59,7 +61,7 @@ PRESETS = {
     # table: 20.6 M). Batch normalisation with the channels last is nearly twice as fast as instance normalisation.
     "light": Preset(
         encoder="hardnet",
-        encoder_settings={"config": "light"},
+        encoder_settings={2: {"config": "light"}, 3: {"config": "light 3D"}},
         prompt_level=2,
         max_feature_maps=5,
         norm="batch",
@@ -71,6 +73,8 @@ PRESETS = {
 }
 """Variants of SERNet by name: `light` is the default, `paper` the reference network."""
 
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
 
 class SERNet(nn.Module):
     """Prompt learner plus aggregator; the arguments are JSON values, so that nnU-Net's plans can name this class.
@@ -81,6 +85,7 @@ class SERNet(nn.Module):
         patch_size: the plan's patch; its length is the dimension (2 or 3) and its edges limit the network's depth.
         strides: the plan's strides, first entry 1; only their anisotropy is used (an axis that nnU-Net doesn't halve
             at a step, this network doesn't halve either). Missing entries are 2.
+        kernel_sizes: the plan's kernel for each of the strides; missing entries are 3.
         num_prompts: P, the number of foreground classes or regions; K - 1 by default.
         preset: `light` (default) or `paper`.
         deep_supervision: passed by nnU-Net; must be false.
@@ -90,7 +95,7 @@ class SERNet(nn.Module):
         output in eval mode: logits `(B, K, *size)`; in training: `(logits, prompt)` with the prompt in (-1, 1) and of
         shape `(B, P, 256, *ceil(size / 4))`.
 
-    In 2D, weights and features are stored with the channels last: the same results, a third faster on the CPU.
+    Weights and features are stored with the channels last: the same results, a third faster on the CPU in 2D.
 
     `forward(patch, detach_prompt=True)` trains the aggregator without touching the prompt learner (the guided phase).
     It is an argument rather than an attribute, so that torch.compile guards on it.
@@ -105,6 +110,7 @@ class SERNet(nn.Module):
         num_prompts: int | None = None,
         preset: str = "light",
         deep_supervision: bool = False,
+        kernel_sizes: Sequence[Stride] = (),
     ) -> None:
         super().__init__()
         if deep_supervision:
@@ -115,10 +121,13 @@ class SERNet(nn.Module):
             raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
         chosen = PRESETS[preset]
         self.num_prompts = num_prompts or max(num_classes - 1, 1)
-        layers = LayerFactory(len(patch_size), chosen.norm, chosen.act)
+        grids = accumulate(strides, lambda total, step: tuple(map(operator.mul, total, step)))
+        kernels = {tuple(grid): tuple(kernel) for grid, kernel in zip(grids, kernel_sizes, strict=False)}
+        self.dimension = len(patch_size)
+        layers = LayerFactory(self.dimension, chosen.norm, chosen.act, kernels)
         encoder = build_encoder(
             chosen.encoder,
-            chosen.encoder_settings,
+            chosen.encoder_settings[self.dimension],
             input_channels=input_channels,
             layers=layers,
             strides=strides[1:],
@@ -133,15 +142,14 @@ class SERNet(nn.Module):
         if chosen.foreground_prior is not None:
             bias = self.aggregator.get_parameter("last.bias")
             set_foreground_prior(bias, chosen.foreground_prior, exclusive=num_classes > self.num_prompts)
-        if len(patch_size) == 2:
-            self.to(memory_format=torch.channels_last)
+        self.to(memory_format=CHANNELS_LAST[self.dimension])
 
     def forward(
         self, patch: torch.Tensor, detach_prompt: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
-        if patch.ndim == 4 and patch.device.type != "mps":  # PyTorch's pooling on MPS aborts on channels-last features
-            patch = patch.contiguous(memory_format=torch.channels_last)
+        if patch.device.type != "mps":  # PyTorch's pooling on MPS aborts on channels-last features
+            patch = patch.contiguous(memory_format=CHANNELS_LAST[self.dimension])
         prompt, fine = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
         if detach_prompt:
             logits = self.aggregator(prompt.detach(), [features.detach() for features in fine])
@@ -170,7 +178,13 @@ def set_foreground_prior(bias: torch.Tensor, probability: float, exclusive: bool
             bias.fill_(-math.log(odds))
 
 
-def architecture(patch_size: Sequence[int], strides: Sequence[Stride], num_prompts: int, preset: str) -> dict[str, Any]:
+def architecture(
+    patch_size: Sequence[int],
+    strides: Sequence[Stride],
+    num_prompts: int,
+    preset: str,
+    kernel_sizes: Sequence[Stride] = (),
+) -> dict[str, Any]:
     """Return the `architecture` entry of an nnU-Net plan whose network is a SERNet of these sizes."""
     return {
         "network_class_name": f"{SERNet.__module__}.{SERNet.__qualname__}",
@@ -179,6 +193,7 @@ def architecture(patch_size: Sequence[int], strides: Sequence[Stride], num_promp
             "strides": [[int(step) for step in stride] for stride in strides],
             "num_prompts": int(num_prompts),
             "preset": preset,
+            "kernel_sizes": [[int(edge) for edge in kernel] for kernel in kernel_sizes],
         },
         "_kw_requires_import": [],
     }
