@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.sam.checkpoint import CheckpointError, load_weights
 from ser_nnunet.training.schedule import two_phases
-from ser_nnunet.training.sernet_plans import refuse_unsupported
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
@@ -19,7 +17,7 @@ from ser_nnunet.utils.variables import SAM_CHECKPOINT
 def find_trainer_problems(
     names: Sequence[str], epochs: int, plans: dict[str, Any], configuration: str, sam_checkpoint: str | None
 ) -> list[str]:
-    """Return why trainers can't be used, in sentences: unknown, without SAM's checkpoint, or in 3D."""
+    """Return why trainers can't be used, in sentences: unknown, without SAM's checkpoint, or not for 3D."""
     problems, guided = [], []
     for name in names:
         try:
@@ -28,9 +26,8 @@ def find_trainer_problems(
             problems.append(f"trainer {name}: {str(error).strip().splitlines()[0]}")
             continue
         if issubclass(trainer, SERTrainer):
-            chosen = PlansManager(plans).get_configuration(configuration)
             try:
-                refuse_unsupported(configuration, len(chosen.patch_size), chosen.previous_stage_name)
+                trainer.refuse_unsupported(plans, configuration)
             except NotImplementedError as error:
                 problems.append(f"trainer {name}: {error}")
         guided += [name] if is_guided(trainer, epochs) else []

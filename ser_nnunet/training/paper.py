@@ -16,6 +16,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
 from ser_nnunet.network.pretrained import load_imagenet_weights
+from ser_nnunet.training.sernet_plans import plan_configuration
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.utils.variables import HARDNET_CHECKPOINT
 
@@ -58,6 +59,20 @@ class SERTrainerPaper(SERTrainer):
     batch_size = 8  # instead of the plan's
     sam_slices_per_step = 8  # the whole batch: L_seg alone trains the prompt learner in the guided phase
     momentum = 0.9
+
+    @classmethod
+    def refuse_unsupported(cls, plans: dict[str, Any], configuration: str) -> None:
+        """Refuse 3D configurations: the reference is a 2D network, with ImageNet's weights, trained on axial slices.
+
+        Raises:
+            NotImplementedError: says which trainer is for 3D.
+        """
+        patch = plan_configuration(plans, configuration).patch_size
+        if len(patch) != 2:
+            raise NotImplementedError(
+                f"{cls.__name__} has the reference's settings, which are for 2D slices, and {configuration} has 3D "
+                f"patches {tuple(patch)}: train the configuration 2d with it, or this one with SERTrainer"
+            )
 
     def on_train_start(self) -> None:
         """Fill the encoder with ImageNet weights where a file is given and no trained weights were loaded."""

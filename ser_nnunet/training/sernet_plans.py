@@ -5,10 +5,16 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from ser_nnunet.network.ser_net import architecture
 from ser_nnunet.nnunet.plans import count_prompts
+
+
+def plan_configuration(plans: dict[str, Any], configuration: str) -> ConfigurationManager:
+    """Return nnU-Net's view of one configuration of its plans, or of the plans that a trainer hands to its `__init__`."""
+    manager = PlansManager({key: value for key, value in plans.items() if key != "continue_training"})
+    return manager.get_configuration(configuration)
 
 
 def name_network(

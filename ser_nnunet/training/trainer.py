@@ -78,11 +78,16 @@ class SERTrainer(BaseTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
     ) -> None:
+        self.refuse_unsupported(plans, configuration)
         plans = name_network(plans, configuration, dataset_json, self.preset)
         super().__init__(plans, configuration, fold, dataset_json, device)
         # not a submodule of self.network: checkpoints must not contain SAM's weights
         self.guidance: Guidance | None = None
         add_logged_values(self, LOGGED)
+
+    @classmethod
+    def refuse_unsupported(cls, plans: dict[str, Any], configuration: str) -> None:
+        """Raise NotImplementedError, with the reason, for a configuration that the trainer can't train; none here."""
 
     @property
     def schedule(self) -> LossSchedule:
