@@ -24,7 +24,7 @@ class Preset:
 
     Attributes:
         encoder: its name in `ENCODERS` (encoder.py).
-        encoder_settings: the encoder's own keyword arguments, by dimension (2, 3).
+        encoder_settings: the encoder's own keyword arguments.
         prompt_level: index of the encoder's feature map whose grid the prompt has.
         max_feature_maps: feature maps that are used at most; small patches use fewer.
         norm, act: normalisation of the network and activation of its encoder and aggregator.
@@ -35,7 +35,7 @@ class Preset:
     """
 
     encoder: str
-    encoder_settings: Mapping[int, Mapping[str, Any]]
+    encoder_settings: Mapping[str, Any]
     prompt_level: int
     max_feature_maps: int
     norm: str
@@ -43,13 +43,14 @@ class Preset:
     separable: bool
     aggregator: str
     foreground_prior: float | None = None
+    encoder_settings_3d: Mapping[str, Any] | None = None
 
 
 PRESETS = {
     # The paper's network. HarDNet-85's last stage (stride 32) feeds nothing in the reference and is left out.
     "paper": Preset(
         encoder="hardnet",
-        encoder_settings={2: {"config": "85"}, 3: {"config": "85"}},
+        encoder_settings={"config": "85"},
         prompt_level=1,
         max_feature_maps=4,
         norm="batch",
@@ -61,7 +62,8 @@ PRESETS = {
     # table: 20.6 M). Batch normalisation with the channels last is nearly twice as fast as instance normalisation.
     "light": Preset(
         encoder="hardnet",
-        encoder_settings={2: {"config": "light"}, 3: {"config": "light 3D"}},
+        encoder_settings={"config": "light"},
+        encoder_settings_3d={"config": "light 3D"},
         prompt_level=2,
         max_feature_maps=5,
         norm="batch",
@@ -127,7 +129,7 @@ class SERNet(nn.Module):
         layers = LayerFactory(self.dimension, chosen.norm, chosen.act, kernels)
         encoder = build_encoder(
             chosen.encoder,
-            chosen.encoder_settings[self.dimension],
+            (chosen.encoder_settings_3d if self.dimension == 3 else None) or chosen.encoder_settings,
             input_channels=input_channels,
             layers=layers,
             strides=strides[1:],
