@@ -78,9 +78,7 @@ def factorised(
     """Return a 3D convolution as one within the slices and, where its kernel crosses them, one across the slices."""
     depth, *plane = kernel
     groups = channels_in if depthwise else 1
-    convolutions: list[nn.Module] = [
-        FactorConv3d(channels_in, channels_out, (1, *plane), (1, *stride[1:]), groups)
-    ]
+    convolutions: list[nn.Module] = [FactorConv3d(channels_in, channels_out, (1, *plane), (1, *stride[1:]), groups)]
     if depth > 1 or stride[0] > 1:
         groups = channels_out if depthwise else 1
         across = (max(depth, 3), 1, 1)
