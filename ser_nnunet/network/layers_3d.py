@@ -7,7 +7,6 @@ layouts, on GPUs; 2D ones are fast on both (docs/results.md, "Three dimensions")
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -47,6 +46,8 @@ class FactorConv3d(nn.Conv3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the convolution of `(B, C, depth, rows, columns)`."""
+        if torch.onnx.is_in_onnx_export():  # engines have 3D kernels of their own, faster than views
+            return super().forward(input)
         batch, channels, depth, rows, columns = input.shape
         values = input.permute(0, 2, 3, 4, 1)
         if self.axes.start == 1:  # every slice is an image
@@ -74,23 +75,27 @@ def factorised(
     return [within, FactorConv3d(channels_out, channels_out, (max(depth, 3), 1, 1), (stride[0], 1, 1), groups)]
 
 
-class ShuffleUpsampling3d(nn.Module):
-    """A transposed 3D convolution whose kernel equals its stride: the same linear map as 1x1x1 convolution and shuffle.
+class ShuffleUpsampling3d(nn.ConvTranspose3d):
+    """A `nn.ConvTranspose3d` whose kernel equals its stride, computed as a matrix product and a shuffle of voxels.
 
     Args:
         step: the factor along each axis.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, step: Sequence[int]) -> None:
-        super().__init__()
-        self.step = tuple(step)
-        self.conv = FactorConv3d(channels_in, math.prod(step) * channels_out, (1, 1, 1), (1, 1, 1), bias=True)
+    bias: nn.Parameter
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def __init__(self, channels_in: int, channels_out: int, step: Sequence[int]) -> None:
+        factors = (step[0], step[1], step[2])
+        super().__init__(channels_in, channels_out, factors, factors)
+
+    def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         """Return `(B, channels_out, *size * step)` of `(B, channels_in, *size)`."""
-        values = self.conv(features).permute(0, 2, 3, 4, 1)
-        batch, *size, _ = values.shape
-        values = values.reshape(batch, *size, *self.step, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        larger = [edge * step for edge, step in zip(size, self.step, strict=True)]
-        volume: torch.Tensor = values.reshape(batch, *larger, -1).permute(0, 4, 1, 2, 3)
-        return volume
+        if torch.onnx.is_in_onnx_export():
+            return super().forward(input)
+        values = input.permute(0, 2, 3, 4, 1)
+        batch, *size, channels = values.shape
+        kernel = self.weight.permute(2, 3, 4, 1, 0).reshape(-1, channels)  # one row per voxel of a step and channel
+        values = F.linear(values, kernel).reshape(batch, *size, *self.stride, self.out_channels)
+        larger = [edge * step for edge, step in zip(size, self.stride, strict=True)]
+        values = values.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, *larger, self.out_channels)
+        return (values + self.bias).permute(0, 4, 1, 2, 3)

@@ -150,7 +150,8 @@ class SERNet(nn.Module):
         self, patch: torch.Tensor, detach_prompt: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
-        if patch.device.type != "mps":  # PyTorch's pooling on MPS aborts on channels-last features
+        # PyTorch's pooling on MPS aborts on channels-last features; ONNX knows no memory formats
+        if patch.device.type != "mps" and not torch.onnx.is_in_onnx_export():
             patch = patch.contiguous(memory_format=CHANNELS_LAST[self.dimension])
         prompt, fine = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
         if detach_prompt:
