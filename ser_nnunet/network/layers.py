@@ -91,7 +91,9 @@ class LayerFactory:
         if self.dimension == 3:
             convolutions = factorised(channels, channels, self.kernel, steps, depthwise=True)
         else:
-            convolutions = [CONVOLUTION[2](channels, channels, 3, steps, 1, groups=channels, bias=False)]
+            padding = tuple(edge // 2 for edge in self.kernel)
+            convolution = CONVOLUTION[2]
+            convolutions = [convolution(channels, channels, self.kernel, steps, padding, groups=channels, bias=False)]
         return nn.Sequential(*convolutions, self._normalisation(channels))
 
     def separable(self, channels_in: int, channels_out: int) -> nn.Sequential:
