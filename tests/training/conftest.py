@@ -37,7 +37,8 @@ def make_batch():
         if dataset.startswith("regions"):
             maps = [(target == 1) | (target == 2), target == 2, target == 3]
             target = torch.cat(maps[: 3 if dataset.endswith("ignore") else 2], 1)
-        return {"data": torch.randn(batch_size, 1, *size, generator=generator), "target": target}
+        channels = len(DATASETS[dataset]["channel_names"])
+        return {"data": torch.randn(batch_size, channels, *size, generator=generator), "target": target}
 
     return make
 

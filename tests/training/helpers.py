@@ -41,6 +41,7 @@ def make_plans(patch=(32, 32), batch_size=4, configuration="2d", **extra):
 DATASETS = {
     "binary": {"channel_names": {"0": "FLAIR"}, "labels": {"background": 0, "lesion": 1}},
     "classes": {"channel_names": {"0": "FLAIR"}, "labels": {"background": 0, "one": 1, "two": 2}},
+    "two_channels": {"channel_names": {"0": "FLAIR", "1": "T1"}, "labels": {"background": 0, "lesion": 1}},
     "ignore": {"channel_names": {"0": "FLAIR"}, "labels": {"background": 0, "lesion": 1, "ignore": 2}},
     "regions": {
         "channel_names": {"0": "FLAIR"},
