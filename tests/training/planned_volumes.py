@@ -83,9 +83,7 @@ class PlannedVolumes:
         fingerprint = {
             "spacings": [list(self.spacing)] * len(self.cases),
             "shapes_after_crop": [list(self.shape)] * len(self.cases),
-            "foreground_intensity_properties_per_channel": {
-                name: properties for name in self.dataset_json["channel_names"]
-            },
+            "foreground_intensity_properties_per_channel": dict.fromkeys(map(str, range(self.channels)), properties),
             "median_relative_size_after_cropping": 1.0,
         }
         (self.raw / "dataset.json").write_text(json.dumps(self.dataset_json))
