@@ -142,7 +142,7 @@ class SERNet(nn.Module):
             self.num_prompts * PROMPT_CHANNELS, num_classes, encoder.feature_info[: chosen.prompt_level + 1], layers
         )
         if chosen.foreground_prior is not None:
-            bias = self.aggregator.get_parameter("last.bias")
+            bias = self.aggregator.get_parameter("last.seg_layers.bias")
             set_foreground_prior(bias, chosen.foreground_prior, exclusive=num_classes > self.num_prompts)
         self.to(memory_format=CHANNELS_LAST[self.dimension])
 

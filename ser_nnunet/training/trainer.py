@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from nnunetv2.utilities.helpers import empty_cache
 
+from ser_nnunet.network.label_layers import label_dependent_tensors
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
 from ser_nnunet.nnunet.log import add_logged_values
@@ -131,6 +132,20 @@ class SERTrainer(BaseTrainer):
         super().initialize()
         image_channels = len(self.configuration_manager.use_mask_for_norm)  # without the cascade's previous stage
         self.guidance_settings.check(image_channels, self.dataset_json.get("channel_names"))
+        self.print_to_log_file(
+            f"SERNet {self.preset}: {self.num_input_channels} input channel(s), "
+            f"{self.label_manager.num_segmentation_heads} output(s), {self.ser_net.num_prompts} prompt(s)"
+        )
+        self.ser_net.register_load_state_dict_post_hook(lambda *_: self.log_pretrained_weights())
+
+    def log_pretrained_weights(self) -> None:
+        """Name the layers that `-pretrained_weights` leaves out, if weights are loaded before the first epoch."""
+        if self.current_epoch == 0:
+            names = ", ".join(label_dependent_tensors(self.ser_net))
+            self.print_to_log_file(
+                "Weights were loaded into the network. From -pretrained_weights, nnU-Net leaves out the layers whose "
+                f"sizes depend on the labels; these keep their initial values: {names}"
+            )
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return AdamW (nnU-Net's SGD suits its U-Net and few other networks) and nnU-Net's schedule for each phase."""

@@ -168,7 +168,7 @@ def test_light_has_the_size_that_the_readme_states():
     assert counter.get_total_flops() / 2 == pytest.approx(866.2e6, rel=0.03)
 
 
-# Names, shapes and number types of all tensors, as in release 0.1.0: a change here makes saved checkpoints unreadable.
+# Names, shapes and number types of all tensors in checkpoints from before label_layers.py: they must remain readable.
 STATE_DICTS = {"light": (338, "6c7a1f431616188e"), "paper": (515, "1affd5fc0182946e")}
 TENSORS = {
     "light": {
@@ -193,12 +193,26 @@ TENSORS = {
 
 @pytest.mark.parametrize("preset", sorted(TENSORS))
 def test_saved_checkpoints_stay_loadable(preset):
-    with torch.device("meta"):
-        weights = SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset).state_dict()
+    """Those from before the label-dependent layers had `seg_layers` in their names."""
+    with torch.device("cpu" if preset == "light" else "meta"):  # the paper's weights would take seconds
+        network, reloaded = (SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset) for _ in range(2))
+    weights = {name.replace("seg_layers.", ""): weight for name, weight in network.state_dict().items()}
     shapes = {name: tuple(weights[name].shape) for name in TENSORS[preset]}
     assert shapes == TENSORS[preset]
     listed = "\n".join(f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in weights.items())
     assert (len(weights), sha256(listed.encode()).hexdigest()[:16]) == STATE_DICTS[preset]
+    reloaded.load_state_dict(weights)
+    for name, weight in reloaded.state_dict().items():
+        assert weight.is_meta or torch.equal(weight, network.state_dict()[name]), name
+
+
+def test_a_checkpoint_without_a_label_dependent_layer_is_refused():
+    network = SERNet(1, 2, (32, 32))
+    weights = {name: weight for name, weight in network.state_dict().items() if not name.startswith("aggregator.last")}
+    with pytest.raises(RuntimeError, match=r"Missing key.*aggregator\.last\.seg_layers\.weight"):
+        network.load_state_dict(weights)
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*aggregator\.last\.seg_layers\.other"):
+        network.load_state_dict({**network.state_dict(), "aggregator.last.other": torch.zeros(1)})
 
 
 def test_deep_supervision_and_unknown_presets_are_refused():
