@@ -62,7 +62,7 @@ class SizeSettings:
         device: on which the memory of a forward pass is measured: `cpu`, `cuda` or `mps`.
         memory: whether to measure it.
         sam_memory: SAM pipelines whose memory is measured too, out of `SAM_SIZES`.
-        training_memory: whether the memory of a training step is measured too.
+        training_memory: whether the memory of a training step is measured too, of networks with nnU-Net's patch.
     """
 
     plan: PlanSettings

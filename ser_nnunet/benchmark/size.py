@@ -31,7 +31,7 @@ NOTES = [
     "Weights: network_weights as nnU-Net's checkpoint holds them, float32, without the optimiser's state.",
     "Memory: what one forward pass of one patch or slice (batch 1) needs at its peak beyond the loaded network, in a"
     " process of its own, the library's buffers included; training: forward and backward pass, gradients included, the"
-    " optimiser's state and nnU-Net's deep supervision not. A dash: not measured.",
+    " optimiser's state and nnU-Net's deep supervision not, for networks of the same patch. A dash: not measured.",
 ]
 
 
@@ -64,7 +64,8 @@ def count_systems(systems: list[System], settings: SizeSettings) -> pd.DataFrame
     for system in tqdm(systems, desc="sizes", unit="system"):
         measured = settings.memory and (system.kind != "sam" or system.variant in settings.sam_memory)
         memory = measure_peak(system, settings.device) if measured else math.nan
-        trained = settings.training_memory and system.kind != "sam"
+        same_patch = system.kind != "sam" and system.input_shape == systems[0].input_shape
+        trained = settings.training_memory and same_patch  # a ResEnc patch may need more memory than there is
         training = measure_peak(system, settings.device, training=True) if trained else math.nan
         rows.append(count_system(system) | {"forward_peak_bytes": memory, "training_peak_bytes": training})
     table = pd.DataFrame(rows)
