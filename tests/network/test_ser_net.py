@@ -98,18 +98,8 @@ class TestPreset:
 
     @pytest.mark.slow
     def test_torch_compile_needs_no_graph_break(self, preset):
-        """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
-        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
-        for detach in (True, False):
-            network.zero_grad()
-            logits, _ = compiled(patch, detach_prompt=detach)
-            torch.testing.assert_close(logits, network(patch)[0], atol=1e-4, rtol=1e-4)
-            logits.square().sum().backward()
-            first = next(network.prompt_learner.parameters()).grad
-            assert (first is None or not first.any()) == detach
-        network.eval()
-        torch.testing.assert_close(compiled(patch), network(patch))
+        compare_compiled(network, patch)
 
     def test_nnunet_builds_it_from_a_plan(self, preset):
         """Through nnU-Net's own builder, from JSON, with the arguments that nnU-Net adds."""
@@ -131,6 +121,26 @@ class TestPreset:
         logits, prompt = network(torch.randn(1, 1, 7, 33, 30))
         assert logits.shape == (1, 2, 7, 33, 30)
         assert prompt.shape == (1, 1, 256, 7, 9, 8)
+
+
+def compare_compiled(network, patch):
+    """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    for detach in (True, False):
+        network.zero_grad()
+        logits, _ = compiled(patch, detach_prompt=detach)
+        torch.testing.assert_close(logits, network(patch)[0], atol=1e-4, rtol=1e-4)
+        logits.square().sum().backward()
+        first = next(network.prompt_learner.parameters()).grad
+        assert (first is None or not first.any()) == detach
+    network.eval()
+    torch.testing.assert_close(compiled(patch), network(patch))
+
+
+@pytest.mark.slow
+def test_torch_compile_needs_no_graph_break_in_3d():
+    strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]]
+    compare_compiled(SERNet(1, 2, (8, 32, 32), strides), torch.randn(2, 1, 8, 32, 32))
 
 
 def test_the_papers_network_has_the_papers_size():

@@ -1,7 +1,7 @@
 """One of two processes that train together: `python -m tests.training.two_processes RANK FOLDER`.
 
-nnU-Net's own start of a distributed training insists on GPUs. Here its trainers are built as for one process first, and
-then get what `initialize` adds: DistributedDataParallel, losses over all processes, and a share of the batch.
+nnU-Net's own start of a distributed training insists on GPUs. Here its trainers are built as for one process at first,
+and then get what `initialize` adds: DistributedDataParallel, losses over all processes, and a share of the batch.
 SyncBatchNorm, into which nnU-Net converts the batch normalisation, exists on GPUs only; each process normalises its own
 part of the batch instead, or uses fixed statistics where its gradients are compared with those of one process.
 """
