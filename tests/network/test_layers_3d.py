@@ -20,6 +20,7 @@ LAST = torch.channels_last_3d
         ((3, 1, 1), (1, 1, 1)),
         ((3, 1, 1), (2, 1, 1)),
         ((1, 1, 1), (1, 1, 1)),
+        ((1, 1, 3), (1, 1, 2)),
     ],
 )
 @pytest.mark.parametrize("groups", [1, 4])
@@ -40,7 +41,7 @@ def test_a_factor_is_the_convolution_of_its_kernel(kernel, stride, groups, memor
 
 @pytest.mark.parametrize(("kernel", "stride"), [((3, 3, 3), (1, 1, 1)), ((3, 1, 1), (1, 2, 2)), ((1, 3, 3), (2, 1, 1))])
 def test_other_kernels_are_refused(kernel, stride):
-    with pytest.raises(ValueError, match=r"\(1, k, k\) or \(k, 1, 1\) expected"):
+    with pytest.raises(ValueError, match=r"\(1, k, l\) or \(k, 1, 1\) expected"):
         FactorConv3d(4, 4, kernel, stride)
 
 
