@@ -1,9 +1,11 @@
 """nnU-Net's folders in a temporary place, and its commands in child processes, as a user calls them."""
 
 import os
-import signal
+import shlex
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -44,6 +46,7 @@ class Workplace:
 
     def __init__(self, folder: Path, trainers: str) -> None:
         self.folder = folder
+        self.numbers = count(1)
         (folder / "trainers").mkdir(parents=True, exist_ok=True)
         (folder / "trainers" / "tiny.py").write_text(trainers)
         torch.save(build_dummy_sam(image_size=64).state_dict(), folder / "dummy_sam.pth")
@@ -56,42 +59,49 @@ class Workplace:
             "nnUNet_def_n_proc": "1",
             "nnUNet_n_proc_DA": "0",
             "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
             "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve a busy machine
         }
 
-    def start(self, name: str, *arguments: object, **environment: str) -> subprocess.Popen:
-        """Start a command that is installed beside this Python."""
-        return subprocess.Popen(
-            [str(Path(sys.executable).parent / name), *map(str, arguments)],
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, log: Path, name: str, *arguments: object, **environment: str) -> subprocess.Popen:
+        """Start a command that is installed beside this Python; what it prints goes to `log`."""
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [str(Path(sys.executable).parent / name), *map(str, arguments)],
+                env=self.environment | environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
 
     def run(self, name: str, *arguments: object, **environment: str) -> str:
         """Run a command to its end; return what it printed; fail with it if it failed."""
-        process = self.start(name, *arguments, **environment)
-        output = process.communicate()[0]
-        if process.returncode:
-            raise CommandError(f"{name} ended with {process.returncode}\n{output}")
+        log = self.next_log()
+        status = self.start(log, name, *arguments, **environment).wait()
+        output = log.read_text(errors="replace")
+        if status:
+            raise CommandError(f"{shlex.join(map(str, (name, *arguments)))} ended with {status}\n{output}")
         return output
 
     def kill_in_epoch(self, epoch: int, name: str, *arguments: object) -> None:
         """Start a training by a trainer that is `Interruptible`, and kill it in an epoch as `kill -9` does."""
-        with self.start(name, *arguments, **{WAIT_VARIABLE: str(epoch)}) as process:
-            printed = []
-            for line in process.stdout:
-                printed.append(line)
-                if "WAITING" in line:
-                    break
-            else:
-                raise CommandError(f"{name} ended before epoch {epoch}\n{''.join(printed)}")
-            process.send_signal(signal.SIGKILL)
+        log = self.next_log()
+        process = self.start(log, name, *arguments, **{WAIT_VARIABLE: str(epoch)})
+        while "WAITING" not in log.read_text(errors="replace"):
+            if process.poll() is not None:
+                raise CommandError(f"{name} ended before epoch {epoch}\n{log.read_text(errors='replace')}")
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+
+    def next_log(self) -> Path:
+        """Return a new file for what a command prints."""
+        (self.folder / "logs").mkdir(exist_ok=True)
+        return self.folder / "logs" / f"{next(self.numbers):03d}.txt"
 
     def dataset(self, parent: str, number: int) -> Path:
-        """Return the folder of a data set in `raw`, `preprocessed` or `results`."""
-        return next((self.folder / parent).glob(f"Dataset{number:03d}_*"))
+        """Return the folder of a data set in `raw`, `preprocessed` or `results`, whether nnU-Net has made it or not."""
+        (raw,) = (self.folder / "raw").glob(f"Dataset{number:03d}_*")
+        return self.folder / parent / raw.name
 
     def model(self, number: int, trainer: str, configuration: str = "2d") -> Path:
         """Return the folder of a trained model."""

@@ -9,7 +9,7 @@ import torch
 
 from tests.end_to_end.conftest import IDS, LABELS
 from tests.nnunet_raw import volume
-from tests.nnunet_workplace import trained_epochs
+from tests.nnunet_workplace import CommandError, trained_epochs
 
 pytestmark = pytest.mark.slow
 
@@ -78,10 +78,10 @@ def test_a_killed_training_resumes_in_its_phase(workplace, epoch, phase):
 
 
 def test_a_missing_checkpoint_stops_before_the_first_epoch(workplace):
-    process = workplace.start(
-        "nnUNetv2_train", IDS["classes"], "2d", 2, "-tr", "TinySER", "-device", "cpu", SER_SAM_CHECKPOINT=""
-    )
-    output = process.communicate()[0]
-    assert process.returncode != 0 and "Epoch 0" not in output
+    arguments = ("nnUNetv2_train", IDS["classes"], "2d", 2, "-tr", "TinySER", "-device", "cpu")
+    with pytest.raises(CommandError) as failure:
+        workplace.run(*arguments, SER_SAM_CHECKPOINT="")
+    output = str(failure.value)
+    assert "Epoch 0" not in output
     last = output.strip().splitlines()[-1]
     assert "SER_SAM_CHECKPOINT isn't set" in last and "-tr SERTrainerNoSAM" in last and "https://" in last

@@ -1,4 +1,4 @@
-"""The data sets of nnU-Net's integration tests, made by nnU-Net's own scripts from a small data set like hippocampus."""
+"""The data sets of nnU-Net's integration tests, made by its own scripts from a small data set like hippocampus."""
 
 from __future__ import annotations
 
