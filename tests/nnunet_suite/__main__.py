@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests import conftest  # noqa: F401 (first: it sets OpenMP's variables, which torch reads when it is imported)
 from tests.nnunet_forked import ForkedWorkplace
 from tests.nnunet_suite.kinds import KINDS, prepare, write_hippocampus
 from tests.nnunet_suite.matrix import STEPS, Matrix

@@ -22,13 +22,16 @@ def require(condition: object, message: str) -> None:
 
 def check_segmentations(
     folder: Path, references: dict[str, Path], values: Collection[int], probabilities: bool = False
-) -> None:
+) -> set[int]:
     """Check that a folder holds the segmentations of these cases and no others, on the grids of the images.
 
     Args:
         references: case -> an image on the grid that its segmentation must have.
-        values: the values that segmentations may hold; at least one of the cases must have foreground.
+        values: those that segmentations may hold.
         probabilities: whether nnU-Net was asked for them, for ensembles.
+
+    Returns:
+        The values that occur.
     """
     found = {file.name.removesuffix(".nii.gz") for file in folder.glob("*.nii.gz")}
     require(found == set(references), f"{folder} has {sorted(found)} instead of {sorted(references)}")
@@ -39,7 +42,7 @@ def check_segmentations(
         occurring |= set(np.unique(sitk.GetArrayViewFromImage(segmentation)).tolist())
         require(not probabilities or (folder / f"{case}.npz").is_file(), f"{folder}/{case} has no probabilities")
     require(occurring <= set(values), f"{folder} has the values {sorted(occurring)}, allowed are {sorted(values)}")
-    require(occurring - {0}, f"{folder} has no foreground, so that its values can't be checked")
+    return occurring
 
 
 def grid(image: sitk.Image) -> tuple[tuple[float, ...], ...]:

@@ -158,7 +158,9 @@ class Series:
         model = ("-d", self.kind.number, "-tr", self.trainer, "-c", configuration, "-f", *self.folds)
         settings = ("--save_probabilities", "-device", "cpu", "-npp", 1, "-nps", 1)
         self.workplace.run("nnUNetv2_predict", *folders, *model, *settings, *self.previous_stage(configuration))
-        checks.check_segmentations(self.output(configuration), self.test_cases, self.kind.values, probabilities=True)
+        folder = self.output(configuration)
+        occurring = checks.check_segmentations(folder, self.test_cases, self.kind.values, probabilities=True)
+        checks.require(occurring - {0}, f"{folder} has no foreground, so that its values can't be checked")
 
     def ensemble(self, *configurations: str) -> None:
         """Average the probabilities of two configurations' predictions."""

@@ -9,12 +9,23 @@ GUIDED = "SuiteGuided"
 SOURCE = (
     INTERRUPTIBLE
     + f"""
+import random
+
+import numpy as np
+import torch
+
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerNoSAM
 
 class Short:
-    num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = {EPOCHS}, 6, 1
-    initial_lr = 1e-2  # so high that these few steps find foreground, without which labels could not be checked
+    num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = {EPOCHS}, 15, 1
+    initial_lr = 1e-2  # finds foreground in few steps, without which labels of predictions could not be checked
+
+    def initialize(self):
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        super().initialize()
 
 class {NO_SAM}(Interruptible, Short, SERTrainerNoSAM):
     pass
