@@ -13,7 +13,7 @@ from pathlib import Path
 from tests import conftest  # noqa: F401 (first: it sets OpenMP's variables, which torch reads when it is imported)
 from tests.nnunet_forked import ForkedWorkplace
 from tests.nnunet_suite.kinds import KINDS, prepare, write_hippocampus
-from tests.nnunet_suite.matrix import STEPS, Matrix
+from tests.nnunet_suite.matrix import STEPS, Matrix, shorten
 from tests.nnunet_suite.series import CONFIGURATIONS, PREVIOUS_STAGE, Series
 from tests.nnunet_suite.short_trainers import GUIDED, NO_SAM, SOURCE
 from tests.nnunet_workplace import CommandError, Workplace
@@ -37,6 +37,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     missing = {PREVIOUS_STAGE.get(name) for name in args.configurations} - {None, *args.configurations}
     if missing:
         parser.error(f"3d_cascade_fullres needs {', '.join(missing)}")
+    if args.folder is not None and args.folder.exists():
+        parser.error(f"{args.folder} exists; trained models in it would not be trained again")
     return args
 
 
@@ -76,9 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="nnunet_suite_") as temporary:
         try:
-            matrix = run_suite(args, args.folder or Path(temporary))
+            matrix = run_suite(args, (args.folder or Path(temporary)).resolve())
         except CommandError as error:
-            print("\n".join(str(error).splitlines()[:1] + str(error).splitlines()[-15:]))
+            print(f"the data sets could not be prepared:\n{shorten(str(error))}")
             return 1
     minutes, seconds = divmod(round(time.monotonic() - start), 60)
     used = os.times()

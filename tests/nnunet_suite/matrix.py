@@ -68,8 +68,13 @@ class Matrix:
         """Return the failed steps, each with the last lines of its output."""
         parts = []
         for rows, step, message in self.failures:
-            lines = [line for line in message.replace("\r", "\n").splitlines() if line.strip()]
-            shown = lines if len(lines) <= TAIL else [lines[0], "...", *lines[1 - TAIL :]]
             names = ", ".join(" ".join(row) for row in rows)
-            parts.append(f"{names}: {step} FAILED\n" + "\n".join(f"    {line}" for line in shown))
+            parts.append(f"{names}: {step} FAILED\n{shorten(message)}")
         return "\n".join(parts)
+
+
+def shorten(message: str) -> str:
+    """Return a message's first line, which names the command, and its last ones, where the error is."""
+    lines = [line for line in message.replace("\r", "\n").splitlines() if line.strip()]
+    shown = lines if len(lines) <= TAIL else [lines[0], "...", *lines[1 - TAIL :]]
+    return "\n".join(f"    {line}" for line in shown)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,15 +48,15 @@ class Series:
         for configuration in self.configurations:
             row, attempt = self.row(configuration), self.matrix.attempt
             previous = [(self.row(PREVIOUS_STAGE[configuration]), "trained")] if configuration in PREVIOUS_STAGE else []
-            attempt("resumed", [row], lambda name=configuration: self.resume(name), previous)
+            attempt("resumed", [row], partial(self.resume, configuration), previous)
             needs = [(row, "resumed"), *previous]
-            attempt("trained", [row], lambda name=configuration: self.train(name), needs)
-            attempt("validated", [row], lambda name=configuration: self.validate_again(name), [(row, "trained")])
+            attempt("trained", [row], partial(self.train, configuration), needs)
+            attempt("validated", [row], partial(self.validate_again, configuration), [(row, "trained")])
             needs = [(row, "trained"), *((stage, "predicted") for stage, _ in previous)]
-            attempt("predicted", [row], lambda name=configuration: self.predict(name), needs)
+            attempt("predicted", [row], partial(self.predict, configuration), needs)
             if configuration != "2d" and "2d" in self.configurations:
                 needs = [(self.row("2d"), "predicted"), (row, "predicted")]
-                attempt("ensembled", [row], lambda name=configuration: self.ensemble("2d", name), needs)
+                attempt("ensembled", [row], partial(self.ensemble, "2d", configuration), needs)
         if self.complete:
             rows = [self.row(configuration) for configuration in self.configurations]
             attempt("best", rows, self.find_best, [(row, "trained") for row in rows])
