@@ -62,6 +62,7 @@ class SizeSettings:
         device: on which the memory of a forward pass is measured: `cpu`, `cuda` or `mps`.
         memory: whether to measure it.
         sam_memory: SAM pipelines whose memory is measured too, out of `SAM_SIZES`.
+        training_memory: whether the memory of a training step is measured too, of networks with nnU-Net's patch.
     """
 
     plan: PlanSettings
@@ -69,6 +70,7 @@ class SizeSettings:
     device: str = "cpu"
     memory: bool = True
     sam_memory: tuple[str, ...] = ()
+    training_memory: bool = False
 
     def find_problems(self) -> list[str]:
         """Return which SAMs are unknown, as a sentence."""

@@ -20,10 +20,10 @@ NAME = "Dataset999_Hypothetical"
 
 
 class HypotheticalPlans(NamedTuple):
-    """The default planner's plans, ResEnc-L's, and the data set's dataset.json."""
+    """The default planner's plans, those of nnU-Net's residual networks by name, and the data set's dataset.json."""
 
     default: dict[str, Any]
-    resenc: dict[str, Any]
+    resenc: dict[str, dict[str, Any]]
     dataset_json: dict[str, Any]
 
 
@@ -32,6 +32,7 @@ def plan_hypothetical_dataset(data: HypotheticalDataset) -> HypotheticalPlans:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
         nnUNetPlannerResEncL,
+        nnUNetPlannerResEncM,
     )
 
     dataset_json = {
@@ -47,10 +48,11 @@ def plan_hypothetical_dataset(data: HypotheticalDataset) -> HypotheticalPlans:
         # The planner refuses nnUNet_n_proc_DA=0, which is right for training in one process.
         paths = {RAW: str(raw), PREPROCESSED: str(preprocessed), "nnUNet_n_proc_DA": "1"}
         with environment(paths), contextlib.redirect_stdout(io.StringIO()):
-            plans = [planner(NAME).plan_experiment() for planner in (ExperimentPlanner, nnUNetPlannerResEncL)]
+            planners = (ExperimentPlanner, nnUNetPlannerResEncM, nnUNetPlannerResEncL)
+            plans = [planner(NAME).plan_experiment() for planner in planners]
     # Through JSON, as nnU-Net's own plans are: no numpy numbers, no tuples.
-    default, resenc = (json.loads(json.dumps(each)) for each in plans)
-    return HypotheticalPlans(default, resenc, dataset_json)
+    default, medium, large = (json.loads(json.dumps(each)) for each in plans)
+    return HypotheticalPlans(default, {"ResEnc-M": medium, "ResEnc-L": large}, dataset_json)
 
 
 def make_fingerprint(data: HypotheticalDataset) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The plan that a benchmark of size or speed measures, and nnU-Net ResEnc-L's plan of the same data."""
+"""The plan that a benchmark of size or speed measures, and those of nnU-Net's residual networks for the same data."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ser_nnunet.benchmark.benchmark_settings import HypotheticalDataset, PlanSettings
@@ -10,11 +11,11 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
 
-RESENC_L = "nnUNetResEncUNetLPlans"
+RESENC = {"ResEnc-M": "nnUNetResEncUNetMPlans", "ResEnc-L": "nnUNetResEncUNetLPlans"}
 
 
-def load_plans(settings: PlanSettings) -> tuple[PlannedConfiguration, PlannedConfiguration | None]:
-    """Return the chosen plan, and ResEnc-L's of the same data if there is one.
+def load_plans(settings: PlanSettings) -> tuple[PlannedConfiguration, dict[str, PlannedConfiguration]]:
+    """Return the chosen plan, and those of nnU-Net's residual networks of the same data, where there are any.
 
     Raises:
         UserError: no such data set, file or configuration.
@@ -25,14 +26,13 @@ def load_plans(settings: PlanSettings) -> tuple[PlannedConfiguration, PlannedCon
         if configuration not in plans.default["configurations"]:
             known = ", ".join(plans.default["configurations"])
             raise UserError(f"nnU-Net plans no configuration {configuration} for this shape: choose one of {known}")
-        own, resenc = (
-            PlannedConfiguration(each, configuration, plans.dataset_json, volume)
-            for each in (plans.default, plans.resenc)
-        )
-        return own, resenc
+        own = PlannedConfiguration(plans.default, configuration, plans.dataset_json, volume)
+        return own, {name: replace(own, plans=each) for name, each in plans.resenc.items()}
     file = source if isinstance(source, Path) else preprocessed_dataset(source) / f"{settings.plans_name}.json"
     own = read_configuration(file, configuration, settings.dataset_json, volume)
-    resenc_file = file.parent / f"{RESENC_L}.json"
-    if file == resenc_file or not resenc_file.is_file():
-        return own, None
-    return own, read_configuration(resenc_file, configuration, settings.dataset_json, volume)
+    files = {name: file.parent / f"{plans}.json" for name, plans in RESENC.items()}
+    return own, {
+        name: read_configuration(resenc, configuration, settings.dataset_json, volume)
+        for name, resenc in files.items()
+        if resenc != file and resenc.is_file()
+    }

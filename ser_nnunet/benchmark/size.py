@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ser_nnunet.benchmark.benchmark_settings import SizeSettings, refuse_problems
 from ser_nnunet.benchmark.counting import count_macs, count_weight_bytes
-from ser_nnunet.benchmark.forward_memory import measure_forward_peak
+from ser_nnunet.benchmark.peak_memory import measure_peak
 from ser_nnunet.benchmark.plan_source import load_plans
 from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.benchmark.systems import System, list_systems
@@ -30,7 +30,8 @@ NOTES = [
     " SAM at 1024; counted on the meta device, without weights.",
     "Weights: network_weights as nnU-Net's checkpoint holds them, float32, without the optimiser's state.",
     "Memory: what one forward pass of one patch or slice (batch 1) needs at its peak beyond the loaded network, in a"
-    " process of its own, the library's buffers included; a dash: not measured.",
+    " process of its own, the library's buffers included; training: forward and backward pass, gradients included, the"
+    " optimiser's state and nnU-Net's deep supervision not, for networks of the same patch. A dash: not measured.",
 ]
 
 
@@ -62,8 +63,11 @@ def count_systems(systems: list[System], settings: SizeSettings) -> pd.DataFrame
     rows = []
     for system in tqdm(systems, desc="sizes", unit="system"):
         measured = settings.memory and (system.kind != "sam" or system.variant in settings.sam_memory)
-        memory = measure_forward_peak(system, settings.device) if measured else math.nan
-        rows.append(count_system(system) | {"forward_peak_bytes": memory})
+        memory = measure_peak(system, settings.device) if measured else math.nan
+        same_patch = system.kind != "sam" and system.input_shape == systems[0].input_shape
+        trained = settings.training_memory and same_patch  # a ResEnc patch may need more memory than there is
+        training = measure_peak(system, settings.device, training=True) if trained else math.nan
+        rows.append(count_system(system) | {"forward_peak_bytes": memory, "training_peak_bytes": training})
     table = pd.DataFrame(rows)
     for column in ("parameters", "macs_call", "macs_volume", "macs_volume_mirrored"):
         table[f"{column}_ratio"] = table[column] / table[column].iloc[0]
@@ -109,5 +113,6 @@ def format_sizes(table: pd.DataFrame) -> pd.DataFrame:
             "of nnU-Net's ": table["macs_volume_mirrored_ratio"].map(of_nnunet),
             "weights (MB)": in_units_of(1e6, "weights_bytes"),
             "forward peak (MB)": in_units_of(1e6, "forward_peak_bytes"),
+            "training peak (MB)": in_units_of(1e6, "training_peak_bytes"),
         }
     )

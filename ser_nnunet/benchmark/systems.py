@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ class System:
             network = build_nnunet_network(planned)
         elif self.kind == "sernet":
             shape = planned.channels, planned.heads, planned.patch_size, planned.strides, planned.prompts
-            network = SERNet(*shape, preset=self.variant)
+            network = SERNet(*shape, preset=self.variant, kernel_sizes=planned.kernel_sizes)
         else:
             network = SAMPipeline(planned.channels, planned.prompts, build(make_sam_architecture(self.variant)))
         return network.eval()
@@ -113,12 +114,19 @@ def build_nnunet_network(planned: PlannedConfiguration) -> nn.Module:
 
 
 def list_systems(
-    planned: PlannedConfiguration, resenc: PlannedConfiguration | None = None, sam: bool = True
+    planned: PlannedConfiguration, resenc: Mapping[str, PlannedConfiguration] | None = None, sam: bool = True
 ) -> list[System]:
-    """Return the systems of one table; nnU-Net's network comes first, all others are relative to it."""
+    """Return the systems of one table; nnU-Net's network comes first, all others are relative to it.
+
+    Args:
+        planned: the plan that sizes nnU-Net's network and SERNet.
+        resenc: plans of nnU-Net's residual networks for the same data, by their names.
+        sam: whether pipelines that keep SAM for prediction are listed.
+    """
     systems = [System("nnU-Net", "nnunet", planned)]
-    systems += [System("nnU-Net ResEnc-L", "nnunet", resenc)] if resenc else []
-    systems += [System(f"SERNet {preset}", "sernet", planned, preset) for preset in ("light", "paper")]
+    systems += [System(f"nnU-Net {name}", "nnunet", plan) for name, plan in (resenc or {}).items()]
+    presets = ("light", "paper") if len(planned.patch_size) == 2 else ("light",)  # the reference is 2D
+    systems += [System(f"SERNet {preset}", "sernet", planned, preset) for preset in presets]
     if sam:
         systems += [System(f"prompt learner + SAM {size}", "sam", planned, size) for size in SAM_ARCHITECTURES]
     return systems

@@ -39,7 +39,7 @@ def build_training_steps(
     """Return name -> one training step (forward, loss, backward, clipping, optimiser) on a fixed random batch.
 
     Args:
-        planned: a 2D configuration, or a 3D one, for which there is nnU-Net's step alone.
+        planned: the configuration; the paper's preset is for 2D alone.
         batch_size: patches per step, for every trainer.
         device: where to train.
         folder: an empty one, in which the trainers may write.
@@ -47,10 +47,10 @@ def build_training_steps(
         sam_size: pixels at which SAM sees a slice; None is the checkpoint's own.
     """
     trainers: dict[str, tuple[type[nnUNetTrainer], dict[str, Any]]] = {"nnU-Net": (nnUNetTrainer, {})}
+    trainers["SERNet light"] = (SERTrainerNoSAM, {})
     if len(planned.patch_size) == 2:
-        trainers["SERNet light"] = (SERTrainerNoSAM, {})
         trainers["SERNet paper"] = (SERTrainerPaper, {"guided_fraction": 0.0})
-    if sam and len(planned.patch_size) == 2:
+    if sam:
         trainers["SERNet light, SAM-guided"] = (SERTrainer, {"sam_image_size": sam_size})
     preprocessed = folder / "preprocessed"
     # nnU-Net looks at the names of the preprocessed files before it builds a trainer: an empty one is enough.

@@ -12,6 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
     add_plan_arguments(parser)
     parser.add_argument("--no-memory", action="store_true", help="skip the memory of a forward pass (a few seconds)")
+    training = "measure the memory of a training step, too (nnU-Net's 3D networks need minutes and gigabytes on a CPU)"
+    parser.add_argument("--training-memory", action="store_true", help=training)
     sizes = "SAM pipelines whose memory is measured too, with random weights: ViT-B takes a minute on a CPU"
     parser.add_argument("--sam-memory", nargs="+", default=[], metavar="SIZE", help=sizes)
 
@@ -24,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         memory=not args.no_memory,
         sam_memory=tuple(args.sam_memory),
+        training_memory=args.training_memory,
     )
     from ser_nnunet.benchmark.size import run_size
 

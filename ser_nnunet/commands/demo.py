@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     spacing = "voxel size in mm (default: %(default)s)"
     parser.add_argument("--spacing", type=float, default=defaults.spacing, metavar="MM", help=spacing)
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the simulation (default: %(default)s)")
+    configuration = "that nnU-Net plans and the demo trains (default: %(default)s)"
+    choices = ("2d", "3d_fullres")
+    parser.add_argument("--configuration", choices=choices, default=defaults.configuration, help=configuration)
     device = "to train and predict on (default: cuda if there is a GPU)"
     parser.add_argument("--device", choices=("cpu", "cuda"), help=device)
 
@@ -29,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; return 1 if the training failed to learn, 130 after Ctrl-C. Raises `UserError`."""
     from ser_nnunet.demo.demo_pipeline import EXPECTED_DICE, run_demo
 
-    settings = DemoSettings(args.folder, args.patients, args.test_patients, args.spacing, args.seed, args.device)
+    settings = DemoSettings(
+        args.folder, args.patients, args.test_patients, args.spacing, args.seed, args.configuration, args.device
+    )
     try:
         dice = run_demo(settings)
     except KeyboardInterrupt:

@@ -20,10 +20,8 @@ from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.sam.dummy_sam import write_dummy_sam
 from ser_nnunet.utils.files import read_json, write_json
 
-CONFIGURATION = "2d"
-
-MEMORY_TARGET = "0.2"
-"""GB that nnU-Net plans for: batches of 16 small slices instead of 54, so that a CPU makes many steps in minutes."""
+MEMORY_TARGETS = {"2d": "0.2", "3d_fullres": "1.0"}
+"""GB that nnU-Net plans for: small batches or patches, so that a CPU makes many steps in minutes."""
 
 EXPECTED_DICE = 0.4
 """A mean lesion Dice below this value means that the training failed."""
@@ -47,8 +45,8 @@ def run_demo(settings: DemoSettings) -> float:
     )
     runner = StepRunner(workspace.logs, total=8)
     simulate_and_convert(runner, workspace, settings)
-    plan_and_train(runner, workspace, device)
-    predict_without_sam(runner, workspace, device)
+    plan_and_train(runner, workspace, settings.configuration, device)
+    predict_without_sam(runner, workspace, settings.configuration, device)
     dice = evaluate_and_draw(runner, workspace)
     print_summary(runner, workspace, dice)
     return dice
@@ -88,27 +86,27 @@ def mark_as_simulated(dataset_json: Path) -> None:
     print(f"(The converter cannot tell the phantom from MSLesSeg; the demo wrote SIMULATED into {dataset_json}.)")
 
 
-def plan_and_train(runner: StepRunner, workspace: Workspace, device: str) -> None:
+def plan_and_train(runner: StepRunner, workspace: Workspace, configuration: str, device: str) -> None:
     """Let nnU-Net plan, preprocess and train one fold."""
     # fmt: off
     runner.run_command("let nnU-Net plan (small batches, for a CPU) and preprocess", [
-        "nnUNetv2_plan_and_preprocess", "-d", DATASET_ID, "-c", CONFIGURATION, "--verify_dataset_integrity",
-        "-gpu_memory_target", MEMORY_TARGET, "-npfp", "2", "-np", "2",
+        "nnUNetv2_plan_and_preprocess", "-d", DATASET_ID, "-c", configuration, "--verify_dataset_integrity",
+        "-gpu_memory_target", MEMORY_TARGETS[configuration], "-npfp", "2", "-np", "2",
     ], workspace.environment())
     runner.run_command("train: SAM guides the first half of the epochs and is released for the second", [
-        "nnUNetv2_train", DATASET_ID, CONFIGURATION, "0", "-tr", TRAINER, "-device", device,
+        "nnUNetv2_train", DATASET_ID, configuration, "0", "-tr", TRAINER, "-device", device,
     ], {**workspace.environment(), "nnUNet_n_proc_DA": "0"})
     # fmt: on
 
 
-def predict_without_sam(runner: StepRunner, workspace: Workspace, device: str) -> None:
+def predict_without_sam(runner: StepRunner, workspace: Workspace, configuration: str, device: str) -> None:
     """Predict the test patients in a process that cannot import segment_anything."""
     environment = workspace.environment_without_sam()
     runner.run_function("block segment_anything for the prediction", lambda: _check_blocked(environment))
     # fmt: off
     runner.run_command("predict the test patients without SAM", [
         "nnUNetv2_predict", "-i", str(workspace.raw_dataset / "imagesTs"), "-o", str(workspace.predictions),
-        "-d", DATASET_ID, "-c", CONFIGURATION, "-f", "0", "-tr", TRAINER, "-device", device, "-npp", "0", "-nps", "0",
+        "-d", DATASET_ID, "-c", configuration, "-f", "0", "-tr", TRAINER, "-device", device, "-npp", "0", "-nps", "0",
     ], environment)
     # fmt: on
 

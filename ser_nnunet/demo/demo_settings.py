@@ -24,6 +24,7 @@ class DemoSettings:
         test_patients: number of simulated test patients, at least 1.
         spacing: isotropic voxel size in mm, 1 to 4.
         seed: of the simulation.
+        configuration: `2d` or `3d_fullres`.
         device: `cpu` or `cuda`; None takes `cuda` if there is a GPU.
     """
 
@@ -32,6 +33,7 @@ class DemoSettings:
     test_patients: int = 4
     spacing: float = 2.5
     seed: int = 0
+    configuration: str = "2d"
     device: str | None = None
 
 

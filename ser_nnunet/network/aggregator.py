@@ -2,7 +2,8 @@
 
 Each is built from `channels` (of the prompts), `num_classes`, the encoder's `feature_info` from the finest grid to the
 prompt's, and the network's `layers`; `forward(prompt, fine)` takes the encoder's features on the grids finer than the
-prompt's, from fine to coarse. The last convolution is named `last`: its bias sets the initial foreground probability.
+prompt's, from fine to coarse. The first layer and the last one are `LabelDependent`. The last convolution is named
+`last`: its bias sets the initial foreground probability.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ser_nnunet.network.label_layers import LabelDependent
 from ser_nnunet.network.layers import CONVOLUTION, FeatureInfo, LayerFactory, resize
 
 
@@ -28,9 +30,9 @@ class LinearAggregator(nn.Module):
         convolution = CONVOLUTION[layers.dimension]
         self.stride = feature_info[-1].stride
         self.halfway = [step // 2 if step > 2 else 1 for step in self.stride]
-        self.first = convolution(channels, 128, 1)
+        self.first = LabelDependent(convolution(channels, 128, 1))
         self.second = convolution(128, 64, 1)
-        self.last = convolution(64, num_classes, 1)
+        self.last = LabelDependent(convolution(64, num_classes, 1))
 
     def forward(self, prompt: torch.Tensor, fine: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return logits `(B, num_classes, *prompt grid * stride)`."""
@@ -72,10 +74,11 @@ class DetailAggregator(nn.Module):
             step = tuple(whole // part for whole, part in zip(coarse.stride, fine.stride, strict=True))
             width = self.COARSER if level else self.FULL[layers.dimension]
             on_grid = layers.on_grid(fine.stride)
-            self.upsamplings.append(on_grid.upsampling(channels, width, step))
+            upsampling = on_grid.upsampling(channels, width, step)
+            self.upsamplings.append(upsampling if self.upsamplings else LabelDependent(upsampling))
             self.joins.append((on_grid.separable if level else on_grid.factorised)(width + fine.channels, width))
             channels = width
-        self.last = CONVOLUTION[layers.dimension](channels, num_classes, 1)
+        self.last = LabelDependent(CONVOLUTION[layers.dimension](channels, num_classes, 1))
 
     def forward(self, prompt: torch.Tensor, fine: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return logits `(B, num_classes, *full grid)`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,6 +9,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from ser_nnunet.network.layers_3d import FactorConv3d, ShuffleUpsampling3d, factorised
 
 Stride = Sequence[int]  # one number per spatial axis
 
@@ -27,88 +28,6 @@ ACTIVATION: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": partial(nn.LeakyReLU, 0.01, inplace=True),
 }
 INTERPOLATION = {2: "bilinear", 3: "trilinear"}
-
-
-class FactorConv3d(nn.Conv3d):
-    """A `nn.Conv3d` with the kernel (1, k, k) or (k, 1, 1), computed by the 2D kernels of the convolution library.
-
-    With the channels last in memory, the slices (depth x rows, columns) and the columns of voxels (depth, rows x
-    columns) are 2D images without any copy. Depthwise 3D convolutions are slow on CPUs and, in some layouts, on GPUs;
-    2D ones are fast on both (docs/results.md).
-
-    Args:
-        kernel: 1 along the first axis, or along the other two.
-        stride: 1 wherever the kernel is.
-        groups: as in `nn.Conv3d`; there is no bias.
-    """
-
-    def __init__(
-        self, channels_in: int, channels_out: int, kernel: Stride, stride: Stride, groups: int = 1, bias: bool = False
-    ) -> None:
-        depth, *plane = kernel
-        if depth != 1 and plane != [1, 1]:
-            raise ValueError(f"a kernel of (1, k, k) or (k, 1, 1) expected, {tuple(kernel)} found")
-        padding = [edge // 2 for edge in kernel]
-        super().__init__(
-            channels_in, channels_out, tuple(kernel), tuple(stride), tuple(padding), groups=groups, bias=bias
-        )
-
-    def forward(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return the convolution of `(B, C, depth, rows, columns)`."""
-        batch, channels, depth, rows, columns = volume.shape
-        values = volume.permute(0, 2, 3, 4, 1)
-        if self.kernel_size[0] == 1:  # every slice is an image
-            images = values.reshape(batch * depth, rows, columns, channels).permute(0, 3, 1, 2)
-            images = F.conv2d(
-                images, self.weight[:, :, 0], self.bias, self.stride[1:], self.padding[1:], groups=self.groups
-            )
-            rows, columns = images.shape[2:]
-        else:  # every volume is an image of depth times (rows x columns)
-            images = values.reshape(batch, depth, rows * columns, channels).permute(0, 3, 1, 2)
-            images = F.conv2d(
-                images, self.weight[..., 0], self.bias, (self.stride[0], 1), (self.padding[0], 0), groups=self.groups
-            )
-            depth = images.shape[2]
-        return images.permute(0, 2, 3, 1).reshape(batch, depth, rows, columns, -1).permute(0, 4, 1, 2, 3)
-
-
-def factorised(
-    channels_in: int, channels_out: int, kernel: Stride, stride: Stride, depthwise: bool = False
-) -> list[nn.Module]:
-    """Return a 3D convolution as one within the slices and, where its kernel crosses them, one across the slices."""
-    depth, *plane = kernel
-    groups = channels_in if depthwise else 1
-    convolutions: list[nn.Module] = [
-        FactorConv3d(channels_in, channels_out, (1, *plane), (1, *stride[1:]), groups)
-    ]
-    if depth > 1 or stride[0] > 1:
-        groups = channels_out if depthwise else 1
-        across = (max(depth, 3), 1, 1)
-        convolutions.append(FactorConv3d(channels_out, channels_out, across, (stride[0], 1, 1), groups))
-    return convolutions
-
-
-class ShuffleUpsampling3d(nn.Module):
-    """A transposed 3D convolution whose kernel equals its stride, computed as a 1x1x1 one and a shuffle of voxels.
-
-    The same linear map, several times faster on CPUs (docs/results.md).
-
-    Args:
-        step: the factor along each axis.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, step: Stride) -> None:
-        super().__init__()
-        self.step = tuple(step)
-        self.conv = FactorConv3d(channels_in, channels_out * math.prod(step), (1, 1, 1), (1, 1, 1), bias=True)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return `(B, channels_out, *size * step)`."""
-        values = self.conv(features).permute(0, 2, 3, 4, 1)
-        batch, *size, _ = values.shape
-        values = values.reshape(batch, *size, *self.step, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        larger = [edge * step for edge, step in zip(size, self.step, strict=True)]
-        return values.reshape(batch, *larger, -1).permute(0, 4, 1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -172,7 +91,9 @@ class LayerFactory:
         if self.dimension == 3:
             convolutions = factorised(channels, channels, self.kernel, steps, depthwise=True)
         else:
-            convolutions = [nn.Conv2d(channels, channels, 3, steps, 1, groups=channels, bias=False)]
+            padding = tuple(edge // 2 for edge in self.kernel)
+            convolution = CONVOLUTION[2]
+            convolutions = [convolution(channels, channels, self.kernel, steps, padding, groups=channels, bias=False)]
         return nn.Sequential(*convolutions, self._normalisation(channels))
 
     def separable(self, channels_in: int, channels_out: int) -> nn.Sequential:
@@ -183,7 +104,7 @@ class LayerFactory:
         """Return a transposed convolution whose kernel equals its stride."""
         if self.dimension == 3:
             return ShuffleUpsampling3d(channels_in, channels_out, step)
-        return nn.ConvTranspose2d(channels_in, channels_out, tuple(step), tuple(step))
+        return nn.ConvTranspose2d(channels_in, channels_out, (step[0], step[1]), (step[0], step[1]))
 
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)

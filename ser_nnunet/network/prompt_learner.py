@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ser_nnunet.network.encoder import Encoder
+from ser_nnunet.network.label_layers import LabelDependent
 from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
@@ -68,11 +69,11 @@ class PromptLearner(nn.Module):
         layers, width = layers.on_grid(self.prompt_stride), decoded[0].channels
         out, convolution = num_prompts * PROMPT_CHANNELS, CONVOLUTION[layers.dimension]
         if separable:
-            self.head = nn.Sequential(convolution(width, out, 1), nn.Tanh())
+            self.head = nn.Sequential(LabelDependent(convolution(width, out, 1)), nn.Tanh())
         else:
             self.head = nn.Sequential(
                 replace(layers, act="relu").conv(width, PROMPT_CHANNELS),
-                convolution(PROMPT_CHANNELS, out, 3, padding=1, bias=False),
+                LabelDependent(convolution(PROMPT_CHANNELS, out, 3, padding=1, bias=False)),
                 nn.Tanh(),
             )
 

@@ -142,7 +142,7 @@ class SERNet(nn.Module):
             self.num_prompts * PROMPT_CHANNELS, num_classes, encoder.feature_info[: chosen.prompt_level + 1], layers
         )
         if chosen.foreground_prior is not None:
-            bias = self.aggregator.get_parameter("last.bias")
+            bias = self.aggregator.get_parameter("last.seg_layers.bias")
             set_foreground_prior(bias, chosen.foreground_prior, exclusive=num_classes > self.num_prompts)
         self.to(memory_format=CHANNELS_LAST[self.dimension])
 
@@ -150,7 +150,8 @@ class SERNet(nn.Module):
         self, patch: torch.Tensor, detach_prompt: bool = False
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Return logits in eval mode, `(logits, prompt)` in training mode (shapes: see the class)."""
-        if patch.device.type != "mps":  # PyTorch's pooling on MPS aborts on channels-last features
+        # PyTorch's pooling on MPS aborts on channels-last features; ONNX knows no memory formats
+        if patch.device.type != "mps" and not torch.onnx.is_in_onnx_export():
             patch = patch.contiguous(memory_format=CHANNELS_LAST[self.dimension])
         prompt, fine = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
         if detach_prompt:

@@ -81,6 +81,11 @@ class PlannedConfiguration:
         return [list(stride) for stride in self.configuration_manager.network_arch_init_kwargs.get("strides", [])]
 
     @property
+    def kernel_sizes(self) -> list[list[int]]:
+        """The plan's convolution kernels, one per stride; empty where its network has none."""
+        return [list(kernel) for kernel in self.configuration_manager.network_arch_init_kwargs.get("kernel_sizes", [])]
+
+    @property
     def volume(self) -> tuple[int, ...]:
         """The volume that a prediction is counted for: the given one, or the data set's median after resampling."""
         if self.shape is not None:

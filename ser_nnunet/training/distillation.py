@@ -49,7 +49,8 @@ def count_segmentation_overlap(logits: torch.Tensor, target: torch.Tensor, label
     """Return true positives, false positives and false negatives per class or region, `(3, P)`, as nnU-Net predicts.
 
     Args:
-        logits: `(B, K, H, W)`; the class with the greatest logit is predicted, or the regions with logits above 0.
+        logits: `(B, K, H, W)` or `(B, K, D, H, W)`; the class with the greatest logit is predicted, or the regions with
+            logits above 0.
         target: nnU-Net's, see `losses.binary_targets`; ignored voxels aren't counted.
         labels: the data set's label manager.
     """

@@ -16,7 +16,7 @@ from ser_nnunet.sam.checkpoint import WHERE_TO_GET_IT, CheckpointError, load_sam
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training import losses
 from ser_nnunet.training.balance import GradientBalance
-from ser_nnunet.training.slices import GuidedSlices, choose_slices
+from ser_nnunet.training.slices import GuidedSlices, choose_slices, cut_slices
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 
@@ -31,6 +31,7 @@ class GuidanceSettings:
         masked_channels: the channels that nnU-Net normalised inside the image's nonzero mask and sets to 0 outside;
             SAM sees black there.
         slices_per_step: how many slices of a batch pass through SAM at most.
+        axes: of 3D patches: the axes across which they are cut into slices, in turn, one per step.
         distillation_weight: weight of `losses.sam_distillation`; 0 leaves it out.
         ratio: of L_seg's gradient norm to L_dist's (see `GradientBalance`); None gives L_seg the weight 1.
     """
@@ -42,6 +43,7 @@ class GuidanceSettings:
     distillation_weight: float
     ratio: float | None
     masked_channels: tuple[int, ...] = ()
+    axes: tuple[int, ...] = (0,)
 
     def check(self, num_channels: int, channel_names: object) -> None:
         """Raise ValueError, with all reasons, if the settings don't fit the data set's channels or are impossible."""
@@ -53,6 +55,8 @@ class GuidanceSettings:
             )
         if self.slices_per_step < 1:
             problems.append(f"sam_slices_per_step must be at least 1, {self.slices_per_step} given")
+        if not self.axes or not set(self.axes) <= {0, 1, 2}:
+            problems.append(f"sam_axes = {self.axes}: one or more of a 3D patch's axes 0, 1 and 2 expected")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -75,7 +79,7 @@ class Guidance:
     """Frozen SAM in a training step, as the paper has it: SAM's mask decoder turns prompts into masks.
 
     Another kind of guidance is a subclass that `SERTrainer.build_guidance` returns. It overrides `select_slices`, which
-    decides which 2D slices SAM sees (for example, slices of a 3D patch), or `predict_masks`, which returns SAM's masks
+    decides which 2D slices SAM sees, or `predict_masks`, which returns SAM's masks
     of these slices (for example, from precomputed embeddings). Losses, weights and counts follow from the masks.
 
     Attributes:
@@ -104,6 +108,7 @@ class Guidance:
         )
         self.balance = None if settings.ratio is None else GradientBalance(settings.ratio)
         self.measured_this_epoch = False
+        self.steps = 0
 
     @property
     def weight(self) -> float:
@@ -116,11 +121,13 @@ class Guidance:
             f"{self.settings.checkpoint}, {count_parameters(self.guide.sam) / 1e6:.1f} M frozen parameters, "
             f"{self.guide.image_size} pixels, channel(s) {self.settings.channels}, "
             f"up to {self.settings.slices_per_step} slices per step"
+            + (f" across axis {' / '.join(map(str, self.settings.axes))}" if len(self.prompt_stride) == 3 else "")
         )
 
     def start_epoch(self) -> None:
         """Let L_seg's weight be measured again, on the first batch of the epoch that allows it."""
         self.measured_this_epoch = False
+        self.steps = 0
 
     def update_weight(
         self,
@@ -156,12 +163,13 @@ class Guidance:
         """Return the losses of SAM's masks for one batch, and their overlap with the annotation.
 
         Args:
-            data: images `(B, C, H, W)`.
+            data: images `(B, C, H, W)`, or `(B, C, D, H, W)` and the same for all others.
             prompt: the network's prompts `(B, P, 256, H/stride, W/stride)`.
             logits: the network's output `(B, K, H, W)`.
             target: nnU-Net's, see `losses.binary_targets`.
         """
         slices = self.select_slices(data, prompt, logits, target)
+        self.steps += 1
         masks = self.predict_masks(slices)
         seg_loss = self.seg_loss(masks, slices.targets)
         overlap = losses.count_overlap(masks.detach(), slices.targets, self.labels)
@@ -176,15 +184,20 @@ class Guidance:
     def select_slices(
         self, data: torch.Tensor, prompt: torch.Tensor, logits: torch.Tensor, target: torch.Tensor
     ) -> GuidedSlices:
-        """Return the slices of a 2D batch that SAM sees (arguments as in `step`)."""
-        targets = losses.binary_targets(target, self.labels)
-        chosen = choose_slices(targets, self.labels, self.settings.slices_per_step)
-        return GuidedSlices(data[chosen], prompt[chosen], logits[chosen], targets[chosen])
+        """Return the slices that SAM sees of a batch of slices or of 3D patches (arguments as in `step`)."""
+        targets, limit = losses.binary_targets(target, self.labels), self.settings.slices_per_step
+        if len(self.prompt_stride) == 3:
+            axis = self.settings.axes[self.steps % len(self.settings.axes)]
+            patches = (data, prompt, logits, targets)
+            return cut_slices(*patches, self.labels, self.prompt_stride, axis, limit, self.steps)
+        chosen = choose_slices(targets, self.labels, limit)
+        rows, columns = self.prompt_stride
+        return GuidedSlices(data[chosen], prompt[chosen], logits[chosen], targets[chosen], (rows, columns))
 
     def predict_masks(self, slices: GuidedSlices) -> torch.Tensor:
         """Return SAM's mask logits `(S, P, H, W)`, differentiable in the prompts."""
         # The part of the image plane that the prompt covers. Filled with 0 it would have a margin of mean grey.
-        picture = pad_to_multiple(slices.data, self.prompt_stride, mode="replicate")
+        picture = pad_to_multiple(slices.data, slices.prompt_stride, mode="replicate")
         masks = self.guide(picture, slices.prompt, self.settings.channels, self.settings.masked_channels)
         return crop(masks, slices.data.shape[2:])
 

@@ -72,7 +72,7 @@ def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelMana
     """Return true positives, false positives and false negatives per class, `(3, P)`, of masks cut at logit 0.
 
     Args:
-        logits: `(B, P, H, W)`.
+        logits: `(B, P, H, W)` or `(B, P, D, H, W)`.
         targets: as from `binary_targets`; ignored pixels aren't counted.
         labels: the data set's label manager.
     """
@@ -80,7 +80,7 @@ def count_overlap(logits: torch.Tensor, targets: torch.Tensor, labels: LabelMana
     predicted = (logits > 0) & annotated
     foreground = foreground & annotated
     pairs = (predicted & foreground, predicted & ~foreground, ~predicted & foreground)
-    return torch.stack([pair.sum((0, 2, 3)) for pair in pairs])
+    return torch.stack([pair.transpose(0, 1).flatten(1).sum(1) for pair in pairs])
 
 
 def mean_dice(overlap: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
@@ -12,9 +12,9 @@ from ser_nnunet.nnunet.plans import count_prompts
 
 
 def plan_configuration(plans: dict[str, Any], configuration: str) -> ConfigurationManager:
-    """Return nnU-Net's view of one configuration of its plans, or of the plans that a trainer hands to its `__init__`."""
+    """Return nnU-Net's view of one configuration of its plans, also of plans as nnU-Net hands them to a trainer."""
     manager = PlansManager({key: value for key, value in plans.items() if key != "continue_training"})
-    return manager.get_configuration(configuration)
+    return cast(ConfigurationManager, manager.get_configuration(configuration))
 
 
 def name_network(
@@ -25,9 +25,8 @@ def name_network(
     nnU-Net saves the plans it trained with beside the checkpoints. A model folder therefore says by itself which
     network it holds, and prediction builds it through nnU-Net's own code.
     """
-    manager = PlansManager({key: value for key, value in plans.items() if key != "continue_training"})
-    chosen = manager.get_configuration(configuration)
-    prompts = count_prompts(manager.get_label_manager(dataset_json))
+    chosen = plan_configuration(plans, configuration)
+    prompts = count_prompts(PlansManager(plans).get_label_manager(dataset_json))
     planned = chosen.network_arch_init_kwargs
     named = deepcopy(plans)
     named["configurations"][configuration]["architecture"] = architecture(

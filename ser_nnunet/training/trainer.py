@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from nnunetv2.utilities.helpers import empty_cache
 
+from ser_nnunet.network.label_layers import label_dependent_tensors
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
 from ser_nnunet.nnunet.log import add_logged_values
@@ -19,6 +20,7 @@ from ser_nnunet.training.losses import mean_dice
 from ser_nnunet.training.sam_record import record_sam
 from ser_nnunet.training.schedule import LossSchedule, two_phases
 from ser_nnunet.training.sernet_plans import name_network
+from ser_nnunet.training.slices import slicing_axes
 from ser_nnunet.utils.hashing import file_sha256
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
@@ -49,6 +51,8 @@ class SERTrainer(BaseTrainer):
             a guided step's time, and 512 means a quarter of the encoder's tokens, 256 a sixteenth.
         sam_slices_per_step: slices of a batch (on each GPU) that pass through SAM at most; the rest trains the
             aggregator alone, with `joint` the whole network.
+        sam_axes: the axes (0 to 2, in the plan's order) across which 3D patches are cut into slices for SAM, in turn,
+            one per step. None: all three of isotropic data, the one across the slices of anisotropic data.
     """
 
     num_epochs = 1000
@@ -69,6 +73,7 @@ class SERTrainer(BaseTrainer):
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
     sam_slices_per_step = 4
+    sam_axes: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -108,6 +113,9 @@ class SERTrainer(BaseTrainer):
     def guidance_settings(self) -> GuidanceSettings:
         """The trainer's settings for guidance."""
         use_mask_for_norm = self.configuration_manager.use_mask_for_norm
+        axes = self.sam_axes
+        if axes is None and len(self.configuration_manager.patch_size) == 3:
+            axes = slicing_axes(self.configuration_manager.spacing)
         return GuidanceSettings(
             checkpoint=os.environ.get(SAM_CHECKPOINT),
             image_size=self.sam_image_size,
@@ -116,12 +124,28 @@ class SERTrainer(BaseTrainer):
             distillation_weight=self.sam_distillation_weight,
             ratio=self.guidance_ratio if self.joint else None,
             masked_channels=tuple(channel for channel, masked in enumerate(use_mask_for_norm) if masked),
+            axes=(0,) if axes is None else axes,
         )
 
     def initialize(self) -> None:
         """Build everything as nnU-Net does; refuse settings of guidance that don't fit the data set."""
         super().initialize()
-        self.guidance_settings.check(self.num_input_channels, self.dataset_json.get("channel_names"))
+        image_channels = len(self.configuration_manager.use_mask_for_norm)  # without the cascade's previous stage
+        self.guidance_settings.check(image_channels, self.dataset_json.get("channel_names"))
+        self.print_to_log_file(
+            f"SERNet {self.preset}: {self.num_input_channels} input channel(s), "
+            f"{self.label_manager.num_segmentation_heads} output(s), {self.ser_net.num_prompts} prompt(s)"
+        )
+        self.ser_net.register_load_state_dict_post_hook(lambda *_: self.log_pretrained_weights())
+
+    def log_pretrained_weights(self) -> None:
+        """Name the layers that `-pretrained_weights` leaves out, if weights are loaded before the first epoch."""
+        if self.current_epoch == 0:
+            names = ", ".join(label_dependent_tensors(self.ser_net))
+            self.print_to_log_file(
+                "Weights were loaded into the network. From -pretrained_weights, nnU-Net leaves out the layers whose "
+                f"sizes depend on the labels; these keep their initial values: {names}"
+            )
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return AdamW (nnU-Net's SGD suits its U-Net and few other networks) and nnU-Net's schedule for each phase."""

@@ -40,8 +40,9 @@ def test_a_shape_is_planned_by_nnunet_and_resenc_is_beside_it(tmp_path):
     out = tmp_path / "out"
     assert main(["benchmark", "size", *shape, "--no-memory", "-device", "cpu", "-o", str(out)]) == 0
     table = pd.read_csv(out / "size.csv").set_index("system")
-    assert table.index.tolist()[:4] == ["nnU-Net", "nnU-Net ResEnc-L", "SERNet light", "SERNet paper"]
+    assert table.index.tolist()[:4] == ["nnU-Net", "nnU-Net ResEnc-M", "nnU-Net ResEnc-L", "SERNet light"]
     assert table.loc["nnU-Net ResEnc-L", "parameters"] > table.loc["nnU-Net", "parameters"]
+    assert table.index[4] == "SERNet paper"
     assert table.loc["SERNet light", "input"].startswith("2 x ")
     assert table.loc["prompt learner + SAM ViT-B", "calls"] == 10
     assert "channels 2, classes 3" in (out / "size.md").read_text()

@@ -35,8 +35,12 @@ def unet(dimension, stages=3, features=8):
     }
 
 
-def sernet(patch, prompts=2):
-    return architecture(patch, [], prompts, "light")
+def sernet(patch, prompts=2, thick_slices=False):
+    """The `architecture` entry of a SERNet, in 3D on nnU-Net's strides and kernels for thick slices if asked for."""
+    if not thick_slices:
+        return architecture(patch, [], prompts, "light")
+    strides = [[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2]]
+    return architecture(patch, strides, prompts, "light", [[1, 3, 3], [1, 3, 3], [3, 3, 3], [3, 3, 3]])
 
 
 def write_model_folder(

@@ -47,6 +47,11 @@ CASES = {
     "prostate 3D": ("prostate", {"patch": (16, 64, 64), "spacing": (3.5, 2, 2), "architecture": unet(3, 2, 4)}, (0,)),
     "lesions 2D": ("lesions", {"patch": (96, 96), "spacing": (1.3, 1.3), "architecture": sernet((96, 96))}, (0,)),
     "lesions 3D": ("lesions", {"patch": (16, 64, 64), "spacing": (7, 2, 2), "architecture": unet(3, 2, 4)}, (0,)),
+    "lesions 3D, SERNet": (
+        "lesions",
+        {"patch": (16, 64, 64), "spacing": (7, 2, 2), "architecture": sernet((16, 64, 64), thick_slices=True)},
+        (0,),
+    ),
     "brain 2D": ("brain", {"patch": (96, 96), "architecture": unet(2, 3, 4), **THREE}, (0,)),
     "MSLesSeg 2D regions": ("MSLesSeg", {"patch": (96, 96), "architecture": unet(2, 3, 4), "labels": REGIONS}, (0,)),
     "MSLesSeg 3D": (

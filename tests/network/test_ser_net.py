@@ -98,18 +98,8 @@ class TestPreset:
 
     @pytest.mark.slow
     def test_torch_compile_needs_no_graph_break(self, preset):
-        """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
-        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
-        for detach in (True, False):
-            network.zero_grad()
-            logits, _ = compiled(patch, detach_prompt=detach)
-            torch.testing.assert_close(logits, network(patch)[0], atol=1e-4, rtol=1e-4)
-            logits.square().sum().backward()
-            first = next(network.prompt_learner.parameters()).grad
-            assert (first is None or not first.any()) == detach
-        network.eval()
-        torch.testing.assert_close(compiled(patch), network(patch))
+        compare_compiled(network, patch)
 
     def test_nnunet_builds_it_from_a_plan(self, preset):
         """Through nnU-Net's own builder, from JSON, with the arguments that nnU-Net adds."""
@@ -131,6 +121,26 @@ class TestPreset:
         logits, prompt = network(torch.randn(1, 1, 7, 33, 30))
         assert logits.shape == (1, 2, 7, 33, 30)
         assert prompt.shape == (1, 1, 256, 7, 9, 8)
+
+
+def compare_compiled(network, patch):
+    """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    for detach in (True, False):
+        network.zero_grad()
+        logits, _ = compiled(patch, detach_prompt=detach)
+        torch.testing.assert_close(logits, network(patch)[0], atol=1e-4, rtol=1e-4)
+        logits.square().sum().backward()
+        first = next(network.prompt_learner.parameters()).grad
+        assert (first is None or not first.any()) == detach
+    network.eval()
+    torch.testing.assert_close(compiled(patch), network(patch))
+
+
+@pytest.mark.slow
+def test_torch_compile_needs_no_graph_break_in_3d():
+    strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]]
+    compare_compiled(SERNet(1, 2, (8, 32, 32), strides), torch.randn(2, 1, 8, 32, 32))
 
 
 def test_the_papers_network_has_the_papers_size():
@@ -168,7 +178,7 @@ def test_light_has_the_size_that_the_readme_states():
     assert counter.get_total_flops() / 2 == pytest.approx(866.2e6, rel=0.03)
 
 
-# Names, shapes and number types of all tensors, as in release 0.1.0: a change here makes saved checkpoints unreadable.
+# Names, shapes and number types of all tensors in checkpoints from before label_layers.py: they must remain readable.
 STATE_DICTS = {"light": (338, "6c7a1f431616188e"), "paper": (515, "1affd5fc0182946e")}
 TENSORS = {
     "light": {
@@ -193,12 +203,26 @@ TENSORS = {
 
 @pytest.mark.parametrize("preset", sorted(TENSORS))
 def test_saved_checkpoints_stay_loadable(preset):
-    with torch.device("meta"):
-        weights = SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset).state_dict()
+    """Those from before the label-dependent layers had `seg_layers` in their names."""
+    with torch.device("cpu" if preset == "light" else "meta"):  # the paper's weights would take seconds
+        network, reloaded = (SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset) for _ in range(2))
+    weights = {name.replace("seg_layers.", ""): weight for name, weight in network.state_dict().items()}
     shapes = {name: tuple(weights[name].shape) for name in TENSORS[preset]}
     assert shapes == TENSORS[preset]
     listed = "\n".join(f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in weights.items())
     assert (len(weights), sha256(listed.encode()).hexdigest()[:16]) == STATE_DICTS[preset]
+    reloaded.load_state_dict(weights)
+    for name, weight in reloaded.state_dict().items():
+        assert weight.is_meta or torch.equal(weight, network.state_dict()[name]), name
+
+
+def test_a_checkpoint_without_a_label_dependent_layer_is_refused():
+    network = SERNet(1, 2, (32, 32))
+    weights = {name: weight for name, weight in network.state_dict().items() if not name.startswith("aggregator.last")}
+    with pytest.raises(RuntimeError, match=r"Missing key.*aggregator\.last\.seg_layers\.weight"):
+        network.load_state_dict(weights)
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*aggregator\.last\.seg_layers\.other"):
+        network.load_state_dict({**network.state_dict(), "aggregator.last.other": torch.zeros(1)})
 
 
 def test_deep_supervision_and_unknown_presets_are_refused():

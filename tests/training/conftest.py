@@ -5,7 +5,7 @@ import torch
 
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
 from ser_nnunet.training.trainer import SERTrainer
-from tests.training.helpers import DATASETS, make_plans
+from tests.training.helpers import DATASETS, draw_batch, make_plans
 
 
 @pytest.fixture
@@ -29,17 +29,7 @@ def make_trainer(tmp_path, monkeypatch):
 @pytest.fixture
 def make_batch():
     """A batch as nnU-Net's loaders give it, for every kind of labels."""
-
-    def make(dataset="binary", batch_size=4, size=(32, 32)):
-        generator = torch.Generator().manual_seed(1)
-        labels = DATASETS[dataset]["labels"]
-        target = torch.randint(0, len(labels), (batch_size, 1, *size), generator=generator)
-        if dataset.startswith("regions"):
-            maps = [(target == 1) | (target == 2), target == 2, target == 3]
-            target = torch.cat(maps[: 3 if dataset.endswith("ignore") else 2], 1)
-        return {"data": torch.randn(batch_size, 1, *size, generator=generator), "target": target}
-
-    return make
+    return draw_batch
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Plans made by hand, and how tests run single epochs and steps of a trainer."""
 
+import torch
+
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.training.trainer import LOGGED
 
@@ -41,6 +43,7 @@ def make_plans(patch=(32, 32), batch_size=4, configuration="2d", **extra):
 DATASETS = {
     "binary": {"channel_names": {"0": "FLAIR"}, "labels": {"background": 0, "lesion": 1}},
     "classes": {"channel_names": {"0": "FLAIR"}, "labels": {"background": 0, "one": 1, "two": 2}},
+    "two_channels": {"channel_names": {"0": "FLAIR", "1": "T1"}, "labels": {"background": 0, "lesion": 1}},
     "ignore": {"channel_names": {"0": "FLAIR"}, "labels": {"background": 0, "lesion": 1, "ignore": 2}},
     "regions": {
         "channel_names": {"0": "FLAIR"},
@@ -53,6 +56,18 @@ DATASETS = {
         "regions_class_order": [1, 2],
     },
 }
+
+
+def draw_batch(dataset="binary", batch_size=4, size=(32, 32)):
+    """A batch as nnU-Net's loaders give it, for every kind of labels; the same at every call."""
+    generator = torch.Generator().manual_seed(1)
+    labels = DATASETS[dataset]["labels"]
+    target = torch.randint(0, len(labels), (batch_size, 1, *size), generator=generator)
+    if dataset.startswith("regions"):
+        maps = [(target == 1) | (target == 2), target == 2, target == 3]
+        target = torch.cat(maps[: 3 if dataset.endswith("ignore") else 2], 1)
+    channels = len(DATASETS[dataset]["channel_names"])
+    return {"data": torch.randn(batch_size, channels, *size, generator=generator), "target": target}
 
 
 def start_epoch(trainer, epoch):

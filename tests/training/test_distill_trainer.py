@@ -11,6 +11,7 @@ from ser_nnunet.training.distillation import distillation_loss
 from ser_nnunet.training.teacher import TeacherError
 from ser_nnunet.training.variants import SERTrainerNoSAM
 from ser_nnunet.utils.hashing import file_sha256
+from tests.export.model_folders import unet
 from tests.training.helpers import DATASETS, is_zero, part_gradients
 from tests.training.helpers import start_epoch as start_unguided_epoch
 from tests.training.teachers import unet_plans, write_teacher
@@ -60,6 +61,18 @@ def test_the_loss_is_that_of_the_teachers_logits_on_the_same_patch(make_student,
         logits, wanted = trainer.network(batch["data"])[0], trainer.load_teacher().network(batch["data"])
     expected = distillation_loss(logits, wanted, trainer.label_manager, 3.0)
     assert trainer.train_step(batch)["loss_distillation"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_3d_network_learns_from_a_3d_teacher(make_trainer, make_batch, tmp_path, monkeypatch):
+    patch = (16, 32, 32)
+    plans = unet_plans(configuration="3d_fullres", patch=patch, architecture=unet(3))
+    monkeypatch.setenv("SER_TEACHER", str(write_teacher(tmp_path / "model", plans=plans, validation=["a", "b"])))
+    monkeypatch.setattr(SERTrainerDistill, "do_split", lambda self: (["c"], ["a", "b"]))
+    trainer = make_trainer(SERTrainerDistill, configuration="3d_fullres", patch=patch)
+    start_epoch(trainer)
+    output = trainer.train_step(make_batch(batch_size=2, size=patch))
+    assert output["loss"] == pytest.approx(output["loss_dist"] + output["loss_distillation"], rel=1e-5)
+    assert output["teacher_overlap"].shape == (3, 1) and output["teacher_overlap"].sum() > 0
 
 
 def test_weight_0_is_the_training_without_a_teacher(make_student, make_batch):

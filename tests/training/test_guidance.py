@@ -15,7 +15,7 @@ from ser_nnunet.training.losses import sam_distillation
 from ser_nnunet.training.slices import GuidedSlices
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerJoint
-from tests.training.helpers import GUIDED, silence, start_epoch
+from tests.training.helpers import ALONE, GUIDED, silence, start_epoch
 
 LABELS = LabelManager({"background": 0, "one": 1, "two": 2}, None)
 SETTINGS = GuidanceSettings(None, None, (0,), slices_per_step=2, distillation_weight=0.0, ratio=None)
@@ -81,7 +81,7 @@ def shown_picture(guidance, data):
     seen = []
     guidance.guide.sam.image_encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     prompt = torch.rand(len(data), 2, 256, -(-data.shape[2] // 4), -(-data.shape[3] // 4))
-    guidance.predict_masks(GuidedSlices(data, prompt, data, data))
+    guidance.predict_masks(GuidedSlices(data, prompt, data, data, (4, 4)))
     black, white = (guidance.guide.sam.preprocess(torch.full((3, 64, 64), grey)) for grey in (0.0, 255.0))
     return ((torch.cat(seen) - black) / (white - black))[:, 0]
 
@@ -240,24 +240,107 @@ def test_all_impossible_settings_are_reported_at_once():
         replace(SETTINGS, channels=(5,), slices_per_step=0).check(1, None)
 
 
-class MiddleRowGuidance(Guidance):
-    """Another choice of slices: the middle planes along the first axis of 3D patches `(B, C, D, H, W)`."""
+class MiddleSlice(Guidance):
+    """Another choice of slices: the middle ones of 3D patches."""
 
     def select_slices(self, data, prompt, logits, target):
         middle = data.shape[2] // 2
         targets = torch.cat([target == label for label in self.labels.foreground_labels], 1)
-        return GuidedSlices(
-            data[:, :, middle], prompt[:, :, :, middle // 4], logits[:, :, middle], targets[:, :, middle]
-        )
+        chosen = (data[:, :, middle], prompt[:, :, :, middle // 4], logits[:, :, middle], targets[:, :, middle])
+        return GuidedSlices(*chosen, prompt_stride=(4, 4))
+
+
+def random_3d_step(batch_size=2, size=(8, 32, 16), stride=(4, 4, 4), foreground_axis=None, position=None):
+    """The arguments of a step on 3D patches; foreground everywhere, or in one slice across an axis."""
+    data, prompt, logits, target = random_step(batch_size, size)
+    grid = [edge // step for edge, step in zip(size, stride, strict=True)]
+    prompt = torch.rand(batch_size, 2, 256, *grid, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    if foreground_axis is not None:
+        kept = torch.zeros_like(target)
+        kept.select(2 + foreground_axis, position).fill_(1)
+        target = target.clamp_min(1) * kept
+    return data, prompt, logits, target
 
 
 def test_a_subclass_may_choose_slices_of_3d_patches(sam_file):
-    data, target = torch.randn(2, 1, 8, 32, 32), torch.randint(0, 3, (2, 1, 8, 32, 32))
-    prompt = torch.rand(2, 2, 256, 2, 8, 8).requires_grad_()
-    step = build(sam_file, MiddleRowGuidance).step(data, prompt, torch.randn(2, 3, 8, 32, 32), target)
+    data, prompt, logits, target = random_3d_step()
+    step = build(sam_file, MiddleSlice).step(data, prompt, logits, target)
     step.loss.backward()
     assert math.isfinite(step.seg_loss.item()) and prompt.grad[:, :, :, 1].any() and not prompt.grad[:, :, :, 0].any()
     assert step.overlap.sum() > 0
+
+
+class TestThreeDimensions:
+    """SAM sees slices of 3D patches; their dense prompts are the slices of the prompt in which they lie."""
+
+    @pytest.mark.parametrize(("axis", "position"), [(0, 5), (1, 18), (2, 3)])
+    def test_a_slice_of_a_patch_is_guided_as_the_same_slice_of_a_2d_batch(self, sam_file, axis, position):
+        data, prompt, logits, target = random_3d_step(foreground_axis=axis, position=position)
+        solid = build(sam_file, settings=replace(SETTINGS, axes=(axis,)), stride=(4, 4, 4))
+        flat = build(sam_file)
+        cut = [part.select(part.ndim - 3 + axis, position) for part in (data, logits, target)]
+        expected = flat.step(cut[0], prompt.select(3 + axis, position // 4), cut[1], cut[2])
+        found = solid.step(data, prompt, logits, target)
+        torch.testing.assert_close(found.seg_loss, expected.seg_loss)
+        assert torch.equal(found.overlap, expected.overlap)
+
+    def test_the_gradient_reaches_the_prompts_slice_alone(self, sam_file):
+        data, prompt, logits, target = random_3d_step(foreground_axis=1, position=18)
+        settings = replace(SETTINGS, axes=(1,), slices_per_step=1)
+        build(sam_file, settings=settings, stride=(4, 4, 4)).step(data, prompt, logits, target).loss.backward()
+        reached = prompt.grad.flatten(1, 3).flatten(3).any(3).any(1)  # batch x rows of the prompt
+        assert reached.sum() == 1 and reached[:, 18 // 4].sum() == 1
+
+    def test_the_axes_take_turns(self, sam_file):
+        guidance = build(sam_file, settings=replace(SETTINGS, axes=(0, 2)), stride=(4, 4, 4))
+        arguments, sizes = random_3d_step(), []
+        for _ in range(3):
+            sizes.append(tuple(guidance.select_slices(*arguments).data.shape[2:]))
+            guidance.step(*arguments)
+        assert sizes == [(32, 16), (8, 32), (32, 16)]
+
+    def test_anisotropic_prompts_have_the_strides_of_their_slices(self, sam_file):
+        arguments = random_3d_step(stride=(1, 4, 2))
+        slices = build(sam_file, stride=(1, 4, 2)).select_slices(*arguments)
+        assert slices.prompt_stride == (4, 2) and slices.prompt.shape[2:] == (256, 8, 8)
+
+    @pytest.mark.parametrize("dataset", ["classes", "ignore", "regions", "regions_ignore"])
+    def test_both_phases_of_a_training(self, make_trainer, make_batch, sam_checkpoint, dataset):
+        trainer = make_trainer(dataset=dataset, configuration="3d_fullres", patch=(16, 32, 32))
+        batch = make_batch(dataset, 2, (16, 32, 32))
+        for epoch, guided in ((GUIDED, True), (ALONE, False)):
+            start_epoch(trainer, epoch)
+            result = trainer.train_step(batch)
+            assert math.isfinite(result["loss"]) and math.isfinite(result["loss_seg"]) == guided
+            assert (result["guided_overlap"].sum() > 0) == guided
+            learner = [parameter.grad for parameter in trainer.ser_net.prompt_learner.parameters()]
+            assert any(gradient is not None and gradient.any() for gradient in learner)
+
+    def test_what_the_cascade_adds_is_not_shown_to_sam(self, make_trainer, sam_checkpoint):
+        """The channels of the previous stage's classes come after the image's; SAM can't be pointed at them."""
+
+        class SecondChannel(SERTrainer):
+            sam_channels = (1,)
+
+        plan = {"configuration": "3d_cascade_fullres", "patch": (16, 32, 32), "previous_stage": "3d_lowres"}
+        with pytest.raises(ValueError, match="1 channel"):
+            make_trainer(SecondChannel, **plan)
+        trainer = make_trainer(**plan)
+        start_epoch(trainer, GUIDED)
+        data, target = torch.randn(2, 2, 16, 32, 32), torch.randint(0, 2, (2, 1, 16, 32, 32))
+        shown = []
+        trainer.guidance.guide.sam.image_encoder.register_forward_pre_hook(lambda module, seen: shown.append(seen[0]))
+        for previous_stage in (0.0, 1.0):
+            data[:, 1] = previous_stage
+            trainer.guidance.start_epoch()
+            trainer.train_step({"data": data, "target": target})
+        first, second = shown[: len(shown) // 2], shown[len(shown) // 2 :]
+        assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+    def test_impossible_axes_are_refused(self):
+        for axes in ((), (3,), (-1,)):
+            with pytest.raises(ValueError, match=r"sam_axes = .*axes 0, 1 and 2 expected"):
+                replace(SETTINGS, axes=axes).check(1, None)
 
 
 class InsteadOfSAM(SERTrainer):

@@ -19,6 +19,15 @@ def test_settings(make_trainer):
     assert sum(p.numel() for p in trainer.ser_net.aggregator.parameters()) == 41_282
 
 
+def test_three_dimensions_are_refused_before_anything_is_written(make_trainer, tmp_path):
+    reason = (
+        r"reference's settings, which are for 2D.*3d_fullres has 3D patches \(16, 32, 32\).*this one with SERTrainer$"
+    )
+    with pytest.raises(NotImplementedError, match=f"SERTrainerPaper has the {reason}"):
+        make_trainer(SERTrainerPaper, patch=(16, 32, 32), configuration="3d_fullres")
+    assert not any(tmp_path.iterdir()), "no result folder for a training that can't be"
+
+
 def test_augmentation_is_one_flip_and_one_rotation(make_trainer):
     """All that comes out is one of the square's eight symmetries of what went in, labels moved alike."""
     trainer = make_trainer(SERTrainerPaper)

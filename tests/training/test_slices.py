@@ -4,7 +4,7 @@ import pytest
 import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from ser_nnunet.training.slices import choose_slices
+from ser_nnunet.training.slices import choose_slices, slicing_axes, spread
 
 IGNORING = LabelManager({"background": 0, "one": 1, "ignore": 2}, None)
 
@@ -33,3 +33,27 @@ def batch_of(kinds):
 )
 def test_slices_with_foreground_come_first(kinds, limit, expected):
     assert choose_slices(batch_of(kinds), IGNORING, limit).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("spacing", "axes"),
+    [
+        ((1.0, 1.0, 1.0), (0, 1, 2)),
+        ((1.5, 0.8, 0.8), (0, 1, 2)),  # nnU-Net convolves across these slices from the start
+        ((2.2, 0.8, 0.8), (0,)),
+        ((0.8, 0.8, 6.4), (2,)),
+        ((3.0, 5.0, 1.0), (1,)),  # no axis leaves two fine ones: the coarsest
+    ],
+)
+def test_slices_have_two_finely_sampled_axes(spacing, axes):
+    assert slicing_axes(spacing) == axes
+
+
+@pytest.mark.parametrize("step", [0, 1, 17])
+def test_every_beginning_of_the_order_is_spread_over_the_patch(step):
+    order = spread(40, step)
+    assert sorted(order) == list(range(40))
+    for count in (2, 4):
+        parts = {index * count // 40 for index in order[:count]}
+        assert len(parts) >= count - 1, "at most one part of the patch without a slice"
+    assert spread(40, step + 1)[:4] != order[:4]

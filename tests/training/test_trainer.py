@@ -229,18 +229,6 @@ class TestRefusals:
         with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
             make_trainer().on_train_start()
 
-    def test_three_dimensions(self, make_trainer):
-        with pytest.raises(NotImplementedError, match=r"2D configurations so far.*train the configuration 2d"):
-            make_trainer(patch=(16, 32, 32), configuration="3d_fullres")
-
-    def test_the_cascade(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("nnUNet_results", str(tmp_path))
-        plans = make_plans(previous_stage="2d_lowres")
-        plans["configurations"]["2d_lowres"] = plans["configurations"]["2d"]
-        with pytest.raises(NotImplementedError, match="don't support nnU-Net's cascade"):
-            SERTrainer(plans, "2d", 0, DATASETS["binary"], torch.device("cpu"))
-        assert not any(tmp_path.iterdir()), "no result folder for a training that can't be"
-
     @pytest.mark.parametrize("where", ["class attribute", "__init__", "object"])
     def test_deep_supervision(self, make_trainer, where):
         class Deep(SERTrainerNoSAM):

@@ -1,4 +1,4 @@
-"""Peak memory of one forward pass, measured by `python -m ser_nnunet.benchmark.forward_memory` in its own process."""
+"""Peak memory of a forward pass or a training step, measured by `python -m ser_nnunet.benchmark.peak_memory`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ SMALL = 32  # pixels: two at SERNet's deepest stride, because a normalisation ne
 STATUS = Path("/proc/self/status")
 
 
-def measure_forward_peak(system: System, device: str = "cpu") -> int:
+def measure_peak(system: System, device: str = "cpu", training: bool = False) -> int:
     """Return the bytes that one call of the network needs at its peak, above the loaded network and its input.
 
     Measured in a new process: on CUDA by `torch.cuda.max_memory_allocated`, on the CPU by the process's high-water mark
     (Linux: VmHWM; elsewhere getrusage), which never falls again. The allocator's reserve and oneDNN's rearranged
     weights are included, because the machine must have that memory too.
 
+    Args:
+        system: what is measured; one patch or slice (batch 1).
+        device: `cpu`, `cuda` or `mps`.
+        training: forward and backward pass of the logits in training mode, gradients included, the optimiser's state
+            not; otherwise a forward pass alone.
+
     Raises:
         UserError: the process ended without a result (out of memory, no such device).
     """
-    spec = asdict(system) | {"device": device}
+    spec = asdict(system) | {"device": device, "training": training}
     done = subprocess.run(
-        [sys.executable, "-m", "ser_nnunet.benchmark.forward_memory"],
+        [sys.executable, "-m", "ser_nnunet.benchmark.peak_memory"],
         input=json.dumps(spec),
         capture_output=True,
         text=True,
@@ -49,9 +55,9 @@ def measure_in_this_process(spec: dict[str, Any]) -> int:
     """Build the system, call it once, return the bytes; meant for a process that does nothing else.
 
     Args:
-        spec: the fields of `System`, and `device`.
+        spec: the fields of `System`, `device`, and `training`.
     """
-    device = torch.device(spec.pop("device"))
+    device, training = torch.device(spec.pop("device")), bool(spec.pop("training"))
     system = System(**spec | {"planned": PlannedConfiguration(**spec["planned"])})
     network = system.build().to(device)
     image = torch.zeros(system.input_shape, device=device)
@@ -61,8 +67,13 @@ def measure_in_this_process(spec: dict[str, Any]) -> int:
     else:
         warm_up(system, network)
         before = read_resident_bytes()
-    with torch.inference_mode():
-        network(image)
+    if training:
+        outputs = network.train()(image)
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs  # SERNet's prompts go with them
+        logits.square().mean().backward()
+    else:
+        with torch.inference_mode():
+            network(image)
     return (torch.cuda.max_memory_allocated() if device.type == "cuda" else read_peak_resident_bytes()) - before
 
 

@@ -1,0 +1,101 @@
+"""3D convolutions that are computed by the 2D kernels of the convolution library.
+
+With the channels last in memory, the slices of a volume (rows, columns) and its columns of voxels (depth, rows x
+columns) are 2D images without any copy. Depthwise 3D convolutions and transposed ones are slow on CPUs and, in some
+layouts, on GPUs; 2D ones are fast on both (docs/results.md, "Three dimensions").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class FactorConv3d(nn.Conv3d):
+    """A `nn.Conv3d` with the kernel (1, k, k) or (k, 1, 1), odd and padded to keep the size, computed in 2D.
+
+    Args:
+        kernel: 1 along the first axis, or along the other two.
+        stride: 1 wherever the kernel is.
+        groups, bias: as in `nn.Conv3d`.
+
+    Raises:
+        ValueError: another kernel or stride.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        depth, rows, columns = kernel
+        within = depth == stride[0] == 1
+        if not within and (rows, columns, *stride[1:]) != (1, 1, 1, 1):
+            raise ValueError(f"kernel (1, k, k) or (k, 1, 1) expected, with stride 1 there: {kernel}, {stride} given")
+        padding = (depth // 2, rows // 2, columns // 2)
+        steps = (stride[0], stride[1], stride[2])
+        super().__init__(channels_in, channels_out, (depth, rows, columns), steps, padding, groups=groups, bias=bias)
+        self.axes = slice(1, 3) if within else slice(0, 1)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the convolution of `(B, C, depth, rows, columns)`."""
+        if torch.onnx.is_in_onnx_export():  # engines have 3D kernels of their own, faster than views
+            return super().forward(input)
+        batch, channels, depth, rows, columns = input.shape
+        values = input.permute(0, 2, 3, 4, 1)
+        if self.axes.start == 1:  # every slice is an image
+            values = values.reshape(batch * depth, rows, columns, channels)
+            weight, stride, padding = self.weight[:, :, 0], self.stride[1:], (self.weight.shape[3] // 2,) * 2
+        else:  # every volume is an image of depth times (rows x columns)
+            values = values.reshape(batch, depth, rows * columns, channels)
+            weight, stride, padding = self.weight[..., 0], (self.stride[0], 1), (self.weight.shape[2] // 2, 0)
+        images = F.conv2d(values.permute(0, 3, 1, 2), weight, self.bias, stride, padding, groups=self.groups)
+        size = [-(-edge // step) for edge, step in zip((depth, rows, columns), self.stride, strict=True)]
+        return images.permute(0, 2, 3, 1).reshape(batch, *size, -1).permute(0, 4, 1, 2, 3)
+
+
+def factorised(
+    channels_in: int, channels_out: int, kernel: Sequence[int], stride: Sequence[int], depthwise: bool = False
+) -> list[nn.Module]:
+    """Return a 3D convolution as one within the slices and, where kernel or stride cross them, one across them."""
+    depth, *plane = kernel
+    within = FactorConv3d(
+        channels_in, channels_out, (1, *plane), (1, *stride[1:]), groups=channels_in if depthwise else 1
+    )
+    if depth == stride[0] == 1:
+        return [within]
+    groups = channels_out if depthwise else 1
+    return [within, FactorConv3d(channels_out, channels_out, (max(depth, 3), 1, 1), (stride[0], 1, 1), groups)]
+
+
+class ShuffleUpsampling3d(nn.ConvTranspose3d):
+    """A `nn.ConvTranspose3d` whose kernel equals its stride, computed as a matrix product and a shuffle of voxels.
+
+    Args:
+        step: the factor along each axis.
+    """
+
+    bias: nn.Parameter
+
+    def __init__(self, channels_in: int, channels_out: int, step: Sequence[int]) -> None:
+        factors = (step[0], step[1], step[2])
+        super().__init__(channels_in, channels_out, factors, factors)
+
+    def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
+        """Return `(B, channels_out, *size * step)` of `(B, channels_in, *size)`."""
+        if torch.onnx.is_in_onnx_export():
+            return super().forward(input)
+        values = input.permute(0, 2, 3, 4, 1)
+        batch, *size, channels = values.shape
+        kernel = self.weight.permute(2, 3, 4, 1, 0).reshape(-1, channels)  # one row per voxel of a step and channel
+        values = F.linear(values, kernel).reshape(batch, *size, *self.stride, self.out_channels)
+        larger = [edge * step for edge, step in zip(size, self.stride, strict=True)]
+        values = values.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, *larger, self.out_channels)
+        return (values + self.bias).permute(0, 4, 1, 2, 3)

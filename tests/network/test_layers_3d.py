@@ -1,0 +1,74 @@
+"""3D convolutions computed in 2D are the convolutions that they replace."""
+
+import pytest
+import torch
+from torch import nn
+
+from ser_nnunet.network.layers import LayerFactory
+from ser_nnunet.network.layers_3d import FactorConv3d, ShuffleUpsampling3d, factorised
+
+LAST = torch.channels_last_3d
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, LAST])
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [
+        ((1, 3, 3), (1, 1, 1)),
+        ((1, 3, 3), (1, 2, 2)),
+        ((1, 3, 3), (1, 2, 1)),
+        ((3, 1, 1), (1, 1, 1)),
+        ((3, 1, 1), (2, 1, 1)),
+        ((1, 1, 1), (1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_factor_is_the_convolution_of_its_kernel(kernel, stride, groups, memory_format):
+    torch.manual_seed(0)
+    layer = FactorConv3d(4, 8, kernel, stride, groups, bias=True).to(memory_format=memory_format)
+    reference = nn.Conv3d(4, 8, kernel, stride, [edge // 2 for edge in kernel], groups=groups)
+    reference.load_state_dict(layer.state_dict())
+    volumes = [torch.randn(2, 4, 5, 7, 6).to(memory_format=memory_format).requires_grad_() for _ in range(2)]
+    volumes[1].data.copy_(volumes[0].data)
+    results = [module(volume) for module, volume in zip((layer, reference), volumes, strict=True)]
+    torch.testing.assert_close(*results)
+    for result in results:
+        result.square().sum().backward()
+    torch.testing.assert_close(volumes[0].grad, volumes[1].grad, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(layer.weight.grad, reference.weight.grad, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3, 3), (1, 1, 1)), ((3, 1, 1), (1, 2, 2)), ((1, 3, 3), (2, 1, 1))])
+def test_other_kernels_are_refused(kernel, stride):
+    with pytest.raises(ValueError, match=r"\(1, k, k\) or \(k, 1, 1\) expected"):
+        FactorConv3d(4, 4, kernel, stride)
+
+
+def test_two_factors_are_a_convolution_whose_kernel_is_their_product():
+    torch.manual_seed(0)
+    within, across = factorised(4, 4, (3, 3, 3), (2, 1, 2), depthwise=True)
+    kernel = across.weight * within.weight  # (4, 1, 3, 1, 1) times (4, 1, 1, 3, 3)
+    volume = torch.randn(1, 4, 6, 5, 8)
+    expected = nn.functional.conv3d(volume, kernel, None, (2, 1, 2), 1, groups=4)
+    torch.testing.assert_close(across(within(volume)), expected)
+
+
+@pytest.mark.parametrize("step", [(2, 2, 2), (1, 2, 2), (2, 4, 1)])
+def test_the_shuffle_is_a_transposed_convolution(step):
+    torch.manual_seed(0)
+    layer, reference = ShuffleUpsampling3d(6, 3, step), nn.ConvTranspose3d(6, 3, step, step)
+    reference.load_state_dict(layer.state_dict())
+    features = torch.randn(2, 6, 3, 4, 5).to(memory_format=LAST)
+    torch.testing.assert_close(layer(features), reference(features))
+
+
+def test_the_plans_kernels_hold_on_their_grids():
+    """As nnU-Net plans them: no convolution across slices that are much further apart than the pixels."""
+    layers = LayerFactory(3, kernels={(1, 1, 1): (1, 3, 3)})
+    volume = torch.zeros(1, 1, 5, 5, 5)
+    volume[:, :, 2, 2, 2] = 1
+    for on_grid, reach in ((layers, 1), (layers.on_grid((1, 2, 2)), 3)):
+        for block in (on_grid.conv(1, 1), on_grid.factorised(1, 1), on_grid.depthwise(1)):
+            convolutions = [module for module in block if isinstance(module, nn.Conv3d)]
+            found = nn.Sequential(*convolutions)(volume)
+            assert (found != 0).any(4).any(3).sum() == reach
