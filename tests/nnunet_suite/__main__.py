@@ -19,7 +19,6 @@ from tests.nnunet_suite.short_trainers import GUIDED, NO_SAM, SOURCE
 from tests.nnunet_workplace import CommandError, Workplace
 
 CASES = 6
-GUIDED_CONFIGURATIONS = ("2d", "3d_fullres")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -43,16 +42,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def plan_series(args: argparse.Namespace, workplace: Workplace, matrix: Matrix) -> list[Series]:
-    """Return what is trained: every data set without SAM, the first one also with a dummy SAM on one fold."""
+    """Return what is trained: every data set without SAM, the first one also with a dummy SAM.
+
+    nnU-Net keeps one choice of the best configuration per data set, which is made without SAM.
+    """
     folds = ["all"] if args.folds == "all" else [str(fold) for fold in range(int(args.folds))]
     series = []
     if NO_SAM in args.trainers:
         for kind in args.kinds:
             complete = args.folds != "all"
             series.append(Series(workplace, matrix, kind, NO_SAM, args.configurations, folds, complete))
-    configurations = [name for name in args.configurations if name in GUIDED_CONFIGURATIONS]
-    if GUIDED in args.trainers and configurations:
-        series.append(Series(workplace, matrix, args.kinds[0], GUIDED, configurations, folds[:1], complete=False))
+    if GUIDED in args.trainers:
+        series.append(Series(workplace, matrix, args.kinds[0], GUIDED, args.configurations, folds, complete=False))
     return series
 
 
