@@ -1,11 +1,11 @@
-# make demo | test | test-fast | lint | docs | clean    (each makes and fills .venv when it is missing or out of date)
+# make demo | test | test-fast | nnunet-suite | lint | docs | clean    (each makes and fills .venv when it is missing or out of date)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
-.PHONY: demo test test-fast lint docs clean
+.PHONY: demo test test-fast nnunet-suite lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.filled
@@ -16,6 +16,9 @@ test: $(VENV)/.filled
 
 test-fast: $(VENV)/.filled
 	$(PYTEST) --dist worksteal -m "not slow" $(TEST_ARGS)
+
+nnunet-suite: $(VENV)/.filled
+	$(BIN)/python -m tests.nnunet_suite --processes $(PROCESSES) $(SUITE_ARGS)
 
 lint: $(VENV)/.filled
 	$(BIN)/python -m ruff check .

@@ -1,14 +1,15 @@
 """nnU-Net's own commands with SER's trainers: train, validate, predict without SAM, resume after kill -9."""
 
 import json
-import signal
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
-from tests.end_to_end.conftest import IDS, LABELS, volume
+from tests.end_to_end.conftest import IDS, LABELS
+from tests.nnunet_raw import volume
+from tests.nnunet_workplace import CommandError, trained_epochs
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ print("SAM CANNOT BE IMPORTED")
 def trained(request, workplace):
     """Each kind of labels, trained through both phases and validated by nnU-Net."""
     output = workplace.run("nnUNetv2_train", IDS[request.param], "2d", 0, "-tr", "TinySER", "-device", "cpu")
-    return request.param, workplace.model(request.param, "TinySER"), output
+    return request.param, workplace.model(IDS[request.param], "TinySER"), output
 
 
 def test_training_passes_both_phases_and_validates(trained):
@@ -53,8 +54,8 @@ def test_the_checkpoint_holds_both_losses_and_nothing_of_sam(trained):
 def test_prediction_needs_no_sam(trained, workplace, tmp_path):
     kind, _, _ = trained
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_SAM)
-    raw = next((workplace.folder / "raw").glob(f"Dataset{IDS[kind]}_*"))
-    arguments = ("-i", raw / "imagesTs", "-o", tmp_path / "out", "-d", IDS[kind], "-c", "2d", "-f", 0)
+    images = workplace.dataset("raw", IDS[kind]) / "imagesTs"
+    arguments = ("-i", images, "-o", tmp_path / "out", "-d", IDS[kind], "-c", "2d", "-f", 0)
     settings = ("-tr", "TinySER", "-device", "cpu", "-npp", 0, "-nps", 0)
     environment = {"PYTHONPATH": str(tmp_path), "SER_SAM_CHECKPOINT": "/nowhere.pth"}
     output = workplace.run("nnUNetv2_predict", *arguments, *settings, **environment)
@@ -68,24 +69,19 @@ def test_prediction_needs_no_sam(trained, workplace, tmp_path):
 def test_a_killed_training_resumes_in_its_phase(workplace, epoch, phase):
     """Killed in the guided phase (epoch 1 of 0-3) and after it (epoch 3); `--c` resumes there."""
     arguments = ("nnUNetv2_train", IDS["classes"], "2d", epoch, "-tr", "TinySERResumed", "-device", "cpu")
-    with workplace.start(*arguments, SER_TEST_WAIT=str(epoch)) as process:
-        for line in process.stdout:
-            if "WAITING" in line:
-                break
-        process.send_signal(signal.SIGKILL)
+    workplace.kill_in_epoch(epoch, *arguments)
     output = workplace.run(*arguments, "--c")
-    epochs = [line.split()[-1] for line in output.splitlines() if " Epoch " in line and "time" not in line]
-    assert epochs == [str(number) for number in range(epoch, 4)]
+    assert trained_epochs(output) == list(range(epoch, 4))
     first_phase = next(line for line in output.splitlines() if "detached" in line)
     assert phase in first_phase
     assert "Mean Validation Dice" in output
 
 
 def test_a_missing_checkpoint_stops_before_the_first_epoch(workplace):
-    process = workplace.start(
-        "nnUNetv2_train", IDS["classes"], "2d", 2, "-tr", "TinySER", "-device", "cpu", SER_SAM_CHECKPOINT=""
-    )
-    output = process.communicate()[0]
-    assert process.returncode != 0 and "Epoch 0" not in output
+    arguments = ("nnUNetv2_train", IDS["classes"], "2d", 2, "-tr", "TinySER", "-device", "cpu")
+    with pytest.raises(CommandError) as failure:
+        workplace.run(*arguments, SER_SAM_CHECKPOINT="")
+    output = str(failure.value)
+    assert "Epoch 0" not in output
     last = output.strip().splitlines()[-1]
     assert "SER_SAM_CHECKPOINT isn't set" in last and "-tr SERTrainerNoSAM" in last and "https://" in last
