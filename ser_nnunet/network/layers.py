@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ser_nnunet.network.layers_3d import FactorConv3d, ShuffleUpsampling3d, factorised
+from ser_nnunet.network.layers_3d import FactorConv3d, factorised
 
 Stride = Sequence[int]  # one number per spatial axis
 
 CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 MAX_POOL: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 NORMALISATION: dict[tuple[str, int], Callable[..., nn.Module]] = {
     ("batch", 2): nn.BatchNorm2d,
@@ -102,9 +103,7 @@ class LayerFactory:
 
     def upsampling(self, channels_in: int, channels_out: int, step: Stride) -> nn.Module:
         """Return a transposed convolution whose kernel equals its stride."""
-        if self.dimension == 3:
-            return ShuffleUpsampling3d(channels_in, channels_out, step)
-        return nn.ConvTranspose2d(channels_in, channels_out, (step[0], step[1]), (step[0], step[1]))
+        return TRANSPOSED_CONVOLUTION[self.dimension](channels_in, channels_out, tuple(step), tuple(step))
 
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)

@@ -1,8 +1,8 @@
 """3D convolutions that are computed by the 2D kernels of the convolution library.
 
 With the channels last in memory, the slices of a volume (rows, columns) and its columns of voxels (depth, rows x
-columns) are 2D images without any copy. Depthwise 3D convolutions and transposed ones are slow on CPUs and, in some
-layouts, on GPUs; 2D ones are fast on both (docs/results.md, "Three dimensions").
+columns) are 2D images without any copy. A training step of a depthwise 3D convolution takes four to six times as long
+as that of its two factors, computed in this way (on the CPU: docs/results.md, "Three dimensions").
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 
 class FactorConv3d(nn.Conv3d):
-    """A `nn.Conv3d` with the kernel (1, k, k) or (k, 1, 1), odd and padded to keep the size, computed in 2D.
+    """A `nn.Conv3d` with the kernel (1, k, l) or (k, 1, 1), odd and padded to keep the size, computed in 2D.
 
     Args:
         kernel: 1 along the first axis, or along the other two.
@@ -38,11 +38,11 @@ class FactorConv3d(nn.Conv3d):
         depth, rows, columns = kernel
         within = depth == stride[0] == 1
         if not within and (rows, columns, *stride[1:]) != (1, 1, 1, 1):
-            raise ValueError(f"kernel (1, k, k) or (k, 1, 1) expected, with stride 1 there: {kernel}, {stride} given")
+            raise ValueError(f"kernel (1, k, l) or (k, 1, 1) expected, with stride 1 there: {kernel}, {stride} given")
         padding = (depth // 2, rows // 2, columns // 2)
         steps = (stride[0], stride[1], stride[2])
         super().__init__(channels_in, channels_out, (depth, rows, columns), steps, padding, groups=groups, bias=bias)
-        self.axes = slice(1, 3) if within else slice(0, 1)
+        self.within_slices = within
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the convolution of `(B, C, depth, rows, columns)`."""
@@ -50,12 +50,13 @@ class FactorConv3d(nn.Conv3d):
             return super().forward(input)
         batch, channels, depth, rows, columns = input.shape
         values = input.permute(0, 2, 3, 4, 1)
-        if self.axes.start == 1:  # every slice is an image
+        if self.within_slices:  # every slice is an image
             values = values.reshape(batch * depth, rows, columns, channels)
-            weight, stride, padding = self.weight[:, :, 0], self.stride[1:], (self.weight.shape[3] // 2,) * 2
+            weight, stride = self.weight[:, :, 0], self.stride[1:]
         else:  # every volume is an image of depth times (rows x columns)
             values = values.reshape(batch, depth, rows * columns, channels)
-            weight, stride, padding = self.weight[..., 0], (self.stride[0], 1), (self.weight.shape[2] // 2, 0)
+            weight, stride = self.weight[..., 0], (self.stride[0], 1)
+        padding = [edge // 2 for edge in weight.shape[2:]]
         images = F.conv2d(values.permute(0, 3, 1, 2), weight, self.bias, stride, padding, groups=self.groups)
         size = [-(-edge // step) for edge, step in zip((depth, rows, columns), self.stride, strict=True)]
         return images.permute(0, 2, 3, 1).reshape(batch, *size, -1).permute(0, 4, 1, 2, 3)
@@ -73,29 +74,3 @@ def factorised(
         return [within]
     groups = channels_out if depthwise else 1
     return [within, FactorConv3d(channels_out, channels_out, (max(depth, 3), 1, 1), (stride[0], 1, 1), groups)]
-
-
-class ShuffleUpsampling3d(nn.ConvTranspose3d):
-    """A `nn.ConvTranspose3d` whose kernel equals its stride, computed as a matrix product and a shuffle of voxels.
-
-    Args:
-        step: the factor along each axis.
-    """
-
-    bias: nn.Parameter
-
-    def __init__(self, channels_in: int, channels_out: int, step: Sequence[int]) -> None:
-        factors = (step[0], step[1], step[2])
-        super().__init__(channels_in, channels_out, factors, factors)
-
-    def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
-        """Return `(B, channels_out, *size * step)` of `(B, channels_in, *size)`."""
-        if torch.onnx.is_in_onnx_export():
-            return super().forward(input)
-        values = input.permute(0, 2, 3, 4, 1)
-        batch, *size, channels = values.shape
-        kernel = self.weight.permute(2, 3, 4, 1, 0).reshape(-1, channels)  # one row per voxel of a step and channel
-        values = F.linear(values, kernel).reshape(batch, *size, *self.stride, self.out_channels)
-        larger = [edge * step for edge, step in zip(size, self.stride, strict=True)]
-        values = values.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(batch, *larger, self.out_channels)
-        return (values + self.bias).permute(0, 4, 1, 2, 3)
