@@ -18,9 +18,12 @@ class FactorConv3d(nn.Conv3d):
     """A `nn.Conv3d` with the kernel (1, k, l) or (k, 1, 1), odd and padded to keep the size, computed in 2D.
 
     Args:
+        channels_in: of the input.
+        channels_out: of the output.
         kernel: 1 along the first axis, or along the other two.
         stride: 1 wherever the kernel is.
-        groups, bias: as in `nn.Conv3d`.
+        groups: as in `nn.Conv3d`.
+        bias: as in `nn.Conv3d`.
 
     Raises:
         ValueError: another kernel or stride.

@@ -125,6 +125,7 @@ class TestPreset:
 
 def compare_compiled(network, patch):
     """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
+    torch.compiler.reset()  # what was compiled for other networks counts for the limit of recompilations
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     for detach in (True, False):
         network.zero_grad()

@@ -19,6 +19,7 @@ from tests.nnunet_suite.checks import (
     read_segmentations,
 )
 from tests.nnunet_suite.matrix import Matrix, Row
+from tests.nnunet_suite.short_trainers import GUIDED
 
 FIRST, SECOND = Row("plain", "Trainer", "3d_lowres"), Row("plain", "Trainer", "3d_cascade_fullres")
 
@@ -27,6 +28,7 @@ FIRST, SECOND = Row("plain", "Trainer", "3d_lowres"), Row("plain", "Trainer", "3
 def test_the_cascade_is_trained_with_regions_and_the_ignore_label():
     selection = ["--kinds", "regions_ignore", "--configurations", "3d_lowres", "3d_cascade_fullres", "--folds", "all"]
     command = [sys.executable, "-m", "tests.nnunet_suite", "--fork", *selection, "--steps", "trained"]
+    command += ["--trainers", GUIDED]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split("|")[3:5] for line in done.stdout.splitlines() if line.startswith("| regions_ignore")]
