@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ser_nnunet.network.label_layers import LabelDependent
-from ser_nnunet.network.layers import CONVOLUTION, FeatureInfo, LayerFactory, resize
+from ser_nnunet.network.layers import CONVOLUTION, TRANSPOSED_CONVOLUTION, FeatureInfo, LayerFactory, resize
 
 
 class LinearAggregator(nn.Module):
@@ -74,7 +74,7 @@ class DetailAggregator(nn.Module):
             step = tuple(whole // part for whole, part in zip(coarse.stride, fine.stride, strict=True))
             width = self.COARSER if level else self.FULL[layers.dimension]
             on_grid = layers.on_grid(fine.stride)
-            upsampling = on_grid.upsampling(channels, width, step)
+            upsampling = TRANSPOSED_CONVOLUTION[layers.dimension](channels, width, step, step)
             self.upsamplings.append(upsampling if self.upsamplings else LabelDependent(upsampling))
             self.joins.append((on_grid.separable if level else on_grid.factorised)(width + fine.channels, width))
             channels = width

@@ -101,10 +101,6 @@ class LayerFactory:
         """Return a 1x1 convolution (with normalisation and activation) followed by a depthwise one."""
         return nn.Sequential(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
 
-    def upsampling(self, channels_in: int, channels_out: int, step: Stride) -> nn.Module:
-        """Return a transposed convolution whose kernel equals its stride."""
-        return TRANSPOSED_CONVOLUTION[self.dimension](channels_in, channels_out, tuple(step), tuple(step))
-
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)
 
