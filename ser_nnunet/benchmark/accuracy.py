@@ -14,7 +14,12 @@ from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset
 from ser_nnunet.benchmark.device import count_training_threads
 from ser_nnunet.benchmark.run_provenance import UNGUIDED, list_versions, record_sam, refuse_other_sam
 from ser_nnunet.benchmark.runs import Run
-from ser_nnunet.benchmark.teacher_checks import find_teacher_problems
+from ser_nnunet.benchmark.teacher_checks import (
+    find_teacher_problems,
+    list_taught,
+    record_teachers,
+    refuse_other_teachers,
+)
 from ser_nnunet.benchmark.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
@@ -38,7 +43,7 @@ def run_accuracy(settings: AccuracySettings) -> list[Path]:
     dataset = check_data_and_trainers(settings)
     spec = make_spec(settings, dataset)
     refuse_other_benchmark(settings.output / "benchmark.json", spec)
-    sam = record_sam_of_trainers(settings)
+    guides = record_guides(settings)
     runs = [
         Run(trainer, fold, seed, settings.output / "runs" / f"{trainer}_fold{fold}_seed{seed}")
         for seed in settings.seeds
@@ -46,7 +51,7 @@ def run_accuracy(settings: AccuracySettings) -> list[Path]:
         for trainer in settings.all_trainers
     ]
     spec |= {"save_every": settings.save_every, "software": list_versions()}
-    failed = complete_runs(runs, settings.output / "data", dataset, {name: spec | sam[name] for name in sam})
+    failed = complete_runs(runs, settings.output / "data", dataset, {name: spec | guides[name] for name in guides})
     if failed:
         listed = "\n".join(f"  {run.title}: {run.last_log_line} ({run.log})" for run in failed)
         raise UserError(
@@ -115,18 +120,23 @@ def refuse_other_benchmark(file: Path, spec: dict[str, Any]) -> None:
         raise UserError(f"{file.parent} holds another benchmark ({listed}): choose another -o, or the same settings")
 
 
-def record_sam_of_trainers(settings: AccuracySettings) -> dict[str, dict[str, Any]]:
-    """Return trainer -> what its runs record about SAM: nothing but None for those that train without.
+def record_guides(settings: AccuracySettings) -> dict[str, dict[str, Any]]:
+    """Return trainer -> what its runs record about SAM and teachers: nothing but None for those that train without.
 
     Raises:
-        UserError: runs in the output folder were guided by another SAM.
+        UserError: runs in the output folder were guided by another SAM, or had another teacher.
     """
+    begun = [Run("", 0, 0, folder) for folder in sorted((settings.output / "runs").glob("*"))]
     guided = [name for name in settings.all_trainers if is_guided(find_trainer(name), settings.epochs)]
     records: dict[str, dict[str, Any]] = dict.fromkeys(settings.all_trainers, UNGUIDED)
+    if taught := list_taught(settings.all_trainers):
+        teachers = record_teachers(settings.folds)
+        refuse_other_teachers(begun, teachers)
+        records |= dict.fromkeys(taught, UNGUIDED | {"teachers": teachers})
     if guided:
         sam = record_sam(os.environ[SAM_CHECKPOINT])
-        refuse_other_sam([Run("", 0, 0, folder) for folder in sorted((settings.output / "runs").glob("*"))], sam)
-        records |= dict.fromkeys(guided, sam)
+        refuse_other_sam(begun, sam)
+        records |= {name: records[name] | sam for name in guided}
     return records
 
 

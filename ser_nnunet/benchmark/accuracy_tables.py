@@ -19,6 +19,7 @@ from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.benchmark.run_provenance import describe_sam, note_versions
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.tables import format_intervals, write_results
+from ser_nnunet.benchmark.teacher_checks import describe_teachers
 from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.utils.files import write_text
@@ -92,6 +93,7 @@ def describe_benchmark(runs: list[Run], dataset: PlannedDataset, settings: Accur
         iterations=f"{settings.epochs} x {settings.iterations}",
         precision="bfloat16 (autocast)" if settings.bfloat16 else "as the trainers set it",
         SAM_checkpoint=describe_sam(runs),
+        teacher=describe_teachers(runs),
     )
 
 

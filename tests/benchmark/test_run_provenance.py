@@ -6,6 +6,7 @@ import pytest
 
 from ser_nnunet.benchmark.run_provenance import UNGUIDED, describe_sam, note_versions, refuse_other_sam
 from ser_nnunet.benchmark.runs import Run
+from ser_nnunet.benchmark.teacher_checks import describe_teachers, refuse_other_teachers
 from ser_nnunet.errors import UserError
 
 
@@ -46,3 +47,13 @@ def test_another_sam_is_refused_and_a_run_that_never_began_restricts_nothing(tmp
         refuse_other_sam([guided], other)
     (guided.folder / "curve.csv").unlink()
     refuse_other_sam([guided], other)
+
+
+def test_another_teacher_of_the_same_fold_is_refused_and_named(tmp_path):
+    taught = begin_run(tmp_path, "A", fold=1, teachers={"0": "a" * 64, "1": "b" * 64})
+    untaught = begin_run(tmp_path, "B", fold=1)
+    refuse_other_teachers([taught, untaught], {"1": "b" * 64, "2": "c" * 64})
+    with pytest.raises(UserError, match=f"{taught.folder}: SHA-256 bbbbbbbbbbbb, now aaaaaaaaaaaa"):
+        refuse_other_teachers([taught, untaught], {"1": "a" * 64})
+    assert describe_teachers([taught, untaught]) == "fold 0: SHA-256 aaaaaaaaaaaa, fold 1: SHA-256 bbbbbbbbbbbb"
+    assert describe_teachers([untaught]) == "none"
