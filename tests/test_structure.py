@@ -10,7 +10,7 @@ from tests.structure import cycles, functions, imports, modules, parsed
 LAYERS = {
     "ser_nnunet": set(),  # version, errors
     "ser_nnunet.utils": {"ser_nnunet"},
-    "ser_nnunet.runtime": set(),  # it travels with every exported model
+    "ser_nnunet.runtime": {"ser_nnunet.utils"},  # travels with every exported model: tests/runtime/test_isolation.py
     "ser_nnunet.network": {"ser_nnunet.utils"},
     "ser_nnunet.sam": {"ser_nnunet.network"},
     "ser_nnunet.nnunet": {"ser_nnunet.utils"},

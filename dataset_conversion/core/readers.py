@@ -18,7 +18,8 @@ from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 from ser_nnunet.utils import metaimage
 from ser_nnunet.utils.image_files import check_image, check_image_header
-from ser_nnunet.utils.nifti import is_nifti, read_voxels
+from ser_nnunet.utils.nifti import read_voxels
+from ser_nnunet.utils.nifti_header import is_nifti
 
 UNREADABLE = (
     RuntimeError,

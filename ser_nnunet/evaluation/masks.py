@@ -16,7 +16,8 @@ from ser_nnunet.evaluation.headers import describe_grid_difference
 from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.image_files import ImageFileError, check_image
-from ser_nnunet.utils.nifti import is_nifti, read_header, read_voxels
+from ser_nnunet.utils.nifti import read_voxels
+from ser_nnunet.utils.nifti_header import is_nifti, read_header
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers set a slice spacing of 999 (times the largest spacing) for 2D files
 

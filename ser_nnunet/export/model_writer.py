@@ -14,8 +14,21 @@ from ser_nnunet.runtime.model_file import MANIFEST, RECIPE
 from ser_nnunet.runtime.recipe import FORMAT, Recipe
 from ser_nnunet.utils.files import replacing
 
-SOURCES = ("__init__.py", "errors.py", "runtime/*.py", "commands/__init__.py", "commands/predict.py")
-"""The package's files that a model file brings along."""
+READING = (
+    "__init__",
+    "dicom_slices",
+    "image_files",
+    "memory",
+    "metaimage",
+    "nifti_header",
+    "regular_files",
+    "whole_gzip",
+)
+SOURCES = (
+    *("__init__.py", "errors.py", "runtime/*.py", "commands/__init__.py", "commands/predict.py"),
+    *(f"utils/{name}.py" for name in READING),
+)
+"""The package's files that a model file brings along: what predicts, and what checks images before they are read."""
 
 MAIN = '''"""python MODEL.pyz -i IMAGES -o MASKS"""
 

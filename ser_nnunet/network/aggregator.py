@@ -49,7 +49,7 @@ class DetailAggregator(nn.Module):
     A prompt at stride 4 is coarse for lesions of three voxels; the encoder's fine features restore their boundaries. A
     transposed convolution whose kernel equals its stride is a pixel shuffle that also exists in 3D. The convolutions
     that join the features are separable, except on the full grid, where an ordinary one of few channels reached a
-    higher Dice (docs/results.md).
+    higher Dice (docs/research-log.md).
 
     Raises:
         ValueError: the encoder's first feature map lacks the patch's full resolution.

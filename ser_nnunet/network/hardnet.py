@@ -82,7 +82,8 @@ CONFIGS: dict[str, HarDNetConfig] = {
         widths=(192, 256, 320, 480, 720, 1280),
         downsample=(True, False, True, False, True, False),
     ),
-    # Ours, chosen by measurement (docs/results.md): 39DS without its last stage, thinner, with a full-resolution stem.
+    # Ours, chosen by measurement (docs/research-log.md): 39DS without its last stage, thinner, with a stem on the full
+    # grid.
     "light": _light,
     # In 3D most of the memory and time is spent on the full grid; more channels there did not help.
     "light 3D": replace(_light, stem=(8, 32)),

@@ -2,7 +2,7 @@
 
 With the channels last in memory, the slices of a volume (rows, columns) and its columns of voxels (depth, rows x
 columns) are 2D images without any copy. A training step of a depthwise 3D convolution takes four to six times as long
-as that of its two factors, computed in this way (on the CPU: docs/results.md, "Three dimensions").
+as that of its two factors, computed in this way (on the CPU: docs/research-log.md, "The 3D network").
 """
 
 from __future__ import annotations

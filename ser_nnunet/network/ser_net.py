@@ -70,7 +70,7 @@ PRESETS = {
         act="leaky_relu",
         separable=True,
         aggregator="detail",
-        foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/results.md
+        foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/research-log.md
     ),
 }
 """Variants of SERNet by name: `light` is the default, `paper` the reference network."""

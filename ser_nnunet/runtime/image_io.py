@@ -10,8 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.runtime.nifti_check import check_complete
 from ser_nnunet.runtime.recipe import Recipe
+from ser_nnunet.utils.dicom_slices import SeriesError, check_series_files, read_slices
+from ser_nnunet.utils.image_files import check_image
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff")
 DICOM_ENDING = ".nii.gz"
@@ -50,17 +51,19 @@ def read_image(path: Path) -> sitk.Image:
     """Read a file, or a folder with one DICOM series.
 
     Raises:
-        UserError: it can't be read, or the folder holds none or several series.
+        UserError: it can't be read, is no whole image, or the folder holds none, several, or an incomplete series.
     """
     try:
         if not path.is_dir():
-            if path.name.endswith((".nii", ".nii.gz")):
-                check_complete(path)
+            check_image(path)
             return sitk.ReadImage(str(path))
+        check_series_files(path.iterdir())
         series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path)) if holds_dicom(path) else []
         if len(series) != 1:
             raise UserError(f"{path}: one DICOM series expected, {len(series)} found: give each a folder of its own")
-        return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+        return read_slices([Path(name) for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0])])
+    except SeriesError as error:
+        raise UserError(f"{path}: {error}") from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
         raise UserError(f"{path}: not an image that can be read, perhaps truncated ({reason})") from error

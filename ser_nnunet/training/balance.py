@@ -14,7 +14,7 @@ SMOOTHING = 0.5  # share of the new measurement, as a geometric mean
 class GradientBalance:
     """The weight at which L_seg's gradient norm is `ratio` times L_dist's in the parameters that both train.
 
-    A gradient that comes through SAM's mask decoder has that decoder's scale (docs/results.md has examples). If the two
+    A gradient through SAM's mask decoder has that decoder's scale (docs/research-log.md has examples). If the two
     losses were added unweighted, a much larger gradient of L_seg would alone determine the prompt learner's updates,
     because AdamW normalises by the gradient's magnitude. GradNorm (Chen et al., arXiv 1711.02257) learns such weights;
     here L_dist is the reference.

@@ -14,7 +14,7 @@ class SERTrainerJoint(SERTrainer):
 
     guided_fraction = 1.0
     joint = True
-    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy SAM, and cheaper (docs/results.md)
+    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy SAM, and cheaper (docs/research-log.md)
 
 
 class SERTrainerSAMDistill(SERTrainerJoint):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ser_nnunet.utils import metaimage, nifti
+from ser_nnunet.utils import metaimage, nifti_header
 from ser_nnunet.utils.memory import available_memory
 from ser_nnunet.utils.regular_files import regular_size
 from ser_nnunet.utils.whole_gzip import DEFLATE_RATIO, ZLIB, decompress, read_to_end
@@ -57,7 +57,7 @@ def _check(file: Path, with_voxels: bool) -> None:
         size = regular_size(file)
         if size == 0:
             raise ValueError("it is empty")
-        if nifti.is_nifti(file):
+        if nifti_header.is_nifti(file):
             _check_nifti(file, size, with_voxels)
         elif metaimage.is_metaimage(file):
             _check_metaimage(file, with_voxels)
@@ -72,9 +72,9 @@ def _check(file: Path, with_voxels: bool) -> None:
 
 
 def _check_nifti(file: Path, size: int, with_voxels: bool) -> None:
-    header = nifti.read_header(file)
-    _check_size(header.shape, header.size, size, nifti.is_compressed(file))
-    if with_voxels and nifti.is_compressed(file):
+    header = nifti_header.read_header(file)
+    _check_size(header.shape, header.size, size, nifti_header.is_compressed(file))
+    if with_voxels and nifti_header.is_compressed(file):
         read_to_end(decompress(file), header.size)
 
 

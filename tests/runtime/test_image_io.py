@@ -1,6 +1,7 @@
 """Images are read as nnU-Net reads them, and masks written on the grid of their images."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.image_io import mask_image, read_image, scan_from_images, write_image
+from tests.hostile import IMAGES
 from tests.runtime.images import write_dicom_series
 from tests.runtime.toy import recipe
 
@@ -111,6 +113,23 @@ def test_complete_files_of_several_gzip_members_are_read(tmp_path):
     content, packed = plain.read_bytes(), tmp_path / "members.nii.gz"
     packed.write_bytes(gzip.compress(content[:100_000]) + gzip.compress(content[100_000:]))
     assert (sitk.GetArrayFromImage(read_image(packed)) == sitk.GetArrayFromImage(read_image(plain))).all()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes, devices and links")
+@pytest.mark.parametrize("kind", sorted(set(IMAGES) - {"a NaN"}))  # of voxels: tests of `input_checks`
+def test_hostile_files_are_refused_before_they_are_read(tmp_path, kind):
+    (file,) = write(tmp_path, image(size=(40, 50, 60)))
+    IMAGES[kind](file)
+    with pytest.raises(UserError, match=r"case_0000\.nii\.gz: "):
+        read_image(file)
+
+
+def test_a_series_that_lacks_a_slice_is_refused(tmp_path):
+    """SimpleITK alone closes the gap."""
+    series = write_dicom_series(tmp_path / "series", image(size=(6, 5, 5)))
+    sorted(series.iterdir())[2].unlink()
+    with pytest.raises(UserError, match=r"series: slices are not evenly spaced: .*is a slice missing\?"):
+        read_image(series)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -6,21 +6,27 @@ import sys
 import pytest
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.export.model_writer import runtime_sources
 from ser_nnunet.runtime import requirements
 from tests.structure import modules
 
 RUNTIME = sorted(name for name in modules() if name.startswith("ser_nnunet.runtime"))
-BLOCK = """
+SHIPPED = sorted(name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in runtime_sources())
+BLOCK = (
+    f"SHIPPED = {SHIPPED}"
+    + """
 import sys
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        own = name.startswith("ser_nnunet.") and not name.startswith(("ser_nnunet.runtime", "ser_nnunet.errors"))
-        if own or name.split(".")[0] in {"torch", "nnunetv2", "skimage", "monai", "pandas", "batchgenerators"}:
+        own = name.startswith("ser_nnunet.") and name not in SHIPPED
+        foreign = {"torch", "nnunetv2", "skimage", "monai", "pandas", "nibabel", "batchgenerators"}
+        if own or name.split(".")[0] in foreign:
             raise ModuleNotFoundError(f"blocked: {name}", name=name)
 
 sys.meta_path.insert(0, Blocked())
 """
+)
 
 
 def test_every_module_is_imported_with_torch_nnunet_and_the_rest_of_the_package_blocked():

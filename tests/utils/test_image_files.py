@@ -12,6 +12,8 @@ import SimpleITK as sitk
 
 from ser_nnunet.utils import image_files
 from ser_nnunet.utils.image_files import ImageFileError, check_image, check_image_header
+from ser_nnunet.utils.nifti import read_voxels
+from ser_nnunet.utils.nifti_header import TYPES, read_header
 from tests.hostile import nifti_header
 
 VOXELS = np.random.default_rng(0).integers(0, 4, (6, 9, 11)).astype(np.uint8)
@@ -94,7 +96,7 @@ def test_a_stream_that_goes_on_far_beyond_the_voxels_is_not_read_to_its_end(tmp_
 
 
 @pytest.mark.parametrize(
-    ("at", "value", "reason"), [(40, -3, "damaged"), (42, 0, "shape"), (70, 777, "damaged"), (0, 5, "no NIfTI header")]
+    ("at", "value", "reason"), [(40, -3, "-3 axes"), (42, 0, "shape"), (70, 777, "damaged"), (0, 5, "no NIfTI header")]
 )
 def test_impossible_headers_are_refused(tmp_path, at, value, reason):
     content = bytearray(nifti_header(3))
@@ -139,5 +141,19 @@ def test_both_versions_and_byte_orders_are_read(tmp_path, image_class, order):
     header.set_data_dtype(array.dtype)
     nibabel.save(image_class(array, np.eye(4), header), tmp_path / "a.nii.gz")
     check_image(tmp_path / "a.nii.gz")
-    voxels, slope, intercept = image_files.nifti.read_voxels(tmp_path / "a.nii.gz")
+    voxels, slope, intercept = read_voxels(tmp_path / "a.nii.gz")
     assert (np.asarray(voxels) == array).all() and (slope, intercept) == (1, 0)
+
+
+@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("code", sorted(set(TYPES) - {32, 1792, 2048, 1536}))
+def test_headers_say_what_nibabel_says(tmp_path, image_class, code):
+    header = image_class.header_class(endianness=">")
+    header.set_data_shape((2, 3, 4, 5))
+    header["datatype"], header["bitpix"], header["vox_offset"] = code, 8 * np.dtype(TYPES[code]).itemsize, 400 + 144
+    content = b"".join([header.binaryblock, bytes(4), bytes(600)])
+    (tmp_path / "a.nii").write_bytes(content)
+    found = read_header(tmp_path / "a.nii")
+    assert (found.shape, found.offset) == ((2, 3, 4, 5), 544)
+    assert found.dtype.itemsize == header.get_data_dtype().itemsize
+    assert found.dtype.kind == "V" or found.dtype == header.get_data_dtype()
