@@ -70,7 +70,13 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
 
 def read_task(tree: SourceTree) -> tuple[DecathlonJson, Path]:
     """Return the content of the only task's dataset.json and the folder it is in; raises `UserError`."""
-    files = [path for path in tree.find_files("dataset.json") if (path.parent / "imagesTr").is_dir()]
+    listed = tree.find_files("dataset.json")
+    files = [path for path in listed if (path.parent / "imagesTr").is_dir()]
+    if listed and not files:
+        places = ", ".join(tree.shorten(path) for path in listed[:5])
+        raise UserError(
+            f"{tree.root} holds {places}, but the folder imagesTr is missing beside it: expected {EXPECTED}"
+        )
     if not files:
         raise tree.no_cases_error(EXPECTED)
     if len(files) > 1:

@@ -64,7 +64,11 @@ def test_check_passes_when_nothing_is_missing(ready, capsys):
     assert main(["check"]) == 0
     output = capsys.readouterr().out
     assert "2 blocks of 32, 256 px" in row(output, "SER_SAM_CHECKPOINT")
-    assert "missing" not in output and "SERTrainer can start" in output
+    assert (
+        "missing" not in output
+        and "can train guided by SAM  yes  nnUNetv2_train DATASET_ID 2d 0 -tr SERTrainer " in output
+    )
+    assert "SERTrainerNoSAM, SERTrainerPaper, SERTrainerSAMDistill" in row(output, "nnU-Net finds the trainers")
 
 
 @pytest.mark.slow
@@ -80,7 +84,7 @@ def test_check_lists_all_that_is_missing_and_how_to_fix_it(ready, capsys, monkey
     monkeypatch.setenv("nnUNet_results", str(ready / "absent"))
     monkeypatch.delenv("nnUNet_extTrainer")
     (ready / "sam.pth").write_bytes(b"half a download")
-    assert main(["check"]) == 1
+    assert main(["check", "-tr", "SERTrainer"]) == 1
     output = capsys.readouterr().out
     for subject in ("nnUNet_raw", "nnUNet_results", "nnU-Net finds SERTrainer", "SER_SAM_CHECKPOINT"):
         assert "  missing  " in row(output, subject)
@@ -93,15 +97,44 @@ def test_check_reads_the_checkpoint_as_thoroughly_as_training_does(ready, capsys
     weights = build_dummy_sam().state_dict()
     del weights["mask_decoder.iou_token.weight"]
     torch.save(weights, ready / "sam.pth")
-    assert main(["check"]) == 1
+    assert main(["check", "-tr", "SERTrainer"]) == 1
     assert "missing mask_decoder.iou_token.weight" in capsys.readouterr().out
 
 
 def test_check_asks_for_sam_only_where_it_guides(ready, monkeypatch):
     monkeypatch.delenv("SER_SAM_CHECKPOINT")
-    assert main(["check"]) == 1
+    assert main(["check", "-tr", "SERTrainer"]) == 1
     assert main(["check", "-tr", "SERTrainerNoSAM"]) == 0
     assert main(["check", "-tr", "nnUNetTrainer"]) == 0
+
+
+def test_check_says_for_each_purpose_what_it_lacks(ready, capsys, monkeypatch):
+    monkeypatch.delenv("SER_SAM_CHECKPOINT")
+    assert main(["check"]) == 0, "training without SAM can start"
+    output = capsys.readouterr().out
+    assert "  yes  " in row(output, "can predict") and "  yes  " in row(output, "can train without SAM")
+    assert row(output, "can train guided by SAM").endswith("  no")
+    assert row(output, "  SER_SAM_CHECKPOINT: ").endswith("or train with -tr SERTrainerNoSAM")
+    monkeypatch.delenv("nnUNet_preprocessed")
+    assert main(["check"]) == 1
+    output = capsys.readouterr().out
+    assert "  yes  " in row(output, "can predict") and row(output, "can train without SAM").endswith("  no")
+
+
+def test_check_suggests_trainers_for_a_misspelt_name(ready, capsys):
+    assert main(["check", "-tr", "SERTrainerNoSam"]) == 1
+    assert "is it misspelt? There are SERTrainerNoSAM, " in row(
+        capsys.readouterr().out, "  nnU-Net finds SERTrainerNoSam"
+    )
+    assert main(["check", "-tr", "nnUNetTrainerAdam1e3"]) == 1
+    assert "nnUNetTrainerAdam1en3" in row(capsys.readouterr().out, "  nnU-Net finds nnUNetTrainerAdam1e3")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a file system without space")
+def test_check_refuses_a_folder_that_cannot_be_written(ready, capsys, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", "/proc")
+    assert main(["check"]) == 1
+    assert "missing  /proc can't be written" in row(capsys.readouterr().out, "nnUNet_results")
 
 
 def test_check_reads_the_teacher_where_the_trainer_has_one(ready, capsys, monkeypatch):

@@ -16,7 +16,7 @@ def split_by_patient(cases: Sequence[Case], folds: int = FOLDS) -> list[dict[str
 
     Patients with most scans are assigned first, each to the fold that has fewest scans of the patient's site so far,
     then fewest scans at all; a fixed seed decides between equal folds. With fewer patients than `folds` there are as
-    many folds as patients, and none at all for a single patient (nnU-Net's `-f all` trains without folds).
+    many folds as patients, and none at all for a single patient (nnU-Net's fold `all` trains without folds).
     """
     groups: dict[str, list[Case]] = {}
     for case in cases:
@@ -44,5 +44,5 @@ def describe_missing_folds(splits: Sequence[object]) -> list[Problem]:
         return []
     text = f"{len(splits)} patients make {len(splits)} folds instead of {FOLDS}: train folds 0 to {len(splits) - 1}"
     if not splits:
-        text = "one patient alone cannot be split: no splits_final.json; train with `-f all`"
+        text = "one patient alone cannot be split: no splits_final.json; train the fold `all`, not a number"
     return [Problem("folds", "", text, fatal=False)]

@@ -9,7 +9,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from importlib.metadata import requires, version
 
@@ -17,51 +19,106 @@ from packaging.requirements import Requirement
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
-from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, list_trainers, trainers_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT, TEACHER
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 PACKAGES = ("nnunetv2", "torch", "torchvision", "batchgenerators", "SimpleITK", "numpy")
 IMPORTED_AS = {"segment-anything": "segment_anything"}
+PREDICT, TRAIN, GUIDED = "predict", "train without SAM", "train guided by SAM"
+COMMANDS = {
+    PREDICT: "nnUNetv2_predict -i IMAGES -o MASKS -d DATASET_ID -c 2d -f 0 -tr SERTrainerNoSAM",
+    TRAIN: "nnUNetv2_train DATASET_ID 2d 0 -tr SERTrainerNoSAM",
+    GUIDED: "nnUNetv2_train DATASET_ID 2d 0 -tr SERTrainer",
+}
+"""What can be done when nothing is missing, and how."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the table: what was looked for, its state (`ok`, `missing`, `note`), what was found, the remedy."""
+    """One row of the table.
+
+    Attributes:
+        subject: what was looked for.
+        state: `ok`, `missing` or `note`.
+        found: what was found.
+        remedy: how to fix what is missing.
+        purposes: what needs it, out of `COMMANDS`.
+    """
 
     subject: str
     state: str
     found: str
     remedy: str = ""
+    purposes: tuple[str, ...] = (PREDICT, TRAIN, GUIDED)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the trainer to check for."""
-    parser.description = "Is everything in place for training? Exit status 1 if it could not start."
-    parser.add_argument("-tr", default="SERTrainer", help="the trainer to check for (default: %(default)s)")
+    parser.description = "Is everything in place for training and prediction? Exit status 1 if no training could start."
+    parser.add_argument("-tr", help="check what this trainer needs, and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; return 1 if training could not start, else 0."""
-    findings = list(examine(args.tr))
-    print(table(findings))
+    """Print every finding as it comes, then what can be done; return 1 if the training could not start, else 0."""
+    subjects = [
+        *PACKAGES,
+        "segment-anything",
+        SAM_CHECKPOINT,
+        PREPROCESSED,
+        f"nnU-Net finds {args.tr or 'the trainers'}",
+    ]
+    width, findings = max(map(len, subjects)), []
+    for finding in examine_trainer(args.tr) if args.tr else examine_all():
+        print(f"{finding.subject:<{width}}  {finding.state:<7}  {finding.found}", flush=True)
+        findings.append(finding)
+    device = "" if any(finding.subject == "GPU" and finding.state == OK for finding in findings) else " -device cpu"
+    print()
+    if not args.tr:
+        return summarize(findings, device)
     missing = [finding for finding in findings if finding.state == MISSING]
     if missing:
-        print(f"\n{args.tr} could not start: {len(missing)} missing. How to fix it:")
+        print(f"{args.tr} could not start: {len(missing)} missing. How to fix it:")
         print("\n".join(f"  {finding.subject}: {finding.remedy}" for finding in missing))
     else:
-        on_gpu = any(finding.subject == "GPU" and finding.state == OK for finding in findings)
-        print(f"\n{args.tr} can start: nnUNetv2_train DATASET_ID 2d 0 -tr {args.tr}{'' if on_gpu else ' -device cpu'}")
+        print(f"{args.tr} can start: nnUNetv2_train DATASET_ID 2d 0 -tr {args.tr}{device}")
     return 1 if missing else 0
 
 
-def examine(trainer: str) -> Iterator[Finding]:
+def summarize(findings: list[Finding], device: str) -> int:
+    """Print for every purpose its command or what it lacks; return 1 if training without SAM lacks something."""
+    width, status = max(map(len, COMMANDS)), 0
+    for purpose, command in COMMANDS.items():
+        missing = [finding for finding in findings if finding.state == MISSING and purpose in finding.purposes]
+        print(f"can {purpose:<{width}}  {'no' if missing else f'yes  {command}{device}'}")
+        print("".join(f"  {finding.subject}: {finding.remedy}\n" for finding in missing), end="")
+        status = 1 if missing and purpose == TRAIN else status
+    return status
+
+
+def examine_all() -> Iterator[Finding]:
+    """Yield all findings for training with and without SAM, and for prediction."""
+    yield from examine_installation()
+    yield check_folder(RAW, purposes=(TRAIN, GUIDED))
+    yield check_folder(PREPROCESSED, purposes=(TRAIN, GUIDED), written=True)
+    yield check_folder(RESULTS, written=True)
+    finding = check_trainer("SERTrainerNoSAM")[0]
+    names = sorted(
+        file.stem for file in trainers_folder().glob("SER*.py") if not file.stem.endswith(("Demo", "epochs"))
+    )
+    found = ", ".join(names) if finding.state == OK else finding.found
+    yield replace(finding, subject="nnU-Net finds the trainers", found=found)
+    for each in (check_package("segment-anything"), check_sam_checkpoint()):
+        yield replace(each, purposes=(GUIDED,))
+    yield check_gpu()
+
+
+def examine_trainer(trainer: str) -> Iterator[Finding]:
     """Yield all findings for a training with `trainer`."""
-    yield Finding("Python", OK, f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}")
-    for package in PACKAGES:
-        yield check_package(package)
-    for variable in (RAW, PREPROCESSED, RESULTS):
-        yield check_folder(variable)
+    yield from examine_installation()
+    yield check_folder(RAW)
+    yield check_folder(PREPROCESSED, written=True)
+    yield check_folder(RESULTS, written=True)
     finding, guided, taught = check_trainer(trainer)
     yield finding
     if guided:
@@ -70,6 +127,13 @@ def examine(trainer: str) -> Iterator[Finding]:
     if taught:
         yield check_teacher()
     yield check_gpu()
+
+
+def examine_installation() -> Iterator[Finding]:
+    """Yield Python's version and the packages that every purpose needs."""
+    yield Finding("Python", OK, f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}")
+    for package in PACKAGES:
+        yield check_package(package)
 
 
 def check_package(name: str) -> Finding:
@@ -89,14 +153,24 @@ def check_package(name: str) -> Finding:
     return Finding(name, MISSING, f"{found}, but {wanted.specifier} is needed", remedy)
 
 
-def check_folder(variable: str) -> Finding:
-    """Look for one of nnU-Net's folders."""
-    folder = nnunet_folder(variable)
+def check_folder(variable: str, purposes: tuple[str, ...] = tuple(COMMANDS), written: bool = False) -> Finding:
+    """Look for one of nnU-Net's folders.
+
+    Args:
+        variable: its environment variable.
+        purposes: what needs it.
+        written: whether a training writes into it.
+    """
+    finding = partial(Finding, variable, purposes=purposes)
+    folder, choose = nnunet_folder(variable), f"export {variable}=/path/to/{variable} && mkdir -p ${variable}"
     if folder is None:
-        return Finding(variable, MISSING, "not set", f"export {variable}=/path/to/{variable} && mkdir -p ${variable}")
+        return finding(MISSING, "not set", choose)
     if not folder.is_dir():
-        return Finding(variable, MISSING, f"{folder} does not exist", f"mkdir -p {folder}")
-    return Finding(variable, OK, f"{folder} ({shutil.disk_usage(folder).free / 1e9:.0f} GB free)")
+        return finding(MISSING, f"{folder} does not exist", f"mkdir -p {folder}")
+    free = shutil.disk_usage(folder).free
+    if written and (free == 0 or not os.access(folder, os.W_OK)):
+        return finding(MISSING, f"{folder} can't be written: {'no space left' if free == 0 else 'read-only'}", choose)
+    return finding(OK, f"{folder} ({free / 1e9:.0f} GB free)")
 
 
 def check_trainer(name: str) -> tuple[Finding, bool, bool]:
@@ -111,6 +185,9 @@ def check_trainer(name: str) -> tuple[Finding, bool, bool]:
         trainer = find_trainer(name, as_set=True)
     except RuntimeError:  # with a long message of nnU-Net's
         reason = f"not found, {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}"
+        known = list_trainers()
+        if name not in known and (similar := get_close_matches(name, known, 3)):
+            remedy = f"is it misspelt? There are {', '.join(similar)}"
     except Exception as error:
         reason = first_line(error)
     else:
@@ -174,9 +251,3 @@ def check_gpu() -> Finding:
 def first_line(error: Exception) -> str:
     """Return an unexpected error's type and the first line of its message."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def table(findings: list[Finding]) -> str:
-    """Return the findings as aligned text."""
-    width = max(len(finding.subject) for finding in findings)
-    return "\n".join(f"{finding.subject:<{width}}  {finding.state:<7}  {finding.found}" for finding in findings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,3 +55,19 @@ def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
         warnings.simplefilter("ignore")  # the search imports all of nnU-Net's trainers and what they need
         trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
     return trainer
+
+
+def list_trainers() -> list[str]:
+    """Return the classes in nnU-Net's own folder of trainers, in SER's and in nnUNet_extTrainer, without an import.
+
+    A class is also found where a file that is named like it imports it.
+    """
+    spec = find_spec("nnunetv2")
+    assert spec is not None and spec.origin is not None
+    own = Path(spec.origin).parent / "training" / "nnUNetTrainer"
+    folders = [own, *map(Path, with_trainers(os.environ.get(EXTERNAL_TRAINERS)).split(os.pathsep))]
+    names: set[str] = set()
+    for file in {file for folder in folders for file in folder.expanduser().rglob("*.py")}:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        names |= {*re.findall(r"^class (\w+)", text, re.MULTILINE), *re.findall(rf"import ({file.stem})\b", text)}
+    return sorted(names)

@@ -63,6 +63,13 @@ def test_a_decathlon_task_without_test_images_converts(tmp_path: Path):
     assert len(report.cases) == 5 and not report.notes and not (report.folder / "imagesTs").exists()
 
 
+def test_a_missing_folder_of_images_is_named(tmp_path: Path):
+    sample = msd_prostate(tmp_path / "source")
+    shutil.rmtree(sample.source / "imagesTr")
+    with pytest.raises(UserError, match=r"dataset\.json, but the folder imagesTr is missing beside it"):
+        convert_sample(sample, tmp_path / "raw")
+
+
 def test_a_listed_file_that_is_not_there_is_named(tmp_path: Path):
     sample = msd_prostate(tmp_path / "source")
     sample.files["prostate_299", "image"].unlink()
