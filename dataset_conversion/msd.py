@@ -74,9 +74,7 @@ def read_task(tree: SourceTree) -> tuple[DecathlonJson, Path]:
     files = [path for path in listed if (path.parent / "imagesTr").is_dir()]
     if listed and not files:
         places = ", ".join(tree.shorten(path) for path in listed[:5])
-        raise UserError(
-            f"{tree.root} holds {places}, but the folder imagesTr is missing beside it: expected {EXPECTED}"
-        )
+        raise UserError(f"{tree.root} holds {places}, but no folder imagesTr beside it: expected {EXPECTED}")
     if not files:
         raise tree.no_cases_error(EXPECTED)
     if len(files) > 1:

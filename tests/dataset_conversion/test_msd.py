@@ -66,7 +66,7 @@ def test_a_decathlon_task_without_test_images_converts(tmp_path: Path):
 def test_a_missing_folder_of_images_is_named(tmp_path: Path):
     sample = msd_prostate(tmp_path / "source")
     shutil.rmtree(sample.source / "imagesTr")
-    with pytest.raises(UserError, match=r"dataset\.json, but the folder imagesTr is missing beside it"):
+    with pytest.raises(UserError, match=r"dataset\.json, but no folder imagesTr beside it"):
         convert_sample(sample, tmp_path / "raw")
 
 
