@@ -20,7 +20,7 @@ from ser_nnunet.export.model_folder import read_model_folder
 from ser_nnunet.runtime.model_file import open_model
 from tests.export.model_folders import unet, write_model_folder
 from tests.export.test_export import rewrite
-from tests.runtime.toy import plan
+from tests.runtime.toy import REGIONS, plan
 
 FINAL = "checkpoint_final.pth"
 # Two patients with two scans each. Labels: shell (1), core (2); core is in neither mask of Smith's first scan.
@@ -68,14 +68,15 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def write_summary(folder, fold, dice, ending=".nii.gz"):
+def write_summary(folder, fold, dice, labels=("1", "2")):
+    """As nnU-Net writes it, on Windows."""
     cases = [
         {
-            "prediction_file": f"C:\\results\\fold_{fold}\\validation\\{case}{ending}",
-            "reference_file": f"/gt/{case}{ending}",
-            "metrics": {"1": {"Dice": shell}, "2": {"Dice": core}},
+            "prediction_file": f"C:\\results\\fold_{fold}\\validation\\{case}.nii.gz",
+            "reference_file": f"C:\\gt_segmentations\\{case}.nii.gz",
+            "metrics": {label: {"Dice": value} for label, value in zip(labels, values, strict=True)},
         }
-        for case, (shell, core) in dice.items()
+        for case, values in dice.items()
     ]
     (folder / f"fold_{fold}/validation").mkdir()
     content = {"foreground_mean": {"Dice": 0.5}, "mean": {}, "metric_per_case": cases}
@@ -118,7 +119,7 @@ def test_dice_is_pooled_over_the_folds_with_intervals_over_patients(validated, f
     page = Page(card(validated))
     assert page.rows[-4:] == [
         ["Label", "mean Dice", "95 % interval", "median", "worst case", "cases"],
-        ["Mean of the labels", "0.600", "0.425 to 0.725", "0.700", "0.350", "4"],
+        ["Mean", "0.600", "0.425 to 0.725", "0.700", "0.350", "4"],
         ["shell", "0.700", "0.550 to 0.850", "0.750", "0.400", "4"],
         ["core", "0.500", "0.300 to 0.600", "0.500", "0.300", "3"],
     ]
@@ -178,6 +179,16 @@ def test_names_from_files_are_text(tmp_path):
     assert not [name for name in read.attributes if name.startswith("on")]
     assert read.text.count("<script>alert(1)</script>\\x1b[2J\\u202e") >= 5
     assert b"\x1b" not in page and "\u202e" not in page.decode()
+
+
+def test_regions(tmp_path):
+    folder = write_model_folder(tmp_path / "model", plan((16, 12), architecture=unet(2, 2, 4), labels=REGIONS))
+    write_summary(folder, "0", DICE["0"], ("(1, 2)", "2"))
+    page = Page(card(folder))
+    assert page.rows[:3] == [["Region", "Labels in it"], ["whole", "1, 2"], ["core", "2"]]
+    assert [(row[0], row[1], row[5]) for row in page.rows[-2:]] == [("whole", "0.800", "2"), ("core", "0.500", "1")]
+    assert page.rows[-1][2] == "-"  # one case has no interval
+    assert "their voxels get the values 1, 2, in this order" in page.text
 
 
 def test_without_a_validation_the_page_says_so(model_file):
