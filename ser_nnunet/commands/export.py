@@ -1,4 +1,4 @@
-"""`ser-nnunet export`: a trained model as one file that predicts without torch and nnU-Net."""
+"""`ser-nnunet export`: a trained model as one file that predicts without torch and nnU-Net, and its model card."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", type=Path, required=True, metavar="FILE", help="the file to write, such as model.pyz")
     add("-f", nargs="+", metavar="FOLD", help="folds of the ensemble (default: all that were trained)")
     add("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)")
+    picture = (
+        "show a validation case in the model card, which is in the file: one slice of a patient's image, without the"
+        " name; `median` takes the case of the median Dice (default: no picture)"
+    )
+    add("--picture", metavar="CASE", help=picture)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print how to use the file."""
     from ser_nnunet.export.exporter import export_model
 
-    exported = export_model(args.folder, args.o, args.f, args.chk, print)
+    exported = export_model(args.folder, args.o, args.f, args.chk, args.picture, print)
     print(f"written to {exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB")
+    print(f"model card: {exported.card}")
     print(f"to predict with it: python {exported.path} -i IMAGES -o MASKS")
     return 0

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
         "folder of images named CASE_0000.nii.gz as in nnU-Net, a folder of DICOM series, or one case's channels"
         " as files or folders"
     )
-    add("-i", nargs="+", type=Path, required=True, metavar="IN", help=images)
-    add("-o", type=Path, required=True, metavar="OUT", help="folder for the masks")
+    add("-i", nargs="+", type=Path, metavar="IN", help=images)
+    add("-o", type=Path, metavar="OUT", help="folder for the masks")
     if model is None:
         add(
             "-m",
@@ -46,10 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
     add("--step", type=float, default=0.5, metavar="F", help="distance of tiles, in tiles (default: 0.5, as nnU-Net)")
     add("--engine", choices=ENGINES, help="default: the first of these that is installed")
     add("--overwrite", action="store_true", help="predict cases again that have a mask")
+    add("--card", action="store_true", help="print the model card, an HTML page, and predict nothing")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict; 1 if a case failed."""
+    """Predict, or print the model card; 1 if a case failed."""
+    if args.card:
+        from ser_nnunet.runtime.model_file import open_model
+
+        with model_file(args.m) as file:
+            sys.stdout.buffer.write(open_model(file).card)  # as it is, whatever the terminal's encoding
+        return 0
+    if args.i is None or args.o is None:
+        raise UserError("-i and -o are missing: images to predict and a folder for their masks (or --card)")
     if args.threads is not None:
         if args.threads < 1:
             raise UserError(f"--threads {args.threads}: expected 1 or more")

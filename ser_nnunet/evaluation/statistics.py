@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,17 +128,43 @@ def ratio_interval(parts: pd.Series, wholes: pd.Series, settings: Settings) -> t
     sums = pd.DataFrame({"parts": parts, "wholes": wholes}).groupby(level=0, sort=False).sum()
     if np.count_nonzero(sums["wholes"]) < 2:
         return math.nan, math.nan
-    drawn = stats.bootstrap(
-        (sums["parts"].to_numpy(float), sums["wholes"].to_numpy(float)),
-        _divide_sums,
-        paired=True,
-        n_resamples=settings.bootstrap,
-        batch=max(1, BATCH // len(sums)),
-        method="percentile",
-        rng=np.random.default_rng(settings.seed),
-    ).bootstrap_distribution
+    return _resample([sums["parts"].to_numpy(float), sums["wholes"].to_numpy(float)], _divide_sums, settings)
+
+
+def class_mean_interval(values: pd.DataFrame, settings: Settings) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of the classes' means over cases; see `ratio_interval`.
+
+    Args:
+        values: one row per case with its patient as index, one column per class; NaN where undefined. Classes that are
+            defined in no case are left out, as by `Evaluation.mean`.
+        settings: resamples, confidence, seed.
+    """
+    defined = values.dropna(axis="columns", how="all")
+    sums = defined.groupby(level=0, sort=False).sum()
+    counts = defined.notna().groupby(level=0, sort=False).sum()
+    if np.count_nonzero(counts.any(axis="columns")) < 2:
+        return math.nan, math.nan
+    samples = [table[name].to_numpy(float) for table in (sums, counts) for name in defined]
+    return _resample(samples, _mean_ratios, settings)
+
+
+def _resample(
+    samples: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], settings: Settings
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a statistic of paired samples, one value per patient each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # of draws without a denominator
+        drawn = stats.bootstrap(
+            samples,
+            statistic,
+            paired=True,
+            n_resamples=settings.bootstrap,
+            batch=max(1, BATCH // len(samples[0])),
+            method="percentile",
+            rng=np.random.default_rng(settings.seed),
+        ).bootstrap_distribution
     tail = (1 - settings.confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])  # NaN: a draw without a denominator
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -171,6 +199,13 @@ def correct_holm(p_values: list[float]) -> list[float]:
 def _divide_sums(parts: np.ndarray, wholes: np.ndarray, axis: int = -1) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return parts.sum(axis) / wholes.sum(axis)
+
+
+def _mean_ratios(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the mean of several ratios of sums: the samples are first all parts, then all wholes."""
+    half = len(samples) // 2
+    pairs = zip(samples[:half], samples[half:], strict=True)
+    return np.mean([_divide_sums(parts, wholes, axis) for parts, wholes in pairs], axis=0)
 
 
 def _describe_values(values: pd.Series, settings: Settings) -> dict[str, Any]:

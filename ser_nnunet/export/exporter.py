@@ -1,4 +1,4 @@
-"""Export of a trained model: from a model folder to a model file."""
+"""Export of a trained model: from a model folder to a model file and its model card."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Exported:
 
     Attributes:
         path: the file.
+        card: the model card beside it.
         recipe: its recipe.
         differences: of each network's logits to torch's, as a part of the largest logit.
     """
 
     path: Path
+    card: Path
     recipe: Recipe
     differences: dict[str, float]
 
@@ -32,33 +34,39 @@ def export_model(
     target: Path,
     folds: Sequence[str] | None = None,
     checkpoint: str = "checkpoint_final.pth",
+    picture: str | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Exported:
-    """Write a trained model as one file.
+    """Write a trained model as one file, and the model card that is in it beside it.
 
     Args:
         folder: nnU-Net's, `TRAINER__PLANS__CONFIGURATION`.
-        target: the file, replaced if it exists.
+        target: the file, replaced if it exists; the card has its name with `.html` in place of `.pyz`.
         folds: see `read_model_folder`.
         checkpoint: file name in the folds' folders.
+        picture: a validation case that the card shows, or `median`; None shows none.
         report: called with a line per step.
 
     Raises:
-        UserError: packages are missing, or the folder isn't a model that can be exported.
+        UserError: packages are missing, the folder isn't a model that can be exported, or a file of the card's name is
+            none.
     """
     if find_spec("onnx") is None or not available_engines():
         raise UserError("export needs onnx and onnxruntime: python -m pip install onnx onnxruntime")
     if target.is_dir():
         raise UserError(f"{target} is a folder: name the file to write, such as {target / 'model.pyz'}")
+    from ser_nnunet.export.model_card import make_card
     from ser_nnunet.export.model_folder import read_model_folder
-    from ser_nnunet.export.model_writer import write_model_file
+    from ser_nnunet.export.model_writer import find_card_file, write_model_file
     from ser_nnunet.export.onnx_graph import check_onnx, to_onnx
 
+    card_file = find_card_file(target)
     model = read_model_folder(folder, folds, checkpoint)
     networks, differences = {}, {}
     for name, network in model.networks():
         networks[name] = to_onnx(network, model.recipe)
         differences[name] = check_onnx(networks[name], network, model.recipe)
         report(f"{name}: {len(networks[name]) / 1e6:.1f} MB, logits within {differences[name]:.1g} of torch's")
-    write_model_file(target, model.recipe, networks)
-    return Exported(target, model.recipe, differences)
+    card = make_card(model, folder, networks, picture, report)
+    write_model_file(target, card_file, model.recipe, networks, card)
+    return Exported(target, card_file, model.recipe, differences)

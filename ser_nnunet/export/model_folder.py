@@ -17,6 +17,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.plans_recipe import make_recipe, unsupported
+from ser_nnunet.export.training_record import TrainingRecord, read_training
+from ser_nnunet.export.validation_dice import read_summary, summary_file
 from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.runtime.recipe import Recipe
@@ -34,11 +36,13 @@ class TrainedModel:
         recipe: everything but the network.
         network: built by the trainer, in eval mode; weights are loaded by `networks`.
         weights: of each fold.
+        trainings: of each fold.
     """
 
     recipe: Recipe
     network: torch.nn.Module
     weights: Mapping[str, dict[str, torch.Tensor]]
+    trainings: Sequence[TrainingRecord]
 
     def networks(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Yield the name of each fold and the network with its weights; one object, valid until the next."""
@@ -72,7 +76,8 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
     if missing or not files:
         problems = missing or [f"no {FOLD}*/{checkpoint} there"]
         raise UserError(f"{folder}: not a trained model\n  " + "\n  ".join(problems))
-    content = torch.load(files[0], map_location="cpu", weights_only=False, mmap=True)
+    contents = [torch.load(file, map_location="cpu", weights_only=False, mmap=True) for file in files]
+    content = contents[0]
     planned = read_configuration(folder / "plans.json", content["init_args"]["configuration"], None, None)
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints which of its defaults it takes
         problems = unsupported(planned)
@@ -86,7 +91,8 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
         recipe = make_recipe(planned, predictor.allowed_mirroring_axes, known, provenance)
     parameters = cast(list[dict[str, torch.Tensor]], predictor.list_of_parameters)
     weights = {f"{FOLD}{fold}": each for fold, each in zip(chosen, parameters, strict=True)}
-    return TrainedModel(recipe, cast(torch.nn.Module, predictor.network), weights)
+    trainings = [read_training(*each) for each in zip(chosen, files, contents, strict=True)]
+    return TrainedModel(recipe, cast(torch.nn.Module, predictor.network), weights, trainings)
 
 
 def _trained_folds(folder: Path, checkpoint: str) -> list[str]:
@@ -116,9 +122,9 @@ def _provenance(
     """Return where the model comes from, for people: values as nnU-Net and the data set state them."""
     validation = {}
     for fold in folds:
-        summary = folder / f"{FOLD}{fold}" / "validation" / "summary.json"
+        summary = summary_file(folder, fold)
         if summary.is_file():
-            validation[fold] = read_json(summary)["foreground_mean"]["Dice"]
+            validation[fold] = read_summary(summary).foreground_mean.Dice
     return {
         "trainer": content["trainer_name"],
         "plans": planned.plans["plans_name"],

@@ -1,18 +1,21 @@
-"""Writing the model file: a Python zip application with recipe, networks, manifest and the runtime's source."""
+"""Writing the model file: a Python zip application with recipe, networks, card, manifest and the runtime's source."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import ser_nnunet
-from ser_nnunet.runtime.model_file import MANIFEST, RECIPE
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.model_file import CARD, MANIFEST, RECIPE
 from ser_nnunet.runtime.recipe import FORMAT, Recipe
 from ser_nnunet.utils.files import replacing
+from ser_nnunet.utils.output_checks import require_writable_file
 
 READING = (
     "__init__",
@@ -41,6 +44,9 @@ from ser_nnunet.commands.predict import run_model_file
 
 sys.exit(run_model_file(sys.argv[0], sys.argv[1:]))
 '''
+CARD_MARK = b'<meta name="generator" content="ser-nnunet model card">'
+"""In the first `CARD_BEGINNING` bytes of every model card: files without it are not replaced."""
+CARD_BEGINNING = 1000
 STAMP = (1980, 1, 1, 0, 0, 0)  # of every part: the same model gives the same bytes
 
 
@@ -52,17 +58,41 @@ def runtime_sources() -> dict[str, bytes]:
     return {"__main__.py": MAIN.encode(), **parts}
 
 
-def write_model_file(target: Path, recipe: Recipe, networks: Mapping[str, bytes]) -> Path:
-    """Write a model file, completely or not at all.
+def find_card_file(target: Path) -> Path:
+    """Return the file of the model card beside a model file: `lesions.html` for `lesions.pyz`.
+
+    Raises:
+        UserError: something of that name is no model card, or can't be replaced.
+    """
+    stem = target.stem if target.suffix.lower() == ".pyz" else target.name
+    file = target.with_name(f"{stem}.html")
+    require_writable_file(file)
+    if os.path.lexists(file):
+        beginning = b""
+        if file.is_file():
+            with file.open("rb") as stream:
+                beginning = stream.read(CARD_BEGINNING)
+        if CARD_MARK not in beginning:
+            raise UserError(
+                f"{file}, where the model card would be written, is another file: nothing was changed. Move it, or "
+                "choose another name with -o"
+            )
+    return file
+
+
+def write_model_file(target: Path, card_file: Path, recipe: Recipe, networks: Mapping[str, bytes], card: bytes) -> Path:
+    """Write a model file and its model card, completely or not at all.
 
     Args:
         target: any name; `.pyz` is usual for Python zip applications.
+        card_file: of `find_card_file`.
         recipe: see `Recipe`.
         networks: the ensemble's ONNX files by name (such as `fold_0`), in the order in which they are averaged.
+        card: the page, with `CARD_MARK`.
     """
     content = json.dumps(dataclasses.asdict(recipe), indent=1, ensure_ascii=False).encode()
     models = {f"model/{name}.onnx": onnx for name, onnx in networks.items()}
-    parts = {**runtime_sources(), RECIPE: content, **models}
+    parts = {**runtime_sources(), RECIPE: content, CARD: card, **models}
     manifest = {
         "format": FORMAT,
         "networks": list(models),
@@ -70,7 +100,8 @@ def write_model_file(target: Path, recipe: Recipe, networks: Mapping[str, bytes]
         "sha256": {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()},
     }
     parts[MANIFEST] = json.dumps(manifest, indent=1).encode()
-    with replacing(target) as unfinished:
+    with replacing(card_file) as page, replacing(target) as unfinished:
+        page.write_bytes(card)
         with unfinished.open("wb") as stream:
             stream.write(b"#!/usr/bin/env python3\n")  # as `python -m zipapp` does, so that it can be executed
             with zipfile.ZipFile(stream, "w") as archive:

@@ -19,6 +19,7 @@ from ser_nnunet.runtime.recipe import Recipe, read_recipe
 
 MANIFEST = "model/manifest.json"
 RECIPE = "model/recipe.json"
+CARD = "model/card.html"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class ModelFile:
         """Of the manifest: it differs if any part does."""
         with zipfile.ZipFile(self.path) as archive:
             return hashlib.sha256(archive.read(MANIFEST)).hexdigest()
+
+    @property
+    def card(self) -> bytes:
+        """The model card, an HTML page in UTF-8; `UserError` if the file was exported without one."""
+        if CARD not in self.manifest["sha256"]:
+            raise UserError(f"{self.path} holds no model card: export the model again")
+        return self.read(CARD)
 
     def read(self, part: str) -> bytes:
         """Return a part, whose SHA-256 was checked when the file was opened."""

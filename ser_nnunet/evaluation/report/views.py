@@ -54,11 +54,14 @@ def view_evaluated_case(evaluation: Evaluation, name: str) -> View:
     return view_case(find_case_files(evaluation, name), classes, evaluation.about["ignore_label"])
 
 
-def view_case(case: CaseFiles, classes: Mapping[str, LabelOrRegion], ignore: int | None = None) -> View:
+def view_case(
+    case: CaseFiles, classes: Mapping[str, LabelOrRegion], ignore: int | None = None, most_foreground: bool = False
+) -> View:
     """Read a case and choose what is shown of it.
 
     Volumes are turned to the radiological view (patient's right on the left, front or head on top). The slice is the
-    one in which the first method disagrees most with the reference; without disagreement, the one with most foreground.
+    one in which the first method disagrees most with the reference; without disagreement, or if `most_foreground` is
+    set, the one with most foreground.
 
     Raises:
         UserError: the image or a prediction has another size than the reference.
@@ -74,7 +77,8 @@ def view_case(case: CaseFiles, classes: Mapping[str, LabelOrRegion], ignore: int
     valid = reference != ignore if ignore is not None else np.ones(reference.shape, dtype=bool)
     disagreement = (reference != first) & valid
     foreground = ((reference != 0) | (first != 0)) & valid
-    axis, index = choose_slice(disagreement if disagreement.any() else foreground, spacing)
+    shown = disagreement if disagreement.any() and not most_foreground else foreground
+    axis, index = choose_slice(shown, spacing)
 
     def cut(volume: np.ndarray) -> np.ndarray:
         plane = np.take(volume, index, axis=axis)
