@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.evaluation_json import EvaluationJson, find_contradictions
 from ser_nnunet.evaluation.settings import Settings
+from ser_nnunet.evaluation.statistics import summarise_class_means
 from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
 from ser_nnunet.utils.json_files import read_validated, validate
 from ser_nnunet.utils.output_checks import require_writable_folder
@@ -85,6 +87,11 @@ class Evaluation:
         names = self.classes if class_name is None else [class_name]
         return float(pd.Series([self.values(metric, name, method).mean() for name in names]).mean())
 
+    @cached_property
+    def class_means(self) -> pd.DataFrame:
+        """The means of the classes' means; see `summarise_class_means`."""
+        return summarise_class_means(self.cases, self.settings)
+
     def write(self, folder: Path) -> list[Path]:
         """Write the tables as CSV and everything as JSON; if writing one fails, no file is replaced.
 
@@ -98,6 +105,8 @@ class Evaluation:
         check_output(folder)
         long = self.cases.melt(id_vars=KEYS, var_name="metric", value_name="value")
         tables = {file: getattr(self, table) for file, table in CSV_FILES.items()} | {"metrics_long.csv": long}
+        if len(self.class_means):
+            tables["summary.csv"] = pd.concat([self.summary, self.class_means])
         written = [name for name, table in tables.items() if len(table)]
         content = {"about": self.about, "settings": self.settings.as_json()}
         for name in TABLES:

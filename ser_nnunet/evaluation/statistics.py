@@ -14,6 +14,7 @@ from scipy import stats
 from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.settings import Settings
 
+CLASS_MEAN = "(mean of classes)"
 BATCH = 1_000_000  # resampled values held at once, which bounds the memory of many resamples of many cases
 
 
@@ -34,6 +35,33 @@ def summarise(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         for (method, name), group in cases.groupby(["method", "class"], sort=False)
         for metric in settings.metrics
     )
+
+
+def summarise_class_means(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return one row per method and headline metric for the mean of the classes' means (nnU-Net's `foreground_mean`).
+
+    Args:
+        cases: as in `summarise`.
+        settings: resamples, confidence, seed.
+
+    Returns:
+        The columns of `summarise` without the measures of spread; the class is `CLASS_MEAN`, n counts the cases in
+        which a class is defined, and undefined the others. No row if there is one class.
+    """
+    if cases["class"].nunique() < 2:
+        return pd.DataFrame()
+    rows = []
+    for method, group in cases.groupby("method", sort=False):
+        for metric in settings.metrics:
+            if metric.headline:
+                table = group.pivot(index=["case", "patient"], columns="class", values=metric.name).droplevel("case")
+                low, high = class_mean_interval(table, settings)
+                defined = table[table.notna().any(axis="columns")]
+                counts = {"n": len(defined), "undefined": len(table) - len(defined)}
+                counts["patients"] = defined.index.nunique()
+                names = {"method": method, "class": CLASS_MEAN, "metric": metric.name, "unit": metric.unit}
+                rows.append(names | counts | {"mean": table.mean().mean(), "ci_low": low, "ci_high": high})
+    return pd.DataFrame(rows)
 
 
 def compare_methods(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:

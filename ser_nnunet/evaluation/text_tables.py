@@ -15,6 +15,8 @@ def format_summary(evaluation: Evaluation) -> str:
     settings = evaluation.settings
     headline = {metric.name: metric for metric in evaluation.metrics if metric.headline}
     rows = evaluation.summary[evaluation.summary["metric"].isin(list(headline))]
+    if len(evaluation.class_means):
+        rows = pd.concat([rows, evaluation.class_means], ignore_index=True)
     table = pd.DataFrame(
         {
             "class": rows["class"],

@@ -3,14 +3,16 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
-from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics, compute_metrics_on_folder
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Settings, evaluate
 from ser_nnunet.evaluation.evaluator import count_processes, name_methods
+from ser_nnunet.evaluation.text_tables import format_summary
 from ser_nnunet.utils import processes
 from tests.evaluation.cohort import (
     FAST,
@@ -50,6 +52,19 @@ def test_dice_and_iou_equal_nnunets_own(tmp_path, labels, evaluated, ignore, val
             voxel_ml = 0.8 * 1.0 * 2.5 / 1000
             assert ours.value("reference_ml", case, name) == pytest.approx(theirs[label]["n_ref"] * voxel_ml)
             assert ours.value("prediction_ml", case, name) == pytest.approx(theirs[label]["n_pred"] * voxel_ml)
+    means = compute_metrics_on_folder(
+        *(str(folder / name) for name in ("labelsTr", "pred0")),
+        None,
+        SimpleITKIO(),
+        ".nii.gz",
+        list(evaluated.values()),
+        ignore,
+        num_processes=1,
+    )["foreground_mean"]
+    ours.write(tmp_path / "out")
+    written = pd.read_csv(tmp_path / "out" / "summary.csv").set_index(["class", "metric"])["mean"]
+    assert written["(mean of classes)", "Dice"] == pytest.approx(means["Dice"])
+    assert "(mean of classes)  Dice" in format_summary(ours)
 
 
 def test_empty_masks_follow_one_rule_in_every_metric(tmp_path):

@@ -16,6 +16,7 @@ from ser_nnunet.evaluation.statistics import (
     rank_biserial,
     ratio_interval,
     summarise,
+    summarise_class_means,
     wilcoxon_p,
 )
 
@@ -47,6 +48,16 @@ def test_summary_of_four_cases_one_of_them_undefined():
     assert row["sd"] == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2))
     assert (row["q1"], row["q3"]) == (pytest.approx(0.3), pytest.approx(0.65))
     assert 0.2 <= row["ci_low"] < 0.5 < row["ci_high"] <= 0.9
+
+
+def test_the_mean_of_classes_weighs_the_classes_and_not_their_cases():
+    first = table(a=[0.2, 0.4, math.nan])
+    both = pd.concat([first, table(a=[0.8, math.nan, math.nan]).assign(**{"class": "organ"})])
+    row = row_of(summarise_class_means(both, SETTINGS), "Dice")
+    assert row["mean"] == pytest.approx((0.3 + 0.8) / 2)
+    assert (row["n"], row["undefined"], row["patients"]) == (2, 1, 2)
+    assert 0.5 <= row["ci_low"] <= row["mean"] <= row["ci_high"] <= 0.6
+    assert summarise_class_means(first, SETTINGS).empty
 
 
 def test_bootstrap_interval_agrees_with_theory_and_is_reproducible():

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.report import charts
 from ser_nnunet.evaluation.report.cases import select_best_median_worst
@@ -81,6 +82,7 @@ def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], ti
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),
         js=Markup((folder / "report.js").read_text(encoding="utf-8")),
         colours=charts.COLOURS,
+        class_means=_group_class_means(evaluation),
         summary=_group_summary(evaluation),
         distributions=[(metric, Markup(charts.draw_distribution(evaluation, metric))) for metric in headline],
         volumes=[
@@ -98,6 +100,13 @@ def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], ti
         drawn=drawn,
         rank_title=next(metric.title for metric in evaluation.metrics if metric.name == rank_by),
     )
+
+
+def _group_class_means(evaluation: Evaluation) -> list[tuple[Metric, list[dict[str, Any]]]]:
+    """Every headline metric with the mean of the classes' means of each method; empty if there is one class."""
+    rows = evaluation.class_means.to_dict("records")
+    metrics = [metric for metric in evaluation.metrics if metric.headline] if rows else []
+    return [(metric, [row for row in rows if row["metric"] == metric.name]) for metric in metrics]
 
 
 def _group_summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
