@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ser_nnunet.utils.whole_gzip import decompress
+
+ByteOrder = Literal["<", ">"]
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 LAYOUTS = {
@@ -86,9 +89,10 @@ def read_header(file: Path) -> NiftiHeader:
     return NiftiHeader(shape, dtype, int(offset))
 
 
-def find_version(start: bytes) -> tuple[int, str]:
+def find_version(start: bytes) -> tuple[int, ByteOrder]:
     """Return the size of a header and its byte order, `<` or `>`; raises `ValueError` where none begins here."""
-    for order in "<>":
+    orders: tuple[ByteOrder, ...] = ("<", ">")
+    for order in orders:
         size = int(np.frombuffer(start[:4].ljust(4, b"\0"), f"{order}i4")[0])
         if size in LAYOUTS and len(start) >= size:
             return size, order
