@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print how to use the file."""
     from ser_nnunet.export.exporter import export_model
 
-    exported = export_model(args.folder, args.o, args.f, args.chk, args.picture, print)
+    exported = export_model(args.folder, args.o, args.f, args.chk, print, args.picture)
     print(f"written to {exported.path}, {exported.path.stat().st_size / 1e6:.1f} MB")
     print(f"model card: {exported.card}")
     print(f"to predict with it: python {exported.path} -i IMAGES -o MASKS")

@@ -34,8 +34,8 @@ def export_model(
     target: Path,
     folds: Sequence[str] | None = None,
     checkpoint: str = "checkpoint_final.pth",
-    picture: str | None = None,
     report: Callable[[str], None] = lambda line: None,
+    picture: str | None = None,
 ) -> Exported:
     """Write a trained model as one file, and the model card that is in it beside it.
 
@@ -44,8 +44,8 @@ def export_model(
         target: the file, replaced if it exists; the card has its name with `.html` in place of `.pyz`.
         folds: see `read_model_folder`.
         checkpoint: file name in the folds' folders.
-        picture: a validation case that the card shows, or `median`; None shows none.
         report: called with a line per step.
+        picture: a validation case that the card shows, or `median`; None shows none.
 
     Raises:
         UserError: packages are missing, the folder isn't a model that can be exported, or a file of the card's name is

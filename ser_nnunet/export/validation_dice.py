@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from nnunetv2.evaluation.evaluate_predictions import key_to_label_or_region
+from pydantic import StringConstraints
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import Labels
@@ -20,6 +21,8 @@ from ser_nnunet.nnunet.paths import PREPROCESSED, nnunet_folder
 from ser_nnunet.utils.json_files import JsonModel, read_validated
 
 REFERENCES = "gt_segmentations"
+Key = Annotated[str, StringConstraints(pattern=r"^(\d+|\([\d, ]+\))$")]
+"""A label or region in nnU-Net's summary.json, such as `1`, `(1, 2)` or `(1,)`."""
 
 
 class Overlap(JsonModel):
@@ -29,10 +32,10 @@ class Overlap(JsonModel):
 
 
 class CaseMetrics(JsonModel):
-    """One case's entry of nnU-Net's summary.json; labels and regions by their values, such as `1` and `(1, 2)`."""
+    """One case's entry of nnU-Net's summary.json."""
 
     prediction_file: str
-    metrics: dict[str, Overlap]
+    metrics: dict[Key, Overlap]
 
 
 class Summary(JsonModel):

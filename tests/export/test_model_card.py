@@ -181,9 +181,11 @@ def test_names_from_files_are_text(tmp_path):
     assert b"\x1b" not in page and "\u202e" not in page.decode()
 
 
-def test_regions(tmp_path):
-    folder = write_model_folder(tmp_path / "model", plan((16, 12), architecture=unet(2, 2, 4), labels=REGIONS))
-    write_summary(folder, "0", DICE["0"], ("(1, 2)", "2"))
+@pytest.mark.parametrize(("core", "key"), [(2, "2"), ([2], "(2,)")])
+def test_regions(tmp_path, core, key):
+    labels = {**REGIONS, "labels": {**REGIONS["labels"], "core": core}}
+    folder = write_model_folder(tmp_path / "model", plan((16, 12), architecture=unet(2, 2, 4), labels=labels))
+    write_summary(folder, "0", DICE["0"], ("(1, 2)", key))
     page = Page(card(folder))
     assert page.rows[:3] == [["Region", "Labels in it"], ["whole", "1, 2"], ["core", "2"]]
     assert [(row[0], row[1], row[5]) for row in page.rows[-2:]] == [("whole", "0.800", "2"), ("core", "0.500", "1")]
@@ -336,6 +338,11 @@ def test_a_folder_of_the_cards_name_is_refused_and_an_earlier_card_replaced(mode
             '{"foreground_mean": {"Dice": 1}, "metric_per_case": '
             '[{"prediction_file": "a.nii.gz", "metrics": {"1": {"Dice": 1}}}]}',
             "has no Dice of core",
+        ),
+        (
+            '{"foreground_mean": {"Dice": 1}, "metric_per_case": '
+            '[{"prediction_file": "a.nii.gz", "metrics": {"shell": {"Dice": 1}}}]}',
+            "metric_per_case.0.metrics.shell",
         ),
     ],
 )
