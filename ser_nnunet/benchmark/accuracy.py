@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ser_nnunet.benchmark.accuracy_tables import write_accuracy
+from ser_nnunet.benchmark.baselines import note_small_maps
 from ser_nnunet.benchmark.benchmark_settings import AccuracySettings, refuse_problems
 from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset
 from ser_nnunet.benchmark.device import count_training_threads
@@ -25,7 +27,6 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
 from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.nnunet.paths import preprocessed_dataset
-from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import read_json, write_json
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
@@ -41,6 +42,8 @@ def run_accuracy(settings: AccuracySettings) -> list[Path]:
             another benchmark, or runs failed.
     """
     dataset = check_data_and_trainers(settings)
+    for note in note_small_maps(dataset.planned):
+        print(note.replace("*", ""), file=sys.stderr)
     spec = make_spec(settings, dataset)
     refuse_other_benchmark(settings.output / "benchmark.json", spec)
     guides = record_guides(settings)
@@ -79,10 +82,8 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
     if not found:  # trainers can only be checked against a plan that is there
         checkpoint, names = os.environ.get(SAM_CHECKPOINT), settings.all_trainers
         found = find_trainer_problems(names, settings.epochs, dataset.plans, settings.configuration, checkpoint)
-        planned = PlannedConfiguration(
-            dataset.plans, settings.configuration, read_json(dataset.folder / "dataset.json")
-        )
-        found += find_teacher_problems(names, planned, {fold: dataset.splits[fold]["val"] for fold in dataset.folds})
+        validation = {fold: dataset.splits[fold]["val"] for fold in dataset.folds}
+        found += find_teacher_problems(names, dataset.planned, validation)
         labels = read_labels(dataset.folder / "dataset.json")
         cases = list(dataset.validation_cases)
         patients = find_patients(cases, dataset.folder / REFERENCES, labels, settings.groups)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ser_nnunet.benchmark.baselines import describe_choice, mark_trainers, rank_trainers
+from ser_nnunet.benchmark.baselines import describe_choice, mark_trainers, note_small_maps, rank_trainers
 from ser_nnunet.benchmark.benchmark_settings import AccuracySettings
 from ser_nnunet.benchmark.compare import collect_values, compare_with_first, mean_over_classes
 from ser_nnunet.benchmark.costs import format_costs, tabulate_costs
@@ -72,7 +72,8 @@ def write_accuracy(runs: list[Run], dataset: PlannedDataset, settings: AccuracyS
     shown = [("Accuracy", format_accuracy(accuracies)), ("Cost", format_costs(costs))]
     shown += [("Dice by fold", format_folds(folds))] if len(settings.folds) > 1 else []
     marked = [(heading, table.assign(trainer=mark_trainers(table["trainer"], roles))) for heading, table in shown]
-    notes = [describe_choice(roles), f"Patients: {patients}.", *note_versions(runs), *NOTES]
+    notes = [describe_choice(roles), *note_small_maps(dataset.planned), f"Patients: {patients}."]
+    notes += [*note_versions(runs), *NOTES]
     whole = add_roles(accuracies, roles).assign(
         folds=" ".join(map(str, settings.folds)), patients_from=evaluation.about["patients"]["source"] or "each scan"
     )

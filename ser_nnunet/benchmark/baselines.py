@@ -1,9 +1,13 @@
-"""Which baseline the trainers are compared with: the better one."""
+"""Which baseline the trainers are compared with: the better one, and whether its plan is one of nnU-Net's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+
+from ser_nnunet.nnunet.plans import PlannedConfiguration
+
+SMALLEST_EDGE = 4  # of a feature map that nnU-Net's ExperimentPlanner still plans (UNet_featuremap_min_edge_length)
 
 
 def rank_trainers(dice: Mapping[str, float], baselines: Sequence[str]) -> dict[str, str]:
@@ -34,3 +38,22 @@ def describe_choice(roles: Mapping[str, str]) -> str:
             " reported here. This choice is in the baseline's favour; it holds for all metrics, ratios and curves"
         )
     return f"{chosen}."
+
+
+def note_small_maps(planned: PlannedConfiguration) -> list[str]:
+    """Return a sentence if the U-Net is deeper than nnU-Net plans for such a patch, which handicaps it; else nothing.
+
+    So it is where a configuration inherits another one's architecture and only makes the patch smaller.
+    """
+    if not planned.strides:
+        return []
+    totals = [math.prod(steps) for steps in zip(*planned.strides, strict=True)]
+    edges = [size / total for size, total in zip(planned.patch_size, totals, strict=True)]
+    if all(total == 1 or edge >= SMALLEST_EDGE for total, edge in zip(totals, edges, strict=True)):
+        return []
+    last, patch = (" x ".join(f"{edge:g}" for edge in shape) for shape in (edges, planned.patch_size))
+    return [
+        f"**The U-Net is deeper than nnU-Net plans for this patch**: {patch} ends in a feature map of {last}, and nnU-Net's"
+        f" planner stops at {SMALLEST_EDGE} along each axis. Give the configuration an architecture with fewer stages,"
+        " or the U-Net is at a disadvantage."
+    ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import list_cases
+from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.utils.files import read_json, replacing, write_json
 from ser_nnunet.utils.hashing import text_sha256
 
@@ -39,6 +40,11 @@ class PlannedDataset:
     folds: tuple[int, ...]
     batch_size: int | None = None
     train_cases: int | None = None
+
+    @property
+    def planned(self) -> PlannedConfiguration:
+        """The configuration of the plan, for this data set."""
+        return PlannedConfiguration(self.plans, self.configuration, read_json(self.folder / "dataset.json"))
 
     def find_problems(self) -> list[str]:
         """Return what is missing, in sentences."""
