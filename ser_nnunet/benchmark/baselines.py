@@ -54,6 +54,6 @@ def note_small_maps(planned: PlannedConfiguration) -> list[str]:
     last, patch = (" x ".join(f"{edge:g}" for edge in shape) for shape in (edges, planned.patch_size))
     return [
         f"**The U-Net is deeper than nnU-Net plans for this patch**: {patch} ends in a feature map of {last}, and"
-        f" nnU-Net's planner stops at {SMALLEST_EDGE} along each axis. Give the configuration an architecture with fewer"
-        " stages, or the U-Net is at a disadvantage."
+        f" nnU-Net's planner stops at {SMALLEST_EDGE} along each axis. With fewer stages in the configuration's"
+        " architecture, the U-Net would not be at a disadvantage."
     ]
