@@ -17,6 +17,7 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 from ser_nnunet.utils import metaimage
+from ser_nnunet.utils.dicom_slices import SeriesError
 from ser_nnunet.utils.image_files import check_image, check_image_header
 from ser_nnunet.utils.nifti import read_voxels
 from ser_nnunet.utils.nifti_header import is_nifti
@@ -53,7 +54,7 @@ def read_volume(volume: Volume) -> sitk.Image:
         if not path.exists():
             raise ReadingError("it is no file; is it a link whose target is missing?")
         image = _decode(path, path.stat().st_mtime_ns)
-    except dicom.SeriesError as error:
+    except SeriesError as error:
         raise ReadingError(str(error), "series") from None
     except UNREADABLE as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
