@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,11 +37,22 @@ def refuse_other_sam(runs: Iterable[Run], sam: dict[str, str]) -> None:
         UserError: naming every run with another SAM.
     """
     others = [run for run in runs if run.record.get("sam_sha256") not in (None, sam["sam_sha256"])]
-    if others:
-        listed = "\n".join(f"  {run.folder}: {format_sam(run.record)}" for run in others)
+    found = {run: format_sam(run.record) for run in others}
+    refuse_runs(f"were guided by another SAM than {format_sam(sam)}", found, f"set {SAM_CHECKPOINT} to the same file")
+
+
+def refuse_runs(fault: str, found: Mapping[Run, str], remedy: str) -> None:
+    """Raise `UserError` with the runs, and what was found in each, if there are any.
+
+    Args:
+        fault: ends "runs in this folder ...".
+        found: run -> what it was made with.
+        remedy: an imperative that keeps the runs.
+    """
+    if found:
+        listed = "\n".join(f"  {run.folder}: {text}" for run, text in found.items())
         raise UserError(
-            f"runs in this folder were guided by another SAM than {format_sam(sam)}:\n{listed}\n"
-            f"set {SAM_CHECKPOINT} to the same file, choose another -o, or delete these runs' folders"
+            f"runs in this folder {fault}:\n{listed}\n{remedy}, choose another -o, or delete these runs' folders"
         )
 
 

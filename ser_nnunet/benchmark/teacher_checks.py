@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+from ser_nnunet.benchmark.run_provenance import refuse_runs
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.plans import PlannedConfiguration
@@ -62,17 +63,12 @@ def refuse_other_teachers(runs: Iterable[Run], teachers: Mapping[str, str]) -> N
     Raises:
         UserError: naming every run with another teacher.
     """
-    others = []
+    others = {}
     for run in runs:
-        used = run.record.get("teachers") or {}
-        fold = str(run.record.get("fold"))
+        fold, used = str(run.record.get("fold")), run.record.get("teachers") or {}
         if used.get(fold, teachers.get(fold)) != teachers.get(fold):
-            others.append(f"  {run.folder}: SHA-256 {used[fold][:12]}, now {teachers.get(fold, 'none')[:12]}")
-    if others:
-        raise UserError(
-            "runs in this folder had another teacher:\n" + "\n".join(others) + f"\nset {TEACHER} to the same model, "
-            "choose another -o, or delete these runs' folders"
-        )
+            others[run] = f"SHA-256 {used[fold][:12]}, now {teachers.get(fold, 'none')[:12]}"
+    refuse_runs("had another teacher", others, f"set {TEACHER} to the same model")
 
 
 def describe_teachers(runs: Sequence[Run]) -> str:
