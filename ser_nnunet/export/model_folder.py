@@ -23,6 +23,7 @@ from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.utils.files import read_json
+from ser_nnunet.utils.model_format import recorded_trainer, require_known_format
 from ser_nnunet.utils.variables import environment
 
 FOLD = "fold_"
@@ -77,6 +78,8 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
         problems = missing or [f"no {FOLD}*/{checkpoint} there"]
         raise UserError(f"{folder}: not a trained model\n  " + "\n  ".join(problems))
     contents = [torch.load(file, map_location="cpu", weights_only=False, mmap=True) for file in files]
+    for file, each in zip(files, contents, strict=True):
+        require_known_format(each, file)
     content = contents[0]
     planned = read_configuration(folder / "plans.json", content["init_args"]["configuration"], None, None)
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints which of its defaults it takes
@@ -126,7 +129,7 @@ def _provenance(
         if summary.is_file():
             validation[fold] = read_summary(summary).foreground_mean.Dice
     return {
-        "trainer": content["trainer_name"],
+        "trainer": recorded_trainer(content),
         "plans": planned.plans["plans_name"],
         "dataset": planned.plans["dataset_name"],
         "folds": list(folds),

@@ -12,10 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ser_nnunet import __version__
+from ser_nnunet.errors import UserError
 from ser_nnunet.network.aggregator import AGGREGATORS
 from ser_nnunet.network.encoder import build_encoder
 from ser_nnunet.network.layers import LayerFactory, Stride, crop, pad_to_multiple
+from ser_nnunet.network.misfit import describe_misfit
 from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
+from ser_nnunet.utils.model_format import MODEL_FORMAT, require_format
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class SERNet(nn.Module):
         num_prompts: P, the number of foreground classes or regions; K - 1 by default.
         preset: `light` (default) or `paper`.
         deep_supervision: passed by nnU-Net; must be false.
+        model_format: the format of the weights that will be loaded; plans before 0.2.0 don't name it.
+        later: settings of later versions; none is known.
+
+    Raises:
+        UserError: plans of another version; says which one.
 
     Shape:
         input `(B, C, *size)`, any size (not only the plan's, nor multiples of the strides);
@@ -113,8 +122,16 @@ class SERNet(nn.Module):
         preset: str = "light",
         deep_supervision: bool = False,
         kernel_sizes: Sequence[Stride] = (),
+        model_format: int = MODEL_FORMAT,
+        **later: Any,
     ) -> None:
         super().__init__()
+        require_format(model_format, "the plan's network SERNet")
+        if later:
+            raise UserError(
+                f"the plan's network SERNet has settings that ser-nnunet {__version__} doesn't know "
+                f"({', '.join(later)}): the model is from a later version, pip install --upgrade ser-nnunet"
+            )
         if deep_supervision:
             raise NotImplementedError(
                 "SERNet has no deep supervision: leave enable_deep_supervision False in trainers of your own"
@@ -161,6 +178,17 @@ class SERNet(nn.Module):
         logits = crop(logits, patch.shape[2:]).contiguous()
         return (logits, prompt.unflatten(1, (self.num_prompts, PROMPT_CHANNELS))) if self.training else logits
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights as every module does.
+
+        Raises:
+            UserError: instead of torch's list of tensors, one sentence that counts them and names their version.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError:
+            raise UserError(describe_misfit(self.state_dict(), state_dict)) from None
+
 
 def set_foreground_prior(bias: torch.Tensor, probability: float, exclusive: bool) -> None:
     """Set the last convolution's biases so that an untrained network predicts foreground with a given probability.
@@ -197,6 +225,7 @@ def architecture(
             "num_prompts": int(num_prompts),
             "preset": preset,
             "kernel_sizes": [[int(edge) for edge in kernel] for kernel in kernel_sizes],
+            "model_format": MODEL_FORMAT,
         },
         "_kw_requires_import": [],
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -14,8 +14,10 @@ from nnunetv2.utilities.collate_outputs import collate_outputs
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.log import epoch_log, make_plain
+from ser_nnunet.nnunet.model_record import add_record, record_in_plans, unwrap, write_readme
 from ser_nnunet.utils.files import replacing
 from ser_nnunet.utils.locks import ExclusiveLock
+from ser_nnunet.utils.model_format import require_known_format
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
 SETTINGS = (
@@ -59,12 +61,15 @@ if TYPE_CHECKING:
         loss: torch.nn.Module  # type: ignore[assignment]
         grad_scaler: torch.amp.GradScaler | None
         output_folder: str
+        output_folder_base: str
+        log_file: str
         inference_allowed_mirroring_axes: tuple[int, ...] | None  # type: ignore[assignment]
 
         def initialize(self) -> None: ...
         def on_train_start(self) -> None: ...
         def on_train_epoch_start(self) -> None: ...
         def on_train_end(self) -> None: ...
+        def run_training(self) -> None: ...
         def print_to_log_file(
             self, *args: object, also_print_to_console: bool = True, add_timestamp: bool = True
         ) -> None: ...
@@ -118,16 +123,41 @@ class BaseTrainer(TypedTrainer):
     def on_train_start(self) -> None:
         """Begin as nnU-Net does, unless another training is writing into the same folder.
 
+        plans.json and SERNET.md in the model folder say which code the model is from and how to predict with it.
+
         Raises:
             UserError: names the process that does, and since when.
         """
+        if not self.was_initialized:
+            self.initialize()
         if self.local_rank == 0 and not self.disable_checkpointing:
             folder = Path(self.output_folder)
             folder.mkdir(parents=True, exist_ok=True)
             lock = ExclusiveLock(folder / ".training.lock", f"a training in {folder}")
             lock.acquire()
             self._lock = lock
+        record_in_plans(self)
         super().on_train_start()
+        if self._lock is not None:
+            write_readme(self)
+
+    def run_training(self) -> None:
+        """Train as nnU-Net does; a training that stops before anything but its log was written leaves no folder."""
+        try:
+            super().run_training()
+        except BaseException:
+            self.discard_empty_folder()
+            raise
+
+    def discard_empty_folder(self) -> None:
+        """Remove the fold's folder, and the folders around it that are empty, if it holds this training's log alone."""
+        self.release_folder()
+        folder, log = Path(self.output_folder), Path(self.log_file)
+        if self.local_rank == 0 and folder.is_dir() and all(file == log for file in folder.iterdir()):
+            log.unlink(missing_ok=True)
+            with suppress(OSError):  # one of them holds something else
+                for empty in (folder, folder.parent, folder.parent.parent):
+                    empty.rmdir()
 
     def on_train_end(self) -> None:
         """End as nnU-Net does, and let other trainings write into the folder."""
@@ -182,8 +212,7 @@ class BaseTrainer(TypedTrainer):
     @property
     def bare_network(self) -> torch.nn.Module:
         """The network under DDP's and torch.compile's wrappers."""
-        module = self.network.module if self.is_ddp else self.network
-        return cast(torch.nn.Module, getattr(module, "_orig_mod", module))
+        return unwrap(self.network)
 
     def backward_and_step(self, loss: torch.Tensor) -> None:
         """Backward pass, gradient clipping and optimiser step as in nnU-Net; through the scaler on a GPU."""
@@ -210,8 +239,9 @@ class BaseTrainer(TypedTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """Save as nnU-Net does, completely or not at all: a training killed while saving keeps its last checkpoint.
 
-        What is not a tensor is saved as Python's own numbers and texts, so that `torch.load(..., weights_only=True)`,
-        which runs no code of the file, can read it.
+        The checkpoint says which code wrote it, and names the trainer class that can build its network (see
+        `model_record.py`). What is not a tensor is saved as Python's own numbers and texts, so that
+        `torch.load(..., weights_only=True)`, which runs no code of the file, can read it.
 
         Raises:
             TrainingStoppedError: a weight is NaN or Inf; the last checkpoint is kept.
@@ -230,6 +260,19 @@ class BaseTrainer(TypedTrainer):
         self._best_ema = make_plain(self._best_ema)
         with replacing(Path(filename)) as unfinished:
             super().save_checkpoint(str(unfinished))
+            add_record(unfinished, self)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """Load as nnU-Net does.
+
+        Raises:
+            UserError: the checkpoint is of another model format, or doesn't fit the network.
+        """
+        content = filename_or_checkpoint
+        if isinstance(content, str):
+            content = torch.load(content, map_location="cpu", weights_only=False, mmap=True)
+        require_known_format(content, filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "it")
+        super().load_checkpoint(filename_or_checkpoint)
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:

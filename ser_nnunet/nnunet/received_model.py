@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import parse_json
+from ser_nnunet.utils.model_format import RECORD, require_known_format
 from ser_nnunet.utils.pickle_contents import imported_names, is_plain
 from ser_nnunet.utils.regular_files import regular_size
 
@@ -147,17 +148,34 @@ def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator
         yield Observation(name, False, "a folder TRAINER__PLANS__CONFIGURATION expected around fold_X")
         return
     trainer, _, configuration = name.split("__")
-    yield _find_trainer(trainer)
     plans = (folder / "plans.json").as_posix()
     try:
         with files.open(plans) as stream:
             content = parse_json(stream.read(LARGEST_JSON))
         network = _name_network(content["configurations"], configuration)
         is_here = _is_installed(network.rpartition(".")[0])
+        record = content.get(RECORD)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
+        yield _find_trainer(trainer)
         yield Observation(plans, False, f"no plans of nnU-Net's ({type(error).__name__}: {error})")
         return
+    if isinstance(record, dict):
+        yield _examine_record(record)
+    if isinstance(record, dict) and record.get("builder") not in (None, trainer):
+        yield Observation("trainer", True, f"{trainer} isn't needed for a prediction")
+    else:
+        yield _find_trainer(trainer)
     yield Observation("network", is_here, f"{network} {'is here' if is_here else 'is not installed'}")
+
+
+def _examine_record(record: dict[str, Any]) -> Observation:
+    """Compare the model's format with the one that this installation reads."""
+    by = f"trained with ser-nnunet {str(record.get('version'))[:40]}"
+    try:
+        require_known_format({RECORD: record}, by)
+    except UserError as error:
+        return Observation("model format", False, str(error))
+    return Observation("model format", True, f"{record['format']}, {by}")
 
 
 def _is_installed(module: str) -> bool:

@@ -14,6 +14,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import read_json
+from ser_nnunet.utils.model_format import recorded_trainer, require_known_format
 
 CHECKPOINT = "checkpoint_final.pth"  # nnU-Net writes it when a training is finished
 EXPECTED = (
@@ -137,7 +138,7 @@ def read_trained_model(folder: str | Path, fold: int | str) -> TrainedModel:
     content = _read_checkpoint(chosen / CHECKPOINT)
     arguments = content["init_args"]
     planned = read_configuration(chosen.parent / "plans.json", arguments["configuration"], None, None)
-    return TrainedModel(chosen, planned, arguments["fold"], str(content["trainer_name"]), content["network_weights"])
+    return TrainedModel(chosen, planned, arguments["fold"], recorded_trainer(content), content["network_weights"])
 
 
 def _read_checkpoint(file: Path) -> dict[str, Any]:
@@ -151,4 +152,5 @@ def _read_checkpoint(file: Path) -> dict[str, Any]:
     lacking += [f"init_args of {name}" for name in ARGUMENTS if name not in known.get("init_args", ARGUMENTS)]
     if lacking:
         raise UserError(f"{file} is no checkpoint of nnU-Net's: it lacks {', '.join(lacking)}")
+    require_known_format(known, file)
     return cast("dict[str, Any]", content)
