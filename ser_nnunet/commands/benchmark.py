@@ -13,6 +13,8 @@ from ser_nnunet.commands import (
     benchmark_size,
     benchmark_speed,
 )
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.paths import preprocessed_dataset
 
 KINDS = {
     "size": (benchmark_size, "parameters, multiply-accumulates, bytes, memory of a forward pass"),
@@ -38,8 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("-device", choices=("cuda", "cpu", "mps"), help=device)
 
 
+def refuse_missing(args: argparse.Namespace) -> None:
+    """Refuse data sets, files and folders that don't exist before torch and nnU-Net are imported, which takes seconds.
+
+    Raises:
+        UserError: names them.
+    """
+    given = vars(args)
+    datasets = given.get("d") or []
+    for dataset in [datasets] if isinstance(datasets, str) else datasets:
+        preprocessed_dataset(dataset)
+    files = [given[name] for name in ("plans", "dataset_json", "i", "m", "sam_checkpoint", "groups") if given.get(name)]
+    missing = [str(path) for path in [*files, *given.get("folders", ())] if not path.exists()]
+    if missing:
+        raise UserError(f"no such file or folder: {', '.join(missing)}")
+
+
 def run(args: argparse.Namespace) -> int:
     """Run one of them; return its exit status."""
+    refuse_missing(args)
     from ser_nnunet.benchmark.device import choose_device
 
     args.device = args.device or choose_device()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ser_nnunet.errors import UserError
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
@@ -23,9 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Time everything, write the tables, show them."""
-    missing = [str(path) for path in (args.i, args.m, *args.folders) if not path.exists()]
-    if missing:
-        raise UserError(f"no such file or folder: {', '.join(missing)}")
     from ser_nnunet.benchmark.prediction_times import PredictionSettings, run_predictions
 
     folders = {f"nnUNetv2_predict, {folder.resolve().name}": folder for folder in args.folders}

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ser_nnunet.demo.demo_settings import DemoSettings
+from ser_nnunet.demo.demo_settings import DemoSettings, check_settings
+from ser_nnunet.utils.output_checks import require_writable_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; return 1 if the training failed to learn, 130 after Ctrl-C. Raises `UserError`."""
-    from ser_nnunet.demo.demo_pipeline import EXPECTED_DICE, run_demo
-
     settings = DemoSettings(
         args.folder, args.patients, args.test_patients, args.spacing, args.seed, args.configuration, args.device
     )
+    check_settings(settings)
+    require_writable_folder(args.folder)
+    from ser_nnunet.demo.demo_pipeline import EXPECTED_DICE, run_demo
+
     try:
         dice = run_demo(settings)
     except KeyboardInterrupt:

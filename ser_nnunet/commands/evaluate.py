@@ -8,6 +8,7 @@ from typing import Any
 
 from ser_nnunet.commands.number_types import decimal, processes, seed, whole
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.case_files import require_folders
 from ser_nnunet.evaluation.definitions import GROUPS
 from ser_nnunet.evaluation.settings import (
     DEFAULT_MIN_OVERLAP,
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         bootstrap=args.bootstrap,
         seed=args.seed,
     )
+    require_folders([args.ref, args.pred, *args.compare, *([args.images] if args.images else [])])
     from ser_nnunet.evaluation.evaluator import evaluate
     from ser_nnunet.evaluation.result import check_output
     from ser_nnunet.evaluation.text_tables import format_comparison, format_summary

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ser_nnunet.commands.number_types import whole
 from ser_nnunet.errors import UserError
+from ser_nnunet.evaluation.evaluation_json import RESULT_FILE
 from ser_nnunet.utils.output_checks import require_writable_file
 
 
@@ -31,15 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and print its path."""
-    from ser_nnunet.evaluation.report import write_report
+    file = args.o or args.folder / "report.html"
+    result = args.folder / RESULT_FILE
+    if not result.is_file():
+        raise UserError(f"{result}: a result of `ser-nnunet evaluate` (in the folder of its -o) expected, none found")
+    require_writable_file(file)
+    if args.images is not None and not args.images.is_dir():
+        raise UserError(f"--images {args.images} is not a folder")
     from ser_nnunet.evaluation.result import Evaluation
 
-    file = args.o or args.folder / "report.html"
     evaluation = Evaluation.read(args.folder)
-    require_writable_file(file)
+    from ser_nnunet.evaluation.report import write_report
+
     if args.images is not None:
-        if not args.images.is_dir():
-            raise UserError(f"--images {args.images} is not a folder")
         evaluation = replace(evaluation, about=evaluation.about | {"images": str(args.images.resolve())})
     about = evaluation.about
     if args.pictures or args.cases:

@@ -51,9 +51,7 @@ def pair_cases(
     Raises:
         UserError: folders that don't exist.
     """
-    folders = [reference, *predictions.values(), *([images] if images else [])]
-    if absent_folders := [str(folder) for folder in folders if not folder.is_dir()]:
-        raise UserError(f"no such folder: {', '.join(absent_folders)}")
+    require_folders([reference, *predictions.values(), *([images] if images else [])])
     references = find_segmentations(reference, file_ending)
     predicted = {method: find_segmentations(folder, file_ending) for method, folder in predictions.items()}
     wanted = sorted(set(only)) if only is not None else sorted(references)
@@ -84,6 +82,12 @@ def pair_cases(
         if name in references
     ]
     return cases, problems
+
+
+def require_folders(folders: Sequence[Path]) -> None:
+    """Raise `UserError`, with all of them, if folders don't exist."""
+    if absent := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise UserError(f"no such folder: {', '.join(absent)}")
 
 
 def find_segmentations(folder: Path, file_ending: str) -> dict[str, Path]:

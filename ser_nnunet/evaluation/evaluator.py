@@ -6,22 +6,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.case import CaseResult, check_voxels, evaluate_case, use_one_thread
-from ser_nnunet.evaluation.case_files import CaseFiles, pair_cases
+from ser_nnunet.evaluation.case_files import CaseFiles, pair_cases, require_folders
 from ser_nnunet.evaluation.definitions import MetricGroup
-from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
-from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
 from ser_nnunet.evaluation.patients import find_patients
-from ser_nnunet.evaluation.result import KEYS, Evaluation
 from ser_nnunet.evaluation.settings import Settings
-from ser_nnunet.evaluation.statistics import compare_methods, summarise
 from ser_nnunet.utils.printable import printable
 from ser_nnunet.utils.processes import fitting_processes, map_in_processes
+
+if TYPE_CHECKING:
+    from ser_nnunet.evaluation.case import CaseResult
+    from ser_nnunet.evaluation.result import Evaluation
 
 Folder = str | PathLike[str]
 
@@ -69,11 +67,25 @@ def evaluate(
     settings = settings or Settings()
     references, predictions = Path(reference), Path(prediction)
     methods = name_methods([predictions, *map(Path, compare)], names)
+    image_folder = Path(images) if images else None  # only the images of a named folder must be complete
+    require_folders([references, *methods.values(), *([image_folder] if image_folder else [])])
     labels = read_labels(find_dataset_json(references, predictions, Path(dataset_json) if dataset_json else None))
     settings.check_classes(labels.classes)
-    image_folder = Path(images) if images else None  # only the images of a named folder must be complete
-    pairs, unpaired = pair_cases(references, methods, labels.file_ending, images=image_folder, only=cases, chill=chill)
+    pair = partial(pair_cases, references, methods, labels.file_ending, images=image_folder, only=cases)
+    pairs, unpaired = pair(chill=chill)
+    predicted, others = pair(chill=True)
+    if unpaired and not others and 2 * len(predicted) < len(pairs):  # a forgotten --chill: said before images are read
+        raise_problems(unpaired, [], [], [])
     grouped = find_patients([pair.name for pair in pairs], references, labels, Path(patients) if patients else None)
+    # Imported here, because they take seconds, and wrong arguments have been found before.
+    import pandas as pd
+
+    from ser_nnunet.evaluation.case import check_voxels, evaluate_case
+    from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
+    from ser_nnunet.evaluation.headers import check_headers
+    from ser_nnunet.evaluation.result import KEYS, Evaluation
+    from ser_nnunet.evaluation.statistics import compare_methods, summarise
+
     headers = check_headers(pairs)
     count = count_processes(headers.largest, settings) if processes is None else processes
     if unpaired or headers.problems or grouped.problems:  # nothing is evaluated: collect the voxels' problems, too
@@ -128,6 +140,8 @@ def run_on_cases(
     progress: bool,
 ) -> list[CaseResult]:
     """Return a task's result for each case, in their order; the groups' modules are loaded once for all processes."""
+    from ser_nnunet.evaluation.case import use_one_thread
+
     modules = [name for group in groups for name in (group.module, *group.preload)]
     return map_in_processes(
         task,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
-
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.dataset_json import EXPECTED, DatasetJson
 from ser_nnunet.utils.json_files import read_validated
@@ -62,6 +60,8 @@ def read_labels(dataset_json: Path) -> Labels:
         UserError: the file isn't an nnU-Net v2 dataset.json.
     """
     content = read_validated(dataset_json, DatasetJson, EXPECTED).model_dump(exclude_unset=True)
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager  # takes seconds
+
     named, file_ending = content["labels"], content["file_ending"]
     try:
         manager = LabelManager(named, content.get("regions_class_order"))

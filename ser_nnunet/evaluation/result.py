@@ -13,7 +13,7 @@ import pandas as pd
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
-from ser_nnunet.evaluation.evaluation_json import EvaluationJson, find_contradictions
+from ser_nnunet.evaluation.evaluation_json import RESULT_FILE, EvaluationJson, find_contradictions
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.evaluation.statistics import summarise_class_means
 from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
@@ -25,7 +25,6 @@ KEYS = ["method", "case", "patient", "class"]
 NAMES = ["method", "other", "better", "case", "patient", "class"]
 """Columns of the tables whose words come from the user's files."""
 
-RESULT_FILE = "evaluation.json"
 CSV_FILES = {
     "metrics_wide.csv": "cases",
     "metrics_long.csv": "cases",

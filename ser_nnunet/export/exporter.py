@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.export.fold_files import find_checkpoints
 from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.runtime.requirements import available_engines
 
@@ -42,7 +43,7 @@ def export_model(
     Args:
         folder: nnU-Net's, `TRAINER__PLANS__CONFIGURATION`.
         target: the file, replaced if it exists; the card has its name with `.html` in place of `.pyz`.
-        folds: see `read_model_folder`.
+        folds: see `find_checkpoints`.
         checkpoint: file name in the folds' folders.
         report: called with a line per step.
         picture: a validation case that the card shows, or `median`; None shows none.
@@ -55,6 +56,7 @@ def export_model(
         raise UserError("export needs onnx and onnxruntime: python -m pip install onnx onnxruntime")
     if target.is_dir():
         raise UserError(f"{target} is a folder: name the file to write, such as {target / 'model.pyz'}")
+    find_checkpoints(folder, folds, checkpoint)  # before torch is imported, which takes seconds
     from ser_nnunet.export.model_card import make_card
     from ser_nnunet.export.model_folder import read_model_folder
     from ser_nnunet.export.model_writer import find_card_file, write_model_file

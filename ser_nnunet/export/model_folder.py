@@ -16,6 +16,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.export.fold_files import FOLD, find_checkpoints
 from ser_nnunet.export.plans_recipe import make_recipe, unsupported
 from ser_nnunet.export.training_record import TrainingRecord, read_training
 from ser_nnunet.export.validation_dice import read_summary, summary_file
@@ -25,8 +26,6 @@ from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.utils.files import read_json
 from ser_nnunet.utils.model_format import recorded_trainer, require_known_format
 from ser_nnunet.utils.variables import environment
-
-FOLD = "fold_"
 
 
 @dataclass(frozen=True)
@@ -58,25 +57,13 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
     Its checkpoints are unpickled, as by `nnUNetv2_predict`: read only folders that you trust.
 
     Args:
-        folder: `TRAINER__PLANS__CONFIGURATION`, as in nnUNet_results.
-        folds: such as `0` or `all`; by default every number that has the checkpoint (`all` if it is the only one).
-        checkpoint: file name in the folds' folders.
+        folder, folds, checkpoint: see `find_checkpoints`.
 
     Raises:
         UserError: files are missing, or the model needs what the runtime can't do; all reasons at once.
     """
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; a trained model's is TRAINER__PLANS__CONFIGURATION in nnUNet_results"
-        )
-    chosen = list(folds) if folds else _trained_folds(folder, checkpoint)
-    files = [folder / f"{FOLD}{fold}" / checkpoint for fold in chosen]
-    missing = [
-        f"{file} is missing" for file in [folder / "plans.json", folder / "dataset.json", *files] if not file.is_file()
-    ]
-    if missing or not files:
-        problems = missing or [f"no {FOLD}*/{checkpoint} there"]
-        raise UserError(f"{folder}: not a trained model\n  " + "\n  ".join(problems))
+    checkpoints = find_checkpoints(folder, folds, checkpoint)
+    chosen, files = list(checkpoints), list(checkpoints.values())
     contents = [torch.load(file, map_location="cpu", weights_only=False, mmap=True) for file in files]
     for file, each in zip(files, contents, strict=True):
         require_known_format(each, file)
@@ -96,11 +83,6 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
     weights = {f"{FOLD}{fold}": each for fold, each in zip(chosen, parameters, strict=True)}
     trainings = [read_training(*each) for each in zip(chosen, files, contents, strict=True)]
     return TrainedModel(recipe, cast(torch.nn.Module, predictor.network), weights, trainings)
-
-
-def _trained_folds(folder: Path, checkpoint: str) -> list[str]:
-    found = sorted(file.parent.name.removeprefix(FOLD) for file in folder.glob(f"{FOLD}*/{checkpoint}"))
-    return [fold for fold in found if fold != "all"] or found
 
 
 def _predictor(folder: Path, folds: Sequence[str], checkpoint: str) -> nnUNetPredictor:
