@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TextIO
@@ -28,7 +29,8 @@ class Progress:
     def update(self, name: str, part: float) -> None:
         """Show that a part (0 to 1) of the present case is done."""
         now = time.monotonic()
-        if not self.stream.isatty() or (now - self._shown < SECONDS and part < 1):
+        is_quiet = os.environ.get("SER_QUIET", "0") not in ("", "0")  # not utils.variables, which no model file holds
+        if is_quiet or not self.stream.isatty() or (now - self._shown < SECONDS and part < 1):
             return
         self._shown = now
         finished = (self.done + part) / self.total

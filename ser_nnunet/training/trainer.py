@@ -13,7 +13,8 @@ from nnunetv2.utilities.helpers import empty_cache
 from ser_nnunet.network.label_layers import label_dependent_tensors
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
-from ser_nnunet.nnunet.log import add_logged_values
+from ser_nnunet.nnunet.log import add_logged_values, epoch_log
+from ser_nnunet.nnunet.log_picture import PICTURE, draw_log
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, step_without_sam
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.losses import mean_dice
@@ -24,6 +25,15 @@ from ser_nnunet.training.slices import slicing_axes
 from ser_nnunet.utils.hashing import file_sha256
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
+CURVES = {
+    "loss": {"L_dist (network)": "train_losses_dist", "L_seg (SAM's masks)": "train_losses_seg"},
+    "Dice": {
+        "SAM's masks, training patches": "guided_dice",
+        "network, validation patches": "mean_fg_dice",
+        "the same, moving average": "ema_fg_dice",
+    },
+}
+"""What progress_guidance.png shows: label of the axis -> name -> value in the log."""
 LOGGED = ("train_losses_seg", "train_losses_dist", "guided_dice")  # one value per epoch each; NaN where SAM is off
 
 
@@ -258,6 +268,12 @@ class SERTrainer(BaseTrainer):
         if self.guidance is not None:
             guided = f"L_seg {seg:.4f} at weight {self.guidance.weight:.3g}, Dice of SAM's masks {dice:.4f}"
         self.print_to_log_file(f"L_dist {dist_loss:.4f}, {guided}")
+
+    def on_epoch_end(self) -> None:
+        """End the epoch as nnU-Net does, and draw both losses and the Dice of SAM's masks where SAM guides a phase."""
+        super().on_epoch_end()
+        if self.local_rank == 0 and self.guided_fraction > 0:
+            draw_log(epoch_log(self), CURVES, Path(self.output_folder) / PICTURE, self.schedule.guided_epochs)
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load as nnU-Net does; a log without SER's values (of another trainer) gets NaN for its epochs."""

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.memory import available_memory
+from ser_nnunet.utils.variables import is_quiet
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,7 +79,7 @@ def map_in_processes(
         UserError: a process was killed.
     """
     workers = min(processes, len(items))
-    with tqdm(total=len(items), desc=label, unit="case", disable=not progress) as bar:
+    with tqdm(total=len(items), desc=label, unit="case", disable=not progress or is_quiet()) as bar:
         if workers <= 1:
             results = []
             for item in items:

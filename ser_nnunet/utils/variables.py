@@ -15,6 +15,14 @@ HARDNET_CHECKPOINT = "SER_HARDNET_CHECKPOINT"
 TEACHER = "SER_TEACHER"
 """A trained model's folder in nnU-Net's results, the teacher of `SERTrainerDistill`."""
 
+QUIET = "SER_QUIET"
+"""Set by `--quiet`: no progress bars, in child processes neither."""
+
+
+def is_quiet() -> bool:
+    """Return whether progress bars are unwanted."""
+    return os.environ.get(QUIET, "0") not in ("", "0")
+
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:

@@ -54,6 +54,13 @@ def test_evaluate_names_every_kind_of_problem_at_once_and_writes_nothing(cohort,
     assert not (tmp_path / "out").exists()
 
 
+def test_quiet_evaluation_writes_its_tables_and_shows_nothing(cohort, tmp_path, capfd):
+    arguments = ["-ref", str(cohort / "labelsTr"), "-pred", str(cohort / "pred0"), "-o", str(tmp_path / "out")]
+    assert main(["evaluate", *arguments, "-np", "1", "--metrics", "overlap", "--bootstrap", "100", "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert (tmp_path / "out" / "evaluation.json").is_file()
+
+
 def test_tolerances_are_for_all_classes_or_for_one():
     assert parse_tolerances(["2", "Cancer=8.5"]) == (2.0, {"Cancer": 8.5})
     assert parse_tolerances(["a=b=3"]) == (1.0, {"a=b": 3.0})

@@ -21,6 +21,7 @@ from ser_nnunet.evaluation.report.views import view_evaluated_case
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.evaluation.text_tables import format_number, format_p_value
 from ser_nnunet.utils.files import write_text
+from ser_nnunet.utils.variables import is_quiet
 
 
 def write_report(
@@ -56,7 +57,7 @@ def write_report(
     selected = select_best_median_worst(evaluation, cases, pictures, rank_by)
     drawn = [
         (reason, make_panels(view_evaluated_case(evaluation, name)))
-        for name, reason in tqdm(selected.items(), desc="drawing", unit="case", disable=not progress)
+        for name, reason in tqdm(selected.items(), desc="drawing", unit="case", disable=not progress or is_quiet())
     ]
     page = _render_page(evaluation, drawn, title or f"Evaluation of {evaluation.about['dataset']}", rank_by)
     return write_text(Path(file), page)
