@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import CaseFiles, pair_cases, require_folders
 from ser_nnunet.evaluation.definitions import MetricGroup
-from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
+from ser_nnunet.evaluation.labels import Labels, find_dataset_json, read_labels
 from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.printable import printable
@@ -73,30 +73,16 @@ def evaluate(
     settings.check_classes(labels.classes)
     pair = partial(pair_cases, references, methods, labels.file_ending, images=image_folder, only=cases)
     pairs, unpaired = pair(chill=chill)
-    predicted, others = pair(chill=True)
-    if unpaired and not others and 2 * len(predicted) < len(pairs):  # a forgotten --chill: said before images are read
-        raise_problems(unpaired, [], [], [])
+    refuse_forgotten_chill(len(pairs), unpaired, *pair(chill=True))
     grouped = find_patients([pair.name for pair in pairs], references, labels, Path(patients) if patients else None)
-    # Imported here, because they take seconds, and wrong arguments have been found before.
+    # Imported here, because it takes seconds, and wrong arguments have been found before.
     import pandas as pd
 
-    from ser_nnunet.evaluation.case import check_voxels, evaluate_case
     from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
-    from ser_nnunet.evaluation.headers import check_headers
     from ser_nnunet.evaluation.result import KEYS, Evaluation
     from ser_nnunet.evaluation.statistics import compare_methods, summarise
 
-    headers = check_headers(pairs)
-    count = count_processes(headers.largest, settings) if processes is None else processes
-    if unpaired or headers.problems or grouped.problems:  # nothing is evaluated: collect the voxels' problems, too
-        check = partial(check_voxels, labels=labels, skip=frozenset(headers.unreadable))
-        results = run_on_cases(check, pairs, count, "looking for further problems", [], progress)
-    else:
-        task = partial(evaluate_case, labels=labels, settings=settings)
-        groups = list(settings.metric_groups.values())
-        results = run_on_cases(task, pairs, count, "evaluating", groups, progress)
-    voxels = [problem for result in results for problem in result.problems]
-    raise_problems(unpaired, headers.problems, voxels, grouped.problems)
+    results = measure_cases(pairs, unpaired, grouped.problems, labels, settings, processes, progress)
     table = pd.DataFrame(row for result in results for row in result.metrics)
     table["patient"] = table["case"].map(grouped.of_case)
     table = table[[*KEYS, *(metric.name for metric in settings.metrics)]]
@@ -108,6 +94,58 @@ def evaluate(
         settings=settings,
         about=describe_evaluation(references, methods, labels, image_folder, grouped, settings),
     )
+
+
+def measure_cases(
+    pairs: Sequence[CaseFiles],
+    unpaired: Sequence[str],
+    ungrouped: Sequence[str],
+    labels: Labels,
+    settings: Settings,
+    processes: int | None,
+    progress: bool,
+) -> list[CaseResult]:
+    """Return the metrics of every case.
+
+    Args:
+        pairs: the cases.
+        unpaired: problems of the names that have been found before.
+        ungrouped: problems of the patients.
+        labels, settings, processes, progress: see `evaluate`.
+
+    Raises:
+        UserError: these problems, and those of the files; all of them.
+    """
+    from ser_nnunet.evaluation.case import check_voxels, evaluate_case
+    from ser_nnunet.evaluation.headers import check_headers
+
+    headers = check_headers(pairs)
+    count = count_processes(headers.largest, settings) if processes is None else processes
+    if unpaired or headers.problems or ungrouped:  # nothing is evaluated: collect the voxels' problems, too
+        check = partial(check_voxels, labels=labels, skip=frozenset(headers.unreadable))
+        results = run_on_cases(check, pairs, count, "looking for further problems", [], progress)
+    else:
+        task = partial(evaluate_case, labels=labels, settings=settings)
+        groups = list(settings.metric_groups.values())
+        results = run_on_cases(task, pairs, count, "evaluating", groups, progress)
+    voxels = [problem for result in results for problem in result.problems]
+    raise_problems(unpaired, headers.problems, voxels, ungrouped)
+    return results
+
+
+def refuse_forgotten_chill(
+    cases: int, unpaired: Sequence[str], predicted: Sequence[CaseFiles], others: Sequence[str]
+) -> None:
+    """Raise `UserError`, before any image is read, if most cases aren't predicted and nothing else is wrong.
+
+    Args:
+        cases: that have a reference.
+        unpaired: the problems of the names.
+        predicted: cases that every method has predicted.
+        others: the problems that `--chill` would leave.
+    """
+    if unpaired and not others and 2 * len(predicted) < cases:
+        raise_problems(unpaired, [], [], [])
 
 
 def name_methods(folders: Sequence[Path], names: Sequence[str] | None = None) -> dict[str, Path]:

@@ -61,7 +61,6 @@ if TYPE_CHECKING:
         loss: torch.nn.Module  # type: ignore[assignment]
         grad_scaler: torch.amp.GradScaler | None
         output_folder: str
-        output_folder_base: str
         log_file: str
         inference_allowed_mirroring_axes: tuple[int, ...] | None  # type: ignore[assignment]
 
@@ -140,7 +139,7 @@ class BaseTrainer(TypedTrainer):
         record_in_plans(self)
         super().on_train_start()
         if self._lock is not None:
-            write_readme(self)
+            write_readme(self, Path(self.output_folder))
 
     def run_training(self) -> None:
         """Train as nnU-Net does; a training that stops before anything but its log was written leaves no folder."""

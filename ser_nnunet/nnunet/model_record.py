@@ -105,7 +105,7 @@ def record_in_plans(trainer: nnUNetTrainer) -> None:
     trainer.plans_manager.plans[RECORD] = describe_code(trainer) | {"readme": text.splitlines()}
 
 
-def write_readme(trainer: nnUNetTrainer) -> None:
+def write_readme(trainer: nnUNetTrainer, fold_folder: Path) -> None:
     """Write SERNET.md into the model folder and into the fold's folder, from which nnU-Net's zip can take it."""
-    for folder in (trainer.output_folder_base, trainer.output_folder):
-        write_text(Path(folder) / README, describe_model(trainer))
+    for folder in (fold_folder.parent, fold_folder):
+        write_text(folder / README, describe_model(trainer))

@@ -28,9 +28,9 @@ from ser_nnunet.utils.variables import SAM_CHECKPOINT
 CURVES = {
     "loss": {"L_dist (network)": "train_losses_dist", "L_seg (SAM's masks)": "train_losses_seg"},
     "Dice": {
-        "SAM's masks, training patches": "guided_dice",
         "network, validation patches": "mean_fg_dice",
-        "the same, moving average": "ema_fg_dice",
+        "SAM's masks, training patches": "guided_dice",
+        "network, moving average": "ema_fg_dice",
     },
 }
 """What progress_guidance.png shows: label of the axis -> name -> value in the log."""
