@@ -60,6 +60,11 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     add("--min-lesion-voxels", type=whole(1, 2**31 - 1), default=default.min_lesion_voxels, metavar="N", help=small)
     strata = "edges of the lesions' size strata, in voxels (default: 10 100)"
     add("--strata", nargs="+", type=whole(2, 2**31 - 1), default=list(default.strata), metavar="N", help=strata)
+    counted = (
+        "classes whose lesions are counted: their names, all, or off; auto counts those that are named as lesions,"
+        " tumours or the like, or have three or more components in most references (default: auto)"
+    )
+    add("--lesions", nargs="+", default=["auto"], metavar="auto|all|off|CLASS", help=counted)
     empty = "HD, HD95, ASSD where just one mask is empty (default: the image's diagonal)"
     add("--empty-distance", choices=EMPTY_DISTANCES, default=default.empty_distance, help=empty)
     resamples = "resamples of the 95 %% confidence intervals (default: 2000)"
@@ -70,8 +75,11 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the tables, and print the headline metrics."""
     tolerance_mm, class_tolerance_mm = parse_tolerances(args.tolerance)
+    off, keyword = args.lesions == ["off"], args.lesions in (["auto"], ["all"], ["off"])
+    chosen = ("auto" if off else args.lesions[0]) if keyword else tuple(args.lesions)
     settings = Settings(
-        groups=tuple(group for group in GROUPS if group in args.metrics),
+        groups=tuple(name for name in GROUPS if name in args.metrics and not (off and name == "lesions")),
+        lesion_classes=chosen,
         tolerance_mm=tolerance_mm,
         class_tolerance_mm=class_tolerance_mm,
         detection=args.detection,
@@ -83,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     from ser_nnunet.evaluation.evaluator import evaluate
-    from ser_nnunet.evaluation.result import check_output
+    from ser_nnunet.evaluation.result_files import check_output
     from ser_nnunet.evaluation.text_tables import format_comparison, format_summary
 
     check_output(args.o)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ser_nnunet.commands.number_types import whole
 from ser_nnunet.errors import UserError
-from ser_nnunet.utils.output_checks import require_writable_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +32,11 @@ def run(args: argparse.Namespace) -> int:
     """Write the page and print its path."""
     from ser_nnunet.evaluation.report import write_report
     from ser_nnunet.evaluation.result import Evaluation
+    from ser_nnunet.evaluation.result_files import REPORT_FILE, check_report
 
-    file = args.o or args.folder / "report.html"
+    file = args.o or args.folder / REPORT_FILE
     evaluation = Evaluation.read(args.folder)
-    require_writable_file(file)
+    check_report(file)
     if args.images is not None:
         if not args.images.is_dir():
             raise UserError(f"--images {args.images} is not a folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
@@ -16,6 +17,7 @@ from ser_nnunet.evaluation.definitions import MetricGroup
 from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
 from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
+from ser_nnunet.evaluation.lesion_classes import resolve_lesion_classes
 from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.evaluation.result import KEYS, Evaluation
 from ser_nnunet.evaluation.settings import Settings
@@ -87,10 +89,17 @@ def evaluate(
     raise_problems(unpaired, headers.problems, voxels, grouped.problems)
     table = pd.DataFrame(row for result in results for row in result.metrics)
     table["patient"] = table["case"].map(grouped.of_case)
+    settings = resolve_lesion_classes(table, list(labels.classes), settings)
     table = table[[*KEYS, *(metric.name for metric in settings.metrics)]]
+    for name in labels.classes:
+        counted = {metric.name for metric in settings.metrics_of(name)}
+        table.loc[table["class"] == name, [each for each in table.columns[len(KEYS) :] if each not in counted]] = (
+            math.nan
+        )
+    lesions = [row for result in results for row in result.lesions if row["class"] in settings.lesion_classes]
     return Evaluation(
         cases=table,
-        lesions=pd.DataFrame(row for result in results for row in result.lesions),
+        lesions=pd.DataFrame(lesions),
         summary=summarise(table, settings),
         comparison=compare_methods(table, settings),
         settings=settings,

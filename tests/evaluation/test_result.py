@@ -8,7 +8,7 @@ import pytest
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Evaluation, Settings, evaluate
-from ser_nnunet.evaluation.result import check_output
+from ser_nnunet.evaluation.result_files import check_output
 from tests.evaluation.cohort import FAST, OVERLAP, random_label_map, write_cohort
 
 
@@ -19,7 +19,7 @@ def test_written_results_can_be_read_and_replace_earlier_ones(tmp_path):
         {f"case{seed}": random_label_map(seed + 10) for seed in range(3)},
         {f"case{seed}": random_label_map(seed + 20) for seed in range(3)},
     )
-    settings = Settings(groups=("overlap", "lesions"), strata=(5, 50), bootstrap=100)
+    settings = Settings(groups=("overlap", "lesions"), lesion_classes="all", strata=(5, 50), bootstrap=100)
     compared = evaluate(
         folder / "labelsTr", folder / "pred0", compare=[folder / "pred1"], settings=settings, names=["x", "y"], **FAST
     )

@@ -189,7 +189,7 @@ def test_regions(tmp_path, core, key):
     page = Page(card(folder))
     assert page.rows[:3] == [["Region", "Labels in it"], ["whole", "1, 2"], ["core", "2"]]
     assert [(row[0], row[1], row[5]) for row in page.rows[-2:]] == [("whole", "0.800", "2"), ("core", "0.500", "1")]
-    assert page.rows[-1][2] == "-"  # one case has no interval
+    assert page.rows[-1][2] == "not defined"  # one case has no interval
     assert "their voxels get the values 1, 2, in this order" in page.text
 
 
