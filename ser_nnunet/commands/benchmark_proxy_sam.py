@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", default=default.steps, help=steps, **number)
     pixels = f"pixels, a multiple of 16 (default: {default.image_size})"
     add("--image-size", default=default.image_size, help=pixels, **number)
-    add("--seed", default=default.seed, help=f"of weights, images and prompts (default: {default.seed})", **number)
+    add("--seed", default=default.seed, help=f"seed of weights, images and prompts (default: {default.seed})", **number)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,8 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="output folder of `ser-nnunet evaluate`")
     add("-o", type=Path, metavar="FILE", help="HTML file to write (default: DIR/report.html)")
-    add("--images", type=Path, metavar="DIR", help="images, if they have moved or the evaluation found none")
-    add("--cases", nargs="+", default=[], metavar="CASE", help="also draw these cases")
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images, if they have moved or the evaluation found none",
+    )
+    add("--cases", nargs="+", default=[], metavar="CASE", help="cases to draw in addition")
     add(
         "--pictures",
         type=whole(0, 1000),
@@ -24,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draw N of the best, of the median and of the worst cases (default: 2)",
     )
-    add("--rank-by", default="Dice", metavar="METRIC", help="ranks the cases (default: Dice)")
-    add("--title", help="of the page")
+    add("--rank-by", default="Dice", metavar="METRIC", help="metric that ranks the cases (default: Dice)")
+    add("--title", help="title of the page (default: made from the name of the data set)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -57,7 +57,9 @@ def describe_rules(settings: Settings) -> str:
 
 def label_components(mask: np.ndarray) -> Components:
     """Label the 26-connected (3D) or 8-connected (2D) components of a bool mask."""
-    labels = cc3d.connected_components(mask, connectivity=CONNECTIVITY[mask.ndim])
+    single_line = sum(size > 1 for size in mask.shape) < 2  # connected-components-3d 4.1.1 labels such masks wrongly
+    labels = cc3d.connected_components(np.pad(mask, 1) if single_line else mask, connectivity=CONNECTIVITY[mask.ndim])
+    labels = labels[(slice(1, -1),) * mask.ndim] if single_line else labels
     return Components(labels, np.bincount(labels.ravel())[1:])
 
 

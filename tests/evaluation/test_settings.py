@@ -1,5 +1,8 @@
 """Settings: refused values, and the round trip through JSON."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from ser_nnunet.errors import UserError
@@ -17,6 +20,20 @@ def test_settings_survive_json():
     settings = Settings(("overlap",), class_tolerance_mm={"a": 2.0}, detection="iou", strata=(5, 50))
     assert Settings.from_json(settings.as_json()).as_json() == settings.as_json()
     assert settings.as_json()["min_overlap"] == 0.1  # the rule's default
+
+
+@pytest.mark.parametrize("chosen", ["auto", "all", (), ("tumour",)])
+def test_lesion_classes_survive_json_and_choose_the_metrics(chosen):
+    settings = Settings(lesion_classes=chosen)
+    assert Settings.from_json(json.loads(json.dumps(settings.as_json()))) == replace(settings, min_overlap=0.0)
+    counted = {name: "PQ" in [metric.name for metric in settings.metrics_of(name)] for name in ("organ", "tumour")}
+    assert counted == {"organ": chosen in ("auto", "all"), "tumour": chosen != ()}
+
+
+def test_classes_that_do_not_exist_are_named_together():
+    settings = Settings(class_tolerance_mm={"a": 1.0}, lesion_classes=("b",))
+    with pytest.raises(UserError, match="given for a; lesions should be counted for b; but the classes are c"):
+        settings.check_classes(["c"])
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_a_picture_is_shown_on_request_without_the_cases_name(folders, tmp_path)
     for choice in ("smith_1", "median"):  # the upper one of 0.35, 0.7, 0.7, 0.75
         page = card(folder, choice)
         assert b"data:image/png" in page and b"smith" not in page
-        assert "axial slice 3 of 4, MR0" in Page(page).text and "Dice shell 0.700, core -." in Page(page).text
+        assert "axial slice 3 of 4, MR0" in Page(page).text and "Dice shell 0.700, core not defined." in Page(page).text
         assert page.count(b'<path class="reference" d="M') == 2  # and the legend
     with pytest.raises(UserError, match=r"--picture smith_9: not one of the 4 validation cases"):
         card(folder, "smith_9")
