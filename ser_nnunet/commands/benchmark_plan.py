@@ -19,7 +19,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--shape", help=planned, **shape)
     add = parser.add_argument
     add("-c", default="2d", metavar="CONFIG", help="configuration of the plan (default: 2d)")
-    plans = f"with -d: the plans' name (default: {DEFAULT_PLANS})"
+    plans = f"name of the plans of -d (default: {DEFAULT_PLANS})"
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=plans)
     add(
         "--dataset-json",
@@ -32,8 +32,14 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     of_shape.add_argument("--spacing", help="voxel spacing in mm (default: 1 1 1)", **spacing)
     for name in ("channels", "classes", "cases"):
         default = getattr(HypotheticalDataset, name)
-        of_shape.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"(default: {default})")
-    median = "slices, rows, columns to predict (default: the data set's median, after resampling)"
+        of_shape.add_argument(
+            f"--{name}",
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"number of {name} of the data set (default: {default})",
+        )
+    median = "shape (slices rows columns) of the volume to predict (default: the data set's median, after resampling)"
     add("--volume", help=median, **shape)
 
 
