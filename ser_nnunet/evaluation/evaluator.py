@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
@@ -17,7 +16,7 @@ from ser_nnunet.evaluation.definitions import MetricGroup
 from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
 from ser_nnunet.evaluation.headers import check_headers
 from ser_nnunet.evaluation.labels import find_dataset_json, read_labels
-from ser_nnunet.evaluation.lesion_classes import resolve_lesion_classes
+from ser_nnunet.evaluation.lesion_classes import keep_counted, resolve_lesion_classes
 from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.evaluation.result import KEYS, Evaluation
 from ser_nnunet.evaluation.settings import Settings
@@ -90,12 +89,7 @@ def evaluate(
     table = pd.DataFrame(row for result in results for row in result.metrics)
     table["patient"] = table["case"].map(grouped.of_case)
     settings = resolve_lesion_classes(table, list(labels.classes), settings)
-    table = table[[*KEYS, *(metric.name for metric in settings.metrics)]]
-    for name in labels.classes:
-        counted = {metric.name for metric in settings.metrics_of(name)}
-        table.loc[table["class"] == name, [each for each in table.columns[len(KEYS) :] if each not in counted]] = (
-            math.nan
-        )
+    table = keep_counted(table[[*KEYS, *(metric.name for metric in settings.metrics)]], settings)
     lesions = [row for result in results for row in result.lesions if row["class"] in settings.lesion_classes]
     return Evaluation(
         cases=table,

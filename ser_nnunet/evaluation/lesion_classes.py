@@ -40,6 +40,19 @@ def resolve_lesion_classes(cases: pd.DataFrame, classes: Sequence[str], settings
     return replace(settings, lesion_classes=tuple(name for name in classes if name in chosen))
 
 
+def keep_counted(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the table of cases with NaN in place of lesion metrics of classes whose lesions are not counted.
+
+    Args:
+        cases: a column per metric of `settings.metrics`.
+        settings: of `resolve_lesion_classes`.
+    """
+    columns = [metric.name for metric in settings.metrics]
+    kept = {name: {metric.name for metric in settings.metrics_of(name)} for name in cases["class"].unique()}
+    dropped = [[column not in kept[name] for column in columns] for name in cases["class"]]
+    return cases.assign(**cases[columns].mask(pd.DataFrame(dropped, cases.index, columns)))
+
+
 def describe_lesion_classes(classes: Sequence[str], settings: Settings) -> str:
     """Return for which classes lesions are counted, if not for all; nothing if lesions were not asked for."""
     chosen = classes if settings.lesion_classes in ("auto", "all") else settings.lesion_classes

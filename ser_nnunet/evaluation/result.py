@@ -56,9 +56,11 @@ class Evaluation:
         return [metric for metric in self.settings.metrics_of(class_name) if metric.headline]
 
     @property
-    def empty_predictions(self) -> pd.DataFrame:
-        """The rows of `cases` in which a method has predicted nothing although the reference has the class."""
-        return self.cases[(self.cases["prediction_ml"] == 0) & (self.cases["reference_ml"] > 0)]
+    def empty_predictions(self) -> list[tuple[str, str, list[str]]]:
+        """Method, class and cases in which the method has predicted nothing although the reference has the class."""
+        rows = self.cases[(self.cases["prediction_ml"] == 0) & (self.cases["reference_ml"] > 0)]
+        groups = rows.groupby(["method", "class"], sort=False)["case"]
+        return [(method, name, list(cases)) for (method, name), cases in groups]
 
     @property
     def methods(self) -> list[str]:

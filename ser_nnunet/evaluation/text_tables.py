@@ -40,10 +40,9 @@ def format_summary(evaluation: Evaluation) -> str:
     notes = [f"intervals resample patients: {describe_patients(evaluation.about['patients'])}"]
     if counted := describe_lesion_classes(evaluation.classes, settings):
         notes.append(counted)
-    empty = evaluation.empty_predictions
-    for (method, name), rows_of in empty.groupby(["method", "class"], sort=False):
+    for method, name, cases in evaluation.empty_predictions:
         of_method = f"{method}, " if len(evaluation.methods) > 1 else ""
-        notes.append(f"empty predictions ({of_method}{name}): {', '.join(rows_of['case'])}")
+        notes.append(f"empty predictions ({of_method}{name}): {', '.join(cases)}")
     parts = []
     for method in evaluation.methods:
         part = table[rows["method"] == method]

@@ -48,7 +48,9 @@ def draw_distribution(evaluation: Evaluation, metric: Metric) -> str:
     labels = [name if len(methods) == 1 else f"{name}\n{methods[index]}" for name, index in rows]
     with _new_figure(0.9 + 0.42 * len(rows)) as (figure, axes):
         for place, (name, index) in enumerate(rows):
-            values = evaluation.values(metric.name, name, methods[index]).dropna()
+            values = (
+                evaluation.values(metric.name, name, methods[index]).dropna().round(6)
+            )  # no axis of rounding errors
             _draw_box(axes, values, place, index, _colour(evaluation, name, index))
         axes.set_yticks(range(len(rows)), list(map(_shorten_lines, labels)))
         axes.set_ylim(len(rows) - 0.4, -0.6)

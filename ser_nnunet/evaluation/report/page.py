@@ -94,10 +94,7 @@ def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], ti
         mark=Markup(REPORT_MARK.decode()),
         colours=METHOD_COLOURS,
         class_colours={name: class_colour(place) for place, name in enumerate(evaluation.classes)},
-        empty=[
-            (method, name, list(found["case"]))
-            for (method, name), found in evaluation.empty_predictions.groupby(["method", "class"], sort=False)
-        ],
+        empty=evaluation.empty_predictions,
         measured=measured,
         counted=describe_lesion_classes(evaluation.classes, evaluation.settings),
         class_means=_group_class_means(evaluation),
