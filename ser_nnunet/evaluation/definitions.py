@@ -168,7 +168,7 @@ LESIONS = MetricGroup(
     ),
     by_lesion_size=True,
     packages=("connected-components-3d",),
-    bytes_per_voxel=24,
+    bytes_per_voxel=28,
 )
 # fmt: on
 

@@ -102,12 +102,14 @@ def pair_lesions(
         indices of the reference lesions and of the predicted ones (from 0), and the pairs' intersections over unions.
     """
     both = (reference.labels > 0) & (prediction.labels > 0)
-    pairs, shared = np.unique(
-        np.stack([reference.labels[both], prediction.labels[both]]).astype(np.int64) - 1, axis=1, return_counts=True
-    )
-    union = reference.sizes[pairs[0]] + prediction.sizes[pairs[1]] - shared
+    width = prediction.sizes.size + 1
+    codes = reference.labels[both] * np.int64(width)  # a pair of labels as one number, which is sorted much faster
+    codes += prediction.labels[both]
+    pairs, shared = np.unique(codes, return_counts=True)
+    first, second = pairs // width - 1, pairs % width - 1
+    union = reference.sizes[first] + prediction.sizes[second] - shared
     above = shared > threshold * union
-    return pairs[0][above], pairs[1][above], (shared / union)[above]
+    return first[above], second[above], (shared / union)[above]
 
 
 def measure_lesions(

@@ -80,6 +80,9 @@ class Settings:
             f"100 to {MOST_RESAMPLES:,} bootstrap resamples are possible, not {resamples:,}": (
                 not 100 <= resamples <= MOST_RESAMPLES
             ),
+            f"lesions are counted for auto, all, or a tuple of classes, not {self.lesion_classes}": (
+                isinstance(self.lesion_classes, str) and self.lesion_classes not in ("auto", "all")
+            ),
             f"the seed is at least 0 and below 2**63, not {self.seed}": not 0 <= self.seed < 2**63,
             f"the confidence lies between 0 and 1, not {self.confidence}": not 0 < self.confidence < 1,
         }

@@ -43,6 +43,7 @@ def test_classes_that_do_not_exist_are_named_together():
         ("tolerance_mm", float("nan"), "tolerance"),
         ("class_tolerance_mm", {"a": float("nan"), "b": 1.0}, "tolerance"),
         ("seed", -1, "seed"),
+        ("lesion_classes", "lesion", "tuple of classes, not lesion"),
         ("bootstrap", 100_000_000, "resamples"),
         ("strata", tuple(range(2, 100_002)), "edges"),
     ],
