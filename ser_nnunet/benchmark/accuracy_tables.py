@@ -42,8 +42,8 @@ NOTES = [
     " trainer, the lowest and highest ratio of two trainings with the same fold and seed. An epoch, of the baseline:"
     " ratio of the medians; in brackets the quartiles of the ratios of equal epochs. Runs follow one another, so these"
     " ratios also contain changes of the machine's load between them.",
-    f"Iterations to reach the baseline's last pseudo Dice: both as mean of {WINDOW} epochs of the learning curve; a"
-    f" dash: not reached in every fold and seed, or that Dice lies below {LEAST_DICE}.",
+    f"Iterations to reach the baseline's last pseudo Dice: both as mean of {WINDOW} epochs of the learning curve;"
+    f" not reached: not in every fold and seed, or that Dice lies below {LEAST_DICE}.",
 ]
 
 

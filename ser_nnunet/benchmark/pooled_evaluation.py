@@ -54,7 +54,7 @@ def evaluate_runs(runs: Sequence[Run], dataset: PlannedDataset, output: Path, gr
         names=list(labels.values()),
         cases=list(dataset.validation_cases),
         patients=groups,
-        settings=Settings(groups=("overlap", "lesions")),
+        settings=Settings(groups=("overlap", "lesions"), lesion_classes="all"),
     )
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 from ser_nnunet.utils.files import write_text
 
 IN_EVERY_ROW = ("date", "ser-nnunet", "torch", "nnunetv2", "python", "cpu", "cores", "gpu", "device")
+NOT_DEFINED = "not defined"
+"""Stands for a number that is a ratio to 0 or was not measured."""
 
 
 def write_results(
@@ -58,9 +60,9 @@ def format_markdown_table(table: pd.DataFrame) -> str:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """Return a number with `digits` significant digits (`12300`, `0.0172`); a dash where there is none."""
+    """Return a number with `digits` significant digits (`12300`, `0.0172`); `not defined` where there is none."""
     if value is None or not math.isfinite(value):
-        return "-"
+        return NOT_DEFINED
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
@@ -68,8 +70,8 @@ def format_number(value: float, digits: int = 3) -> str:
 
 
 def format_count(value: float) -> str:
-    """Return a count (`1,250`), or a dash where there is none."""
-    return f"{value:,.0f}" if math.isfinite(value) else "-"
+    """Return a count of iterations (`1,250`), or that they did not suffice."""
+    return f"{value:,.0f}" if math.isfinite(value) else "not reached"
 
 
 def format_interval(value: float, low: float, high: float, digits: int = 3) -> str:

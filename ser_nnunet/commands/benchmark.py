@@ -17,9 +17,9 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 
 KINDS = {
-    "size": (benchmark_size, "parameters, multiply-accumulates, bytes, memory of a forward pass"),
-    "speed": (benchmark_speed, "a training step and the prediction of a volume, interleaved"),
-    "predict": (benchmark_predict, "an exported model against nnUNetv2_predict, from start to masks on disk"),
+    "size": (benchmark_size, "count parameters and multiply-accumulates, and measure the memory of a forward pass"),
+    "speed": (benchmark_speed, "time a training step and the prediction of a volume, in alternation"),
+    "predict": (benchmark_predict, "time an exported model and nnUNetv2_predict, from start to masks on disk"),
     "accuracy": (benchmark_accuracy, "train the same number of iterations, predict the fold's cases, evaluate"),
     "proxy-sam": (
         benchmark_proxy_sam,
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (module, text) in KINDS.items():
         kind = kinds.add_parser(name, help=text, description=f"{text}.")
         module.add_arguments(kind)
-        output = f"where the tables go (default: ./{OUTPUT})"
+        output = f"folder for the tables (default: ./{OUTPUT})"
         kind.add_argument("-o", type=Path, default=OUTPUT, metavar="DIR", help=output)
-        device = "cuda, cpu or mps (default: cuda where there is one)"
+        device = "device to compute on (default: cuda where there is one)"
         kind.add_argument("-device", choices=("cuda", "cpu", "mps"), help=device)
 
 

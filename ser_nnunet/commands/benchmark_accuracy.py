@@ -16,30 +16,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number: dict[str, Any] = {"type": int, "metavar": "N"}
     default = AccuracySettings
     add = parser.add_argument
-    add("-d", required=True, metavar="ID", help="a planned and preprocessed data set: number or name")
-    add("-c", default=default.configuration, metavar="CONFIG", help=f"configuration (default: {default.configuration})")
-    folds = "folds, whose validation cases are pooled (default: 0)"
+    add("-d", required=True, metavar="ID", help="number or name of a planned and preprocessed data set")
+    add(
+        "-c",
+        default=default.configuration,
+        metavar="CONFIG",
+        help=f"configuration of the plan (default: {default.configuration})",
+    )
+    folds = "folds to train; their validation cases are pooled (default: 0)"
     add("-f", type=int, nargs="+", default=default.folds, metavar="FOLD", help=folds)
-    add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"the plans' name (default: {DEFAULT_PLANS})")
-    trainers = "trainers that are compared with the better baseline, your own too"
+    add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"name of the plans (default: {DEFAULT_PLANS})")
+    trainers = "trainers to compare with the better baseline, own ones too"
     add("-tr", required=True, nargs="+", metavar="TRAINER", help=trainers)
-    baselines = f"trained as well; the better one by Dice is the reference (default: {' '.join(BASELINES)})"
+    baselines = f"trainers of which the better one by Dice is the reference (default: {' '.join(BASELINES)})"
     add("--baselines", nargs="+", default=BASELINES, metavar="TRAINER", help=baselines)
-    add("--epochs", required=True, help="for every trainer, whatever its own schedule says", **number)
-    iterations = f"training steps per epoch (default: {default.iterations})"
+    add("--epochs", required=True, help="number of epochs of every trainer, whatever its own schedule says", **number)
+    iterations = f"number of training steps per epoch (default: {default.iterations})"
     add("--iterations", default=default.iterations, help=iterations, **number)
-    validation = "steps of nnU-Net's validation per epoch (default: a fifth of --iterations)"
+    validation = "number of steps of nnU-Net's validation per epoch (default: a fifth of --iterations)"
     add("--val-iterations", help=validation, **number)
-    add("--batch-size", help="in a copy of the plan (default: the plan's)", **number)
-    seeds = "each trainer once per fold and seed (default: 0)"
+    add("--batch-size", help="batch size, set in a copy of the plan (default: that of the plan)", **number)
+    seeds = "seeds, with each of which every trainer is trained once per fold (default: 0)"
     add("--seeds", type=int, nargs="+", default=default.seeds, metavar="N", help=seeds)
-    few = "use so many of each fold's training cases, drawn anew for every seed (default: all)"
+    few = "number of training cases of each fold to use, drawn anew for every seed (default: all)"
     add("--train-cases", help=few, **number)
-    who = "case -> patient, as for ser-nnunet evaluate: patients are resampled, not scans (default: conversion.json)"
+    who = "file that names the patient of every case, as for ser-nnunet evaluate (default: conversion.json)"
     add("--groups", type=Path, metavar="FILE", help=who)
-    saving = f"epochs between checkpoints, from which an interrupted training resumes (default: {default.save_every})"
+    saving = f"number of epochs between the checkpoints from which a training resumes (default: {default.save_every})"
     add("--save-every", default=default.save_every, help=saving, **number)
-    precision = "on the CPU: compute in bfloat16 where autocast allows it, as nnU-Net does in float16 on a GPU"
+    precision = "compute in bfloat16 on the CPU where autocast allows it, as nnU-Net does in float16 on a GPU"
     add("--bfloat16", action="store_true", help=precision)
 
 

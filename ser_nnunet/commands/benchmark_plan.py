@@ -12,23 +12,34 @@ from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, HypotheticalD
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose a plan."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("-d", metavar="ID", help="a planned data set: number or name")
-    source.add_argument("-plans", type=Path, metavar="FILE", help="a plans file, without its data set")
+    source.add_argument("-d", metavar="ID", help="number or name of a planned data set")
+    source.add_argument("-plans", type=Path, metavar="FILE", help="plans file to use without its data set")
     shape: dict[str, Any] = {"type": int, "nargs": 3, "metavar": "N"}
-    planned = "what nnU-Net's planner makes of images of this shape (slices rows columns)"
+    planned = "shape (slices rows columns) of hypothetical images, for which nnU-Net's planner is run"
     source.add_argument("--shape", help=planned, **shape)
     add = parser.add_argument
-    add("-c", default="2d", metavar="CONFIG", help="configuration (default: 2d)")
-    plans = f"with -d: the plans' name (default: {DEFAULT_PLANS})"
+    add("-c", default="2d", metavar="CONFIG", help="configuration of the plan (default: 2d)")
+    plans = f"name of the plans of -d (default: {DEFAULT_PLANS})"
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=plans)
-    add("--dataset-json", type=Path, metavar="FILE", help="with -plans (default: the one beside it)")
+    add(
+        "--dataset-json",
+        type=Path,
+        metavar="FILE",
+        help="dataset.json that belongs to -plans (default: the one beside it)",
+    )
     of_shape = parser.add_argument_group("with --shape")
     spacing: dict[str, Any] = {"type": float, "nargs": 3, "metavar": "MM", "default": HypotheticalDataset.spacing}
-    of_shape.add_argument("--spacing", help="(default: 1 1 1)", **spacing)
+    of_shape.add_argument("--spacing", help="voxel spacing in mm (default: 1 1 1)", **spacing)
     for name in ("channels", "classes", "cases"):
         default = getattr(HypotheticalDataset, name)
-        of_shape.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"(default: {default})")
-    median = "slices, rows, columns to predict (default: the data set's median, after resampling)"
+        of_shape.add_argument(
+            f"--{name}",
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"number of {name} of the data set (default: {default})",
+        )
+    median = "shape (slices rows columns) of the volume to predict (default: the data set's median, after resampling)"
     add("--volume", help=median, **shape)
 
 

@@ -9,14 +9,25 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
     add = parser.add_argument
-    add("-i", type=Path, required=True, metavar="DIR", help="images in nnU-Net's format")
-    add("-m", type=Path, required=True, metavar="FILE", help="exported model")
+    add("-i", type=Path, required=True, metavar="DIR", help="folder of images in nnU-Net's format")
+    add("-m", type=Path, required=True, metavar="FILE", help="exported model to time")
     folders = "trained-model folders that nnU-Net predicts with; the first one's time is the baseline"
     add("--folders", type=Path, nargs="+", required=True, metavar="MODEL_FOLDER", help=folders)
-    add("--rounds", type=int, default=3, metavar="N", help="(default: 3)")
-    add("--tta", choices=("mirror", "off"), default="mirror", help="of all systems (default: mirror)")
-    add("--step", type=float, default=0.5, metavar="F", help="of all systems (default: 0.5)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: every core)")
+    add("--rounds", type=int, default=3, metavar="N", help="number of timed rounds (default: 3)")
+    add(
+        "--tta",
+        choices=("mirror", "off"),
+        default="mirror",
+        help="mirroring (test-time augmentation) of all systems (default: mirror)",
+    )
+    add(
+        "--step",
+        type=float,
+        default=0.5,
+        metavar="F",
+        help="distance of neighbouring tiles, in tiles, of all systems (default: 0.5)",
+    )
+    add("--threads", type=int, metavar="N", help="number of CPU threads (default: every core)")
 
 
 def run(args: argparse.Namespace) -> int:

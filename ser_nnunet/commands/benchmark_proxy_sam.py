@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-d", required=True, nargs="+", metavar="ID", help=data)
     fold = f"fold whose validation cases are left out (default: {default.fold})"
     add("-f", default=default.fold, help=fold, **number)
-    add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"the plans' name (default: {DEFAULT_PLANS})")
-    steps = f"training steps of 16 prompts each (default: {default.steps})"
+    add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"name of the plans (default: {DEFAULT_PLANS})")
+    steps = f"number of training steps of 16 prompts each (default: {default.steps})"
     add("--steps", default=default.steps, help=steps, **number)
-    pixels = f"pixels, a multiple of 16 (default: {default.image_size})"
+    pixels = f"image size in pixels, a multiple of 16 (default: {default.image_size})"
     add("--image-size", default=default.image_size, help=pixels, **number)
-    add("--seed", default=default.seed, help=f"of weights, images and prompts (default: {default.seed})", **number)
+    add("--seed", default=default.seed, help=f"seed of weights, images and prompts (default: {default.seed})", **number)
 
 
 def run(args: argparse.Namespace) -> int:

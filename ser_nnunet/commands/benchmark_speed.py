@@ -16,20 +16,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number: dict[str, Any] = {"type": int, "metavar": "N"}
     default = SpeedSettings
     add = parser.add_argument
-    add("--rounds", default=default.rounds, help=f"that are measured (default: {default.rounds})", **number)
-    warmup = f"rounds before them that are not (default: {default.warmup})"
+    add("--rounds", default=default.rounds, help=f"number of timed rounds (default: {default.rounds})", **number)
+    warmup = f"number of rounds before them that are not timed (default: {default.warmup})"
     add("--warmup", default=default.warmup, help=warmup, **number)
-    add("--batch-size", help="of the training step (default: the plan's)", **number)
-    slices = "2D: predict so many slices instead of the whole volume (the time is proportional)"
+    add("--batch-size", help="batch size of the training step (default: that of the plan)", **number)
+    slices = "number of slices to predict in 2D instead of the whole volume (the time is proportional)"
     add("--slices", help=slices, **number)
-    add("--threads", help="of torch on the CPU (default: all cores; one beside a GPU)", **number)
-    add("--sam-checkpoint", type=Path, metavar="FILE", help="adds a SAM-guided training step")
-    size = "pixels at which SAM sees a slice while training (default: the checkpoint's own)"
+    add("--threads", help="number of CPU threads of torch (default: all cores; one beside a GPU)", **number)
+    add(
+        "--sam-checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of SAM, with which a guided training step is timed in addition",
+    )
+    size = "size in pixels at which SAM sees a slice while training (default: that of the checkpoint)"
     add("--sam-image-size", help=size, **number)
-    encoder = "time SAM's image encoder too: ViT-B, ViT-L or ViT-H (no weights needed)"
+    encoder = "size of SAM whose image encoder is timed in addition: ViT-B, ViT-L or ViT-H (no weights needed)"
     add("--sam-encoder", metavar="SIZE", choices=SAM_SIZES, help=encoder)
     pixels = default.sam_encoder_sizes
-    add("--sam-encoder-sizes", type=int, nargs="+", default=pixels, metavar="PX", help=f"(default: {pixels[0]})")
+    add(
+        "--sam-encoder-sizes",
+        type=int,
+        nargs="+",
+        default=pixels,
+        metavar="PX",
+        help=f"image sizes in pixels at which --sam-encoder is timed (default: {pixels[0]})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

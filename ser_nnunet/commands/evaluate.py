@@ -29,26 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", required=True, help="output folder for the tables", **folder)
     add("--images", help="images for the report's figures (default: imagesTs beside labelsTs and so on)", **folder)
     add("--compare", nargs="+", default=[], help="predictions of other methods for the same cases", **folder)
-    add("--names", nargs="+", metavar="NAME", help="of the methods: of -pred first, then of --compare")
-    where = "names the classes (default: searched in both folders and their parents)"
+    add("--names", nargs="+", metavar="NAME", help="names of the methods: that of -pred first, then those of --compare")
+    where = "dataset.json, which names the classes (default: searched in both folders and their parents)"
     add("--dataset-json", type=Path, metavar="FILE", help=where)
-    add("--cases", nargs="+", metavar="CASE", help="evaluate only these")
+    add("--cases", nargs="+", metavar="CASE", help="evaluate these cases only")
     add("--chill", action="store_true", help="evaluate the cases that are predicted, instead of requiring all")
     who = (
-        "JSON (case: patient), or CSV or TSV with columns case and patient; patients are resampled, not scans"
+        "file that names the patient of every case: JSON (case: patient), or CSV or TSV with columns case and patient;"
+        " patients are resampled, not scans"
         " (default: conversion.json of ser-nnunet convert, else every case is a patient)"
     )
     add("--groups", type=Path, metavar="FILE", help=who)
-    add("-np", type=processes, metavar="N", help="processes (default: every core, as far as memory allows)")
+    add("-np", type=processes, metavar="N", help="number of processes (default: every core, as far as memory allows)")
     _add_settings(parser.add_argument_group("metrics and rules (all of them are written into the output)"))
 
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     default = Settings()
     add = group.add_argument
-    everything = "groups of metrics; overlap and volumes are always computed (default: all)"
+    everything = "groups of metrics to compute, overlap and volumes always among them (default: all groups)"
     add("--metrics", nargs="+", choices=list(GROUPS), default=list(GROUPS), help=everything)
-    tolerance = "of NSD, for all classes or by class (default: 1 mm)"
+    tolerance = "tolerance of NSD in mm, for all classes or by class (default: 1)"
     add("--tolerance", nargs="+", default=[f"{default.tolerance_mm:g}"], metavar="MM|CLASS=MM", help=tolerance)
     rule = (
         "overlap: a lesion is found if more than MIN-OVERLAP of its voxels are predicted;"
@@ -56,23 +57,36 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     )
     add("--detection", choices=DETECTION_RULES, default=default.detection, help=rule)
     defaults = "0 for overlap, which any shared voxel meets; {iou} for iou".format(**DEFAULT_MIN_OVERLAP)
-    add("--min-overlap", type=decimal(0, 1), metavar="F", help=f"a fraction in [0, 1] (default: {defaults})")
-    small = "smaller lesions are not counted (default: 1)"
+    add(
+        "--min-overlap",
+        type=decimal(0, 1),
+        metavar="F",
+        help=f"least overlap of --detection, a fraction in [0, 1] (default: {defaults})",
+    )
+    small = "number of voxels below which lesions are not counted (default: 1)"
     add("--min-lesion-voxels", type=whole(1, 2**31 - 1), default=default.min_lesion_voxels, metavar="N", help=small)
     strata = "edges of the lesions' size strata, in voxels (default: 10 100)"
     add("--strata", nargs="+", type=whole(2, 2**31 - 1), default=list(default.strata), metavar="N", help=strata)
-    empty = "HD, HD95, ASSD where just one mask is empty (default: the image's diagonal)"
+    counted = (
+        "classes whose lesions are counted: their names, all, or off; auto counts those that are named as lesions,"
+        " tumours or the like, or have three or more components in most references (default: auto)"
+    )
+    add("--lesions", nargs="+", default=["auto"], metavar="auto|all|off|CLASS", help=counted)
+    empty = "distance that HD, HD95 and ASSD take where just one mask is empty (default: diagonal, that of the image)"
     add("--empty-distance", choices=EMPTY_DISTANCES, default=default.empty_distance, help=empty)
-    resamples = "resamples of the 95 %% confidence intervals (default: 2000)"
+    resamples = "number of bootstrap resamples for the 95 %% confidence intervals (default: 2000)"
     add("--bootstrap", type=whole(100, MOST_RESAMPLES), default=default.bootstrap, metavar="N", help=resamples)
-    add("--seed", type=seed, default=default.seed, help="of the resampling (default: 0)")
+    add("--seed", type=seed, default=default.seed, help="seed of the resampling (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the tables, and print the headline metrics."""
     tolerance_mm, class_tolerance_mm = parse_tolerances(args.tolerance)
+    off, keyword = args.lesions == ["off"], args.lesions in (["auto"], ["all"], ["off"])
+    chosen = ("auto" if off else args.lesions[0]) if keyword else tuple(args.lesions)
     settings = Settings(
-        groups=tuple(group for group in GROUPS if group in args.metrics),
+        groups=tuple(name for name in GROUPS if name in args.metrics and not (off and name == "lesions")),
+        lesion_classes=chosen,
         tolerance_mm=tolerance_mm,
         class_tolerance_mm=class_tolerance_mm,
         detection=args.detection,
@@ -85,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     )
     require_folders([args.ref, args.pred, *args.compare, *([args.images] if args.images else [])])
     from ser_nnunet.evaluation.evaluator import evaluate
-    from ser_nnunet.evaluation.result import check_output
+    from ser_nnunet.evaluation.result_files import check_output
     from ser_nnunet.evaluation.text_tables import format_comparison, format_summary
 
     check_output(args.o)

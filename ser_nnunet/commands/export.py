@@ -13,7 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="MODEL_FOLDER", help=where)
     add("-o", type=Path, required=True, metavar="FILE", help="the file to write, such as model.pyz")
     add("-f", nargs="+", metavar="FOLD", help="folds of the ensemble (default: all that were trained)")
-    add("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)")
+    add(
+        "-chk",
+        default="checkpoint_final.pth",
+        metavar="NAME",
+        help="name of the checkpoint (default: checkpoint_final.pth)",
+    )
     picture = (
         "show a validation case in the model card, which is in the file: one slice of a patient's image, without the"
         " name; `median` takes the case of the median Dice (default: no picture)"

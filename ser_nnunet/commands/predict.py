@@ -36,15 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
         )
     else:
         parser.set_defaults(m=model)
-    add("--threads", type=int, metavar="N", help="CPU threads (default: every core)")
+    add("--threads", type=int, metavar="N", help="number of CPU threads (default: every core)")
     add(
         "--tta",
         choices=("mirror", "off"),
         default="mirror",
-        help="mirror every tile, too (default: mirror, as nnU-Net)",
+        help="test-time augmentation: mirror every tile, or not (default: mirror, as nnU-Net)",
     )
-    add("--step", type=float, default=0.5, metavar="F", help="distance of tiles, in tiles (default: 0.5, as nnU-Net)")
-    add("--engine", choices=ENGINES, help="default: the first of these that is installed")
+    add(
+        "--step",
+        type=float,
+        default=0.5,
+        metavar="F",
+        help="distance of neighbouring tiles, in tiles (default: 0.5, as nnU-Net)",
+    )
+    add("--engine", choices=ENGINES, help="inference engine (default: the first of these that is installed)")
     add("--overwrite", action="store_true", help="predict cases again that have a mask")
     add("--card", action="store_true", help="print the model card, an HTML page, and predict nothing")
 

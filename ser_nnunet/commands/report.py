@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ser_nnunet.commands.number_types import whole
 from ser_nnunet.errors import UserError
-from ser_nnunet.evaluation.evaluation_json import RESULT_FILE
-from ser_nnunet.utils.output_checks import require_writable_file
+from ser_nnunet.evaluation.result_files import REPORT_FILE, RESULT_FILE, check_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="output folder of `ser-nnunet evaluate`")
     add("-o", type=Path, metavar="FILE", help="HTML file to write (default: DIR/report.html)")
-    add("--images", type=Path, metavar="DIR", help="images, if they have moved or the evaluation found none")
-    add("--cases", nargs="+", default=[], metavar="CASE", help="also draw these cases")
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images, if they have moved or the evaluation found none",
+    )
+    add("--cases", nargs="+", default=[], metavar="CASE", help="cases to draw in addition")
     add(
         "--pictures",
         type=whole(0, 1000),
@@ -26,17 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draw N of the best, of the median and of the worst cases (default: 2)",
     )
-    add("--rank-by", default="Dice", metavar="METRIC", help="ranks the cases (default: Dice)")
-    add("--title", help="of the page")
+    add("--rank-by", default="Dice", metavar="METRIC", help="metric that ranks the cases (default: Dice)")
+    add("--title", help="title of the page (default: made from the name of the data set)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and print its path."""
-    file = args.o or args.folder / "report.html"
+    file = args.o or args.folder / REPORT_FILE
     result = args.folder / RESULT_FILE
     if not result.is_file():
         raise UserError(f"{result}: a result of `ser-nnunet evaluate` (in the folder of its -o) expected, none found")
-    require_writable_file(file)
+    check_report(file)
     if args.images is not None and not args.images.is_dir():
         raise UserError(f"--images {args.images} is not a folder")
     from ser_nnunet.evaluation.result import Evaluation

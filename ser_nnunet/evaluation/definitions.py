@@ -17,6 +17,7 @@ F1_IN_STRATUM = (
     "2 TP / (2 TP + FN + FP): TP and FN are the found and the missed reference lesions of this size, FP the false"
     " predicted lesions of this size"
 )
+MATCHED = "one reference and one predicted lesion match if their IoU is above 0.5"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class MetricGroup:
     Attributes:
         module: has `measure` and `describe_rules` (see above); imported when the group is measured.
         metrics: in the order of the columns.
-        by_lesion_size: whether every metric is repeated for each size stratum of `Settings.strata`.
+        by_lesion_size: whether the metrics count lesions: they are measured for `Settings.lesion_classes` alone, and
+            repeated for each size stratum of `Settings.strata`.
         packages: whose versions are recorded with the results.
         preload: modules that `measure` imports slowly, loaded once for all processes.
         bytes_per_voxel: measured peak memory per voxel of an image that is filled by its masks.
@@ -157,10 +159,16 @@ LESIONS = MetricGroup(
         Metric("lesion_precision", "Lesion precision", "", "higher", "true / predicted lesions"),
         Metric("lesion_F1", "Lesion F1", "", "higher", "harmonic mean of lesion sensitivity and precision",
                meaning_in_stratum=F1_IN_STRATUM),
+        Metric("PQ", "Panoptic quality", "", "higher", f"sum of the matches' IoU / (TP + FP / 2 + FN / 2); {MATCHED}"),
+        Metric("SQ", "Segmentation quality", "", "higher", f"mean IoU of the matches; {MATCHED}",
+               headline=False, in_case_table=True),
+        Metric("RQ", "Recognition quality", "", "higher", f"TP / (TP + FP / 2 + FN / 2); {MATCHED}",
+               headline=False, in_case_table=True),
+        Metric("lesion_Dice", "Dice per lesion", "", "higher", f"mean Dice of the matches; {MATCHED}"),
     ),
     by_lesion_size=True,
     packages=("connected-components-3d",),
-    bytes_per_voxel=24,
+    bytes_per_voxel=28,
 )
 # fmt: on
 

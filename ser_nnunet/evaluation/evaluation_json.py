@@ -14,7 +14,6 @@ from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.json_files import FileEnding, JsonModel, LabelOrRegion, LabelValue, Name
 
-RESULT_FILE = "evaluation.json"
 
 Row = dict[str, bool | int | float | str | None]
 
@@ -80,14 +79,21 @@ def find_contradictions(content: EvaluationJson, settings: Settings) -> Iterator
     if sorted(found) != sorted(product(methods, names, classes)):
         yield "cases: one row per method, case and class expected"
     metrics = {metric.name for metric in settings.metrics}
+    measured = {name: settings.metrics_of(name) for name in classes}
     lacking = sorted(metrics - set[str].intersection(*(set(row.model_extra or {}) for row in content.cases)))
     yield from (f"cases: {name} is absent in some rows" for name in lacking[:3])
     summary = [(row.get("method"), row.get("class"), row.get("metric")) for row in content.summary]
-    yield from _compare_rows("summary", summary, list(product(methods, classes, metrics)))
-    headline = [metric.name for metric in settings.metrics if metric.headline]
+    yield from _compare_rows("summary", summary, _keys(methods, measured))
+    headline = {name: [metric for metric in metrics if metric.headline] for name, metrics in measured.items()}
     tests = [(row.get("other"), row.get("class"), row.get("metric")) for row in content.comparison]
-    yield from _compare_rows("comparison", tests, list(product(methods[1:], classes, headline)))
+    yield from _compare_rows("comparison", tests, _keys(methods[1:], headline))
     yield from _check_columns(content, settings.metrics)
+
+
+def _keys(methods: list[str], measured: dict[str, list[Metric]]) -> list[tuple[str, ...]]:
+    return [
+        (method, name, metric.name) for method in methods for name, metrics in measured.items() for metric in metrics
+    ]
 
 
 def _is_plain(folder: str) -> bool:

@@ -70,8 +70,8 @@ def describe_rules(settings: Settings) -> dict[str, str]:
     empty_distance = "the image's diagonal" if settings.empty_distance == "diagonal" else "undefined"
     empty = (
         "A fraction that would divide 0 by 0 is undefined: its cell is empty, and means and tests leave it out."
-        " With both masks empty, everything but counts and volumes is undefined; with one mask empty, Dice, IoU, NSD"
-        f" and lesion F1 are 0, and HD, HD95 and ASSD are {empty_distance}."
+        " With both masks empty, everything but counts and volumes is undefined; with one mask empty, Dice, IoU, NSD,"
+        f" lesion F1, PQ and RQ are 0, and HD, HD95 and ASSD are {empty_distance}."
     )
     rules = {
         name: import_module(group.module).describe_rules(settings) for name, group in settings.metric_groups.items()

@@ -79,16 +79,19 @@ def evaluate(
     import pandas as pd
 
     from ser_nnunet.evaluation.evaluation_provenance import describe_evaluation
+    from ser_nnunet.evaluation.lesion_classes import keep_counted, resolve_lesion_classes
     from ser_nnunet.evaluation.result import KEYS, Evaluation
     from ser_nnunet.evaluation.statistics import compare_methods, summarise
 
     results = measure_cases(pairs, unpaired, grouped.problems, labels, settings, processes, progress)
     table = pd.DataFrame(row for result in results for row in result.metrics)
     table["patient"] = table["case"].map(grouped.of_case)
-    table = table[[*KEYS, *(metric.name for metric in settings.metrics)]]
+    settings = resolve_lesion_classes(table, list(labels.classes), settings)
+    table = keep_counted(table[[*KEYS, *(metric.name for metric in settings.metrics)]], settings)
+    lesions = [row for result in results for row in result.lesions if row["class"] in settings.lesion_classes]
     return Evaluation(
         cases=table,
-        lesions=pd.DataFrame(row for result in results for row in result.lesions),
+        lesions=pd.DataFrame(lesions),
         summary=summarise(table, settings),
         comparison=compare_methods(table, settings),
         settings=settings,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,27 +12,17 @@ import pandas as pd
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
-from ser_nnunet.evaluation.evaluation_json import RESULT_FILE, EvaluationJson, find_contradictions
+from ser_nnunet.evaluation.evaluation_json import EvaluationJson, find_contradictions
+from ser_nnunet.evaluation.result_files import CSV_FILES, REPORT_FILE, RESULT_FILE, TABLES, check_output
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.evaluation.statistics import summarise_class_means
-from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
+from ser_nnunet.utils.files import remove, replacing, write_json
 from ser_nnunet.utils.json_files import read_validated, validate
-from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.printable import csv_cell, printable
 
 KEYS = ["method", "case", "patient", "class"]
 NAMES = ["method", "other", "better", "case", "patient", "class"]
 """Columns of the tables whose words come from the user's files."""
-
-CSV_FILES = {
-    "metrics_wide.csv": "cases",
-    "metrics_long.csv": "cases",
-    "lesions.csv": "lesions",
-    "summary.csv": "summary",
-    "comparison.csv": "comparison",
-}
-"""The tables as CSV, and each one's table in the JSON; an evaluation writes those that have rows."""
-TABLES = ("summary", "comparison", "cases", "lesions")  # of `Evaluation`, as they are named in the JSON
 
 
 @dataclass(frozen=True)
@@ -61,6 +50,17 @@ class Evaluation:
     def metrics(self) -> list[Metric]:
         """The metrics of `cases`, in their order."""
         return [metric for metric in self.settings.metrics if metric.name in self.cases]
+
+    def headline(self, class_name: str) -> list[Metric]:
+        """The metrics of a class that the short tables show: lesion metrics if its lesions are counted."""
+        return [metric for metric in self.settings.metrics_of(class_name) if metric.headline]
+
+    @property
+    def empty_predictions(self) -> list[tuple[str, str, list[str]]]:
+        """Method, class and cases in which the method has predicted nothing although the reference has the class."""
+        rows = self.cases[(self.cases["prediction_ml"] == 0) & (self.cases["reference_ml"] > 0)]
+        groups = rows.groupby(["method", "class"], sort=False)["case"]
+        return [(method, name, list(cases)) for (method, name), cases in groups]
 
     @property
     def methods(self) -> list[str]:
@@ -94,6 +94,8 @@ class Evaluation:
     def write(self, folder: Path) -> list[Path]:
         """Write the tables as CSV and everything as JSON; if writing one fails, no file is replaced.
 
+        An earlier evaluation in the folder is replaced whole: its other tables and its report are removed.
+
         Returns:
             metrics_wide.csv, metrics_long.csv, lesions.csv, summary.csv, comparison.csv (each if it has rows) and
             evaluation.json.
@@ -117,8 +119,8 @@ class Evaluation:
                 unfinished = stack.enter_context(replacing(folder / name))
                 escape_names(tables[name]).to_csv(unfinished, index=False, encoding="utf-8")
             write_json(whole, content)
-        for name in tables.keys() - set(written):  # left by an earlier evaluation
-            remove(folder / name)
+            for name in (*(tables.keys() - set(written)), REPORT_FILE):  # of the earlier evaluation
+                remove(folder / name)
         return [folder / name for name in [*written, RESULT_FILE]]
 
     @classmethod
@@ -154,31 +156,3 @@ def escape_names(table: pd.DataFrame) -> pd.DataFrame:
     words = [name for name in NAMES if name in table]
     escaped = {name: table[name].map(lambda value: csv_cell(str(value)) if value else value) for name in words}
     return table.assign(**escaped).rename(columns=printable)
-
-
-def check_output(folder: Path) -> None:
-    """Refuse a folder that can't be written, or whose tables are not those of an earlier evaluation.
-
-    The earlier evaluation.json tells which tables it has written. One that was killed while it wrote has left the
-    unfinished JSON, and all tables are its own.
-
-    Raises:
-        UserError: names the files.
-    """
-    require_writable_folder(folder)
-    if (folder / f"{UNFINISHED}{RESULT_FILE}").is_file():
-        return
-    try:
-        earlier: Any = read_json(folder / RESULT_FILE)
-    except (OSError, ValueError, RecursionError):
-        earlier = None
-    is_own = isinstance(earlier, dict) and {"about", "settings", *TABLES} <= earlier.keys()
-    own = {file for file, table in CSV_FILES.items() if is_own and earlier[table]} | (
-        {RESULT_FILE} if is_own else set()
-    )
-    foreign = [name for name in (*CSV_FILES, RESULT_FILE) if name not in own and os.path.lexists(folder / name)]
-    if foreign:
-        raise UserError(
-            f"{folder} holds {', '.join(foreign)}, which no evaluation has written there: nothing was changed. Choose "
-            "another folder with -o, or move these files"
-        )

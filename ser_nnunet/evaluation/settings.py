@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import ALWAYS, GROUPS, Metric, MetricGroup
@@ -29,6 +29,8 @@ class Settings:
         groups: which metrics, out of `definitions.GROUPS`; overlap and volumes are always computed.
         tolerance_mm: NSD's tolerance in mm, for every class that `class_tolerance_mm` doesn't name.
         class_tolerance_mm: NSD's tolerance in mm by class name.
+        lesion_classes: the classes whose lesions are counted: their names; `all`; or `auto`, which are those named as
+            lesions and those with several components in most references (see `lesion_classes.py`).
         detection: how lesions are matched, out of `DETECTION_RULES` (see `lesions.py`).
         min_overlap: the rule's threshold, a fraction in [0, 1]; None takes `DEFAULT_MIN_OVERLAP`.
         min_lesion_voxels: lesions smaller than this many voxels are not counted.
@@ -45,6 +47,7 @@ class Settings:
     groups: tuple[str, ...] = field(default_factory=lambda: tuple(GROUPS))
     tolerance_mm: float = 1.0
     class_tolerance_mm: Mapping[str, float] = field(default_factory=dict)
+    lesion_classes: tuple[str, ...] | Literal["auto", "all"] = "auto"
     detection: str = "overlap"
     min_overlap: float | None = None
     min_lesion_voxels: int = 1
@@ -77,6 +80,9 @@ class Settings:
             f"100 to {MOST_RESAMPLES:,} bootstrap resamples are possible, not {resamples:,}": (
                 not 100 <= resamples <= MOST_RESAMPLES
             ),
+            f"lesions are counted for auto, all, or a tuple of classes, not {self.lesion_classes}": (
+                isinstance(self.lesion_classes, str) and self.lesion_classes not in ("auto", "all")
+            ),
             f"the seed is at least 0 and below 2**63, not {self.seed}": not 0 <= self.seed < 2**63,
             f"the confidence lies between 0 and 1, not {self.confidence}": not 0 < self.confidence < 1,
         }
@@ -86,13 +92,20 @@ class Settings:
 
     @property
     def metric_groups(self) -> dict[str, MetricGroup]:
-        """The chosen groups in the order of the columns."""
-        return {name: group for name, group in GROUPS.items() if name == ALWAYS or name in self.groups}
+        """The chosen groups in the order of the columns; without lesion classes, none that counts lesions."""
+        chosen = {name: group for name, group in GROUPS.items() if name == ALWAYS or name in self.groups}
+        return {name: group for name, group in chosen.items() if self.lesion_classes or not group.by_lesion_size}
 
     @property
     def metrics(self) -> list[Metric]:
         """The metrics of the chosen groups, in the order of the columns."""
         return [metric for group in self.metric_groups.values() for metric in group.columns(self.stratum_names)]
+
+    def metrics_of(self, class_name: str) -> list[Metric]:
+        """The metrics of a class, in the order of the columns: those that count lesions for `lesion_classes` alone."""
+        counted = self.lesion_classes in ("auto", "all") or class_name in self.lesion_classes
+        groups = [group for group in self.metric_groups.values() if counted or not group.by_lesion_size]
+        return [metric for group in groups for metric in group.columns(self.stratum_names)]
 
     @property
     def threshold(self) -> float:
@@ -106,9 +119,17 @@ class Settings:
         return [f"<{self.strata[0]}", *inner, f">={self.strata[-1]}"]
 
     def check_classes(self, classes: Collection[str]) -> None:
-        """Raise `UserError` if a tolerance is given for a class that the data set doesn't have."""
-        if unknown := sorted(set(self.class_tolerance_mm) - set(classes)):
-            raise UserError(f"a tolerance is given for {', '.join(unknown)}, but the classes are {', '.join(classes)}")
+        """Raise `UserError` if a tolerance or `lesion_classes` names a class that the data set doesn't have."""
+        named = {"a tolerance is given": set(self.class_tolerance_mm)}
+        if not isinstance(self.lesion_classes, str):
+            named["lesions should be counted"] = set(self.lesion_classes)
+        problems = [
+            f"{what} for {', '.join(sorted(names - set(classes)))}"
+            for what, names in named.items()
+            if names - set(classes)
+        ]
+        if problems:
+            raise UserError(f"{'; '.join(problems)}; but the classes are {', '.join(classes)}")
 
     def tolerance(self, class_name: str) -> float:
         """NSD's tolerance of a class, in mm."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def summarise(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         {"method": method, "class": name, "metric": metric.name, "unit": metric.unit}
         | _describe_values(group.set_index("patient")[metric.name], settings)
         for (method, name), group in cases.groupby(["method", "class"], sort=False)
-        for metric in settings.metrics
+        for metric in settings.metrics_of(str(name))
     )
 
 
@@ -46,14 +47,13 @@ def summarise_class_means(cases: pd.DataFrame, settings: Settings) -> pd.DataFra
 
     Returns:
         The columns of `summarise` without the measures of spread; the class is `CLASS_MEAN`, n counts the cases in
-        which a class is defined, and undefined the others. No row if there is one class.
+        which a class is defined, and undefined the others. No row if the metric is measured for one class.
     """
-    if cases["class"].nunique() < 2:
-        return pd.DataFrame()
+    measured = Counter(metric.name for name in cases["class"].unique() for metric in settings.metrics_of(name))
     rows = []
     for method, group in cases.groupby("method", sort=False):
         for metric in settings.metrics:
-            if metric.headline:
+            if metric.headline and measured[metric.name] > 1:
                 table = group.pivot(index=["case", "patient"], columns="class", values=metric.name).droplevel("case")
                 low, high = class_mean_interval(table, settings)
                 defined = table[table.notna().any(axis="columns")]
@@ -80,7 +80,7 @@ def compare_methods(cases: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         (other, name, metric)
         for other in others
         for name in dict.fromkeys(cases["class"])
-        for metric in settings.metrics
+        for metric in settings.metrics_of(name)
         if metric.headline
     ]
     rows = [

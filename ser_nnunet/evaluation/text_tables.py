@@ -6,16 +6,21 @@ import math
 
 import pandas as pd
 
+from ser_nnunet.evaluation.lesion_classes import describe_lesion_classes
 from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.result import Evaluation
+
+NOT_DEFINED = "not defined"
+"""Stands for a number that is a fraction of 0 / 0, or the interval of a single patient."""
 
 
 def format_summary(evaluation: Evaluation) -> str:
     """Return the headline metrics of every method and class: mean, interval, SD, median; below, the patients."""
     settings = evaluation.settings
     headline = {metric.name: metric for metric in evaluation.metrics if metric.headline}
-    rows = evaluation.summary[evaluation.summary["metric"].isin(list(headline))]
-    if len(evaluation.class_means):
+    spread = evaluation.summary[evaluation.summary["metric"].isin(list(headline))]
+    rows, means = spread, [""] * len(evaluation.class_means)  # of which there is no spread
+    if means:
         rows = pd.concat([rows, evaluation.class_means], ignore_index=True)
     table = pd.DataFrame(
         {
@@ -23,22 +28,27 @@ def format_summary(evaluation: Evaluation) -> str:
             "metric": [headline[name].title for name in rows["metric"]],
             "mean": [format_number(mean) for mean in rows["mean"]],
             f"{settings.confidence:.0%} interval": [
-                f"{format_number(low)} to {format_number(high)}" if not math.isnan(low) else ""
-                for low, high in zip(rows["ci_low"], rows["ci_high"], strict=True)
+                format_interval(low, high) for low, high in zip(rows["ci_low"], rows["ci_high"], strict=True)
             ],
-            "SD": [format_number(sd) for sd in rows["sd"]],
-            "median": [format_number(median) for median in rows["median"]],
+            "SD": [*map(format_number, spread["sd"]), *means],
+            "median": [*map(format_number, spread["median"]), *means],
             "unit": rows["unit"],
             "cases": rows["n"],
             "patients": rows["patients"],
         }
     )
+    notes = [f"intervals resample patients: {describe_patients(evaluation.about['patients'])}"]
+    if counted := describe_lesion_classes(evaluation.classes, settings):
+        notes.append(counted)
+    for method, name, cases in evaluation.empty_predictions:
+        of_method = f"{method}, " if len(evaluation.methods) > 1 else ""
+        notes.append(f"empty predictions ({of_method}{name}): {', '.join(cases)}")
     parts = []
     for method in evaluation.methods:
         part = table[rows["method"] == method]
         heading = f"{method}\n" if len(evaluation.methods) > 1 else ""
         parts.append(heading + align_columns(part))
-    return "\n\n".join([*parts, f"intervals resample patients: {describe_patients(evaluation.about['patients'])}"])
+    return "\n\n".join([*parts, "\n".join(notes)])
 
 
 def format_comparison(evaluation: Evaluation) -> str:
@@ -53,7 +63,7 @@ def format_comparison(evaluation: Evaluation) -> str:
             "class": rows["class"],
             "metric": [titles[name] for name in rows["metric"]],
             "mean difference": [format_number(value, signed=True) for value in rows["mean_difference"]],
-            "effect": [f"{value:+.2f}" for value in rows["rank_biserial"]],
+            "effect": [NOT_DEFINED if math.isnan(value) else f"{value:+.2f}" for value in rows["rank_biserial"]],
             "p (Holm)": [format_p_value(p) for p in rows["p_holm"]],
             "better": rows["better"],
             "pairs": rows["n"],
@@ -78,17 +88,23 @@ def align_columns(table: pd.DataFrame) -> str:
 
 
 def format_number(value: float, signed: bool = False, count: bool = False) -> str:
-    """Return a number with about four significant digits, or a count without decimals; `-` if it is undefined."""
+    """Return a number with about four significant digits, or a count without decimals."""
     if value is None or math.isnan(value):
-        return "-"
+        return NOT_DEFINED
     if count:
         return f"{value:.0f}"
     digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
+def format_interval(low: float, high: float, signed: bool = False) -> str:
+    """Return two numbers, such as an interval's ends, as `0.81 to 0.86`."""
+    ends = [format_number(value, signed) for value in (low, high)]
+    return NOT_DEFINED if NOT_DEFINED in ends else " to ".join(ends)
+
+
 def format_p_value(p: float) -> str:
-    """Return a p value with three decimals, or `<0.001`; `-` if it is undefined."""
+    """Return a p value with three decimals, or `<0.001`."""
     if p is None or math.isnan(p):
-        return "-"
+        return NOT_DEFINED
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ser_nnunet.evaluation.labels import read_labels
-from ser_nnunet.evaluation.text_tables import format_number
+from ser_nnunet.evaluation.text_tables import format_interval, format_number
 from ser_nnunet.export.card_limits import describe_limits
 from ser_nnunet.export.card_picture import draw_validation_case
 from ser_nnunet.export.model_folder import TrainedModel
@@ -63,7 +63,7 @@ def make_card(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_show
     )
-    environment.filters |= {"number": format_number, "range": format_range}
+    environment.filters |= {"number": format_number, "range": format_range, "interval": format_interval}
     page = environment.from_string((own / "card.html.j2").read_text(encoding="utf-8")).render(
         css=Markup((base / "report.css").read_text("utf-8") + (own / "card.css").read_text("utf-8")),
         recipe=recipe,

@@ -42,7 +42,7 @@ def test_an_undefined_ratio_is_shown_as_a_dash():
     }
     row |= {f"ratio{end}": float("nan") for end in ("", "_low", "_high")}
     shown = format_accuracy(pd.DataFrame([row]))
-    assert shown["of the baseline"].tolist() == ["-"] and shown["mean"].tolist() == ["1.00 (1.00 to 1.00)"]
+    assert shown["of the baseline"].tolist() == ["not defined"] and shown["mean"].tolist() == ["1.00 (1.00 to 1.00)"]
 
 
 def test_each_fold_has_its_own_means_and_differences():

@@ -42,7 +42,7 @@ def test_with_one_seed_epochs_are_paired_and_totals_have_no_range(tmp_path):
     # "second" takes half of each epoch, however the epochs differ; "third" 1/2, 1/4 and 3/2 of them, median 5 of 20.
     assert shown["an epoch, of the baseline (quartiles)"].tolist()[1:] == ["0.50 (0.50 to 0.50)", "0.25 (0.38 to 1.0)"]
     assert shown["training, of the baseline"].tolist() == ["1.0", "0.50", "1.0"]
-    assert shown["prediction, of the baseline"].tolist() == ["-"] * 3  # no ratio to zero seconds
+    assert shown["prediction, of the baseline"].tolist() == ["not defined"] * 3  # no ratio to zero seconds
 
 
 def test_folds_are_averaged_and_each_is_paired_with_its_own(tmp_path):

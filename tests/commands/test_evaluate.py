@@ -20,6 +20,7 @@ def cohort(tmp_path):
 def test_evaluate_writes_tables_and_prints_the_headline_metrics(cohort, tmp_path, capsys):
     arguments = ["-ref", cohort / "labelsTr", "-pred", cohort / "pred0", "--compare", cohort / "pred1", "-np", "1"]
     choices = ["--tolerance", "2", "posterior=0.5", "--detection", "iou", "--strata", "5", "--bootstrap", "100"]
+    choices += ["--lesions", "all"]
     assert main(["evaluate", *map(str, arguments), *choices, "-o", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     for word in ("anterior", "posterior", "Dice", "NSD", "Lesion F1", "pred0 against the others", "p (Holm)"):

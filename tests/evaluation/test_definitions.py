@@ -53,5 +53,5 @@ def test_a_metric_that_is_defined_but_not_measured_is_named(cohort, monkeypatch)
 def test_columns_keep_their_order():
     names = [metric.name for metric in Settings(strata=(5,)).metrics]
     assert names[:2] == ["Dice", "IoU"] and names[8:12] == ["HD_mm", "HD95_mm", "ASSD_mm", "NSD"]
-    assert names[12] == "lesions_reference" and names[20] == "lesions_reference[<5]" and names[-1] == "lesion_F1[>=5]"
+    assert names[12] == "lesions_reference" and names[24] == "lesions_reference[<5]" and names[-1] == "lesion_Dice[>=5]"
     assert [metric.name for metric in Settings(groups=()).metrics] == names[:8]

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
         tmp_path_factory.mktemp("cohort"),
         *({name: random_label_map(seed + 10 * part) for seed, name in enumerate("ab")} for part in range(3)),
     )
-    settings = Settings(groups=("overlap", "lesions"), strata=(5,), bootstrap=100)
+    settings = Settings(groups=("overlap", "lesions"), lesion_classes="all", strata=(5,), bootstrap=100)
     places = cohort / "pred0", {"compare": [cohort / "pred1"], "settings": settings}
     evaluate(cohort / "labelsTr", places[0], **places[1], **FAST).write(cohort / "out")
     return cohort / "out"

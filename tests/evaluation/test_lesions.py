@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ser_nnunet.evaluation.lesions import label_components, measure_lesions
 from ser_nnunet.evaluation.settings import Settings
+from tests.evaluation.cohort import random_blobs
 
 
 def draw_mask(*rows):
@@ -138,3 +140,66 @@ def test_metrics_of_two_empty_masks_are_undefined_and_of_one_are_zero():
     assert missed["lesion_F1"] == 0 and missed["lesion_sensitivity"] == 0 and math.isnan(missed["lesion_precision"])
     false = measure(empty, PREDICTION)[0]
     assert false["lesion_F1"] == 0 and math.isnan(false["lesion_sensitivity"]) and false["lesion_precision"] == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (12, 1), (1, 1, 12), (12, 1, 1), (1, 12, 1), (1, 1), (1, 4, 5)])
+def test_components_of_thin_masks_are_those_of_scipy(shape):
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        mask = random.random(shape) < 0.5
+        expected, count = ndimage.label(mask, np.ones((3,) * len(shape)))
+        found = label_components(mask)
+        assert np.array_equal(found.labels > 0, mask)
+        assert found.sizes.tolist() == np.bincount(expected.ravel(), minlength=count + 1)[1:].tolist()
+
+
+def two_lesions():
+    """A lesion found with an IoU of 3 / 4, one that is missed, and one that is false."""
+    reference, prediction = np.zeros((2, 1, 12), bool)
+    reference[0, :4] = prediction[0, :3] = True
+    reference[0, 6:8] = prediction[0, 9:11] = True
+    return reference, prediction
+
+
+def test_panoptic_quality_and_dice_per_lesion_by_hand():
+    metrics, lesions = measure(*two_lesions(), strata=(3,))
+    assert metrics["SQ"] == 3 / 4 and metrics["RQ"] == 1 / (1 + 1 / 2 + 1 / 2)
+    assert metrics["PQ"] == metrics["SQ"] * metrics["RQ"] == 3 / 8
+    assert metrics["lesion_Dice"] == 6 / 7  # of the found lesion: 2 * 3 / (4 + 3)
+    assert metrics["PQ[>=3]"] == 3 / 4 and metrics["PQ[<3]"] == 0
+    assert [each["IoU"] for each in lesions if each["matched"]] == [3 / 4, 3 / 4]
+    assert all(math.isnan(each["IoU"]) for each in lesions if not each["matched"])
+
+
+def test_half_an_intersection_over_union_is_no_match():
+    reference, prediction = np.zeros((2, 1, 8), bool)
+    reference[0, :4] = prediction[0, :2] = True
+    assert measure(reference, prediction)[0]["PQ"] == 0
+
+
+def test_panoptic_quality_is_undefined_without_lesions_and_0_if_none_matches():
+    empty, full = np.zeros((3, 3), bool), np.ones((3, 3), bool)
+    for pair, pq in (((empty, empty), math.nan), ((full, empty), 0.0), ((empty, full), 0.0)):
+        metrics = measure(*pair)[0]
+        assert metrics["PQ"] == pytest.approx(pq, nan_ok=True) == pytest.approx(metrics["RQ"], nan_ok=True)
+        assert math.isnan(metrics["SQ"]) and math.isnan(metrics["lesion_Dice"])
+
+
+def test_small_lesions_that_are_not_counted_make_no_false_ones():
+    reference, prediction = two_lesions()
+    assert measure(reference, prediction, min_lesion_voxels=4)[0]["PQ"] == 3 / 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_panoptic_quality_equals_that_of_panoptica(seed):
+    panoptica = pytest.importorskip("panoptica", reason="panoptica is not installed")
+    reference, prediction = random_blobs(seed, (20, 40, 40)), np.roll(random_blobs(seed, (20, 40, 40)), 1, axis=2)
+    evaluator = panoptica.Panoptica_Evaluator(
+        expected_input=panoptica.InputType.SEMANTIC,
+        instance_approximator=panoptica.ConnectedComponentsInstanceApproximator(),
+        instance_matcher=panoptica.NaiveThresholdMatching(matching_threshold=0.5 + 1e-9),  # it matches at exactly 0.5
+    )
+    result = evaluator.evaluate(prediction.astype(np.uint8), reference.astype(np.uint8), verbose=False)["ungrouped"]
+    metrics = measure(reference, prediction)[0]
+    expected = {"PQ": result.pq, "SQ": result.sq, "RQ": result.rq, "lesion_Dice": result.sq_dsc}
+    assert result.tp and {name: metrics[name] for name in expected} == pytest.approx(expected)

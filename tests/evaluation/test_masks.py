@@ -75,7 +75,8 @@ def test_two_dimensional_files_are_measured_in_two_dimensions(tmp_path):
     folder = write_cohort(
         tmp_path, {"a": reference}, {"a": prediction}, labels=labels, spacing=(0.5, 0.5), file_ending=".nii.gz"
     )
-    result = evaluate(folder / "labelsTr", folder / "pred0", **FAST)
+    settings = Settings(bootstrap=100, lesion_classes="all")
+    result = evaluate(folder / "labelsTr", folder / "pred0", settings=settings, **FAST)
     assert result.value("reference_ml", "a", "cell") == pytest.approx(25 * 0.25 / 1000)  # counts as 1 mm thick
     assert result.value("lesions_false", "a", "cell") == 1
     # From the single pixel at (15, 25) to the square's corner at (9, 9).

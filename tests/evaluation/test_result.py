@@ -8,7 +8,8 @@ import pytest
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Evaluation, Settings, evaluate
-from ser_nnunet.evaluation.result import check_output
+from ser_nnunet.evaluation.report import write_report
+from ser_nnunet.evaluation.result_files import check_output
 from tests.evaluation.cohort import FAST, OVERLAP, random_label_map, write_cohort
 
 
@@ -19,7 +20,7 @@ def test_written_results_can_be_read_and_replace_earlier_ones(tmp_path):
         {f"case{seed}": random_label_map(seed + 10) for seed in range(3)},
         {f"case{seed}": random_label_map(seed + 20) for seed in range(3)},
     )
-    settings = Settings(groups=("overlap", "lesions"), strata=(5, 50), bootstrap=100)
+    settings = Settings(groups=("overlap", "lesions"), lesion_classes="all", strata=(5, 50), bootstrap=100)
     compared = evaluate(
         folder / "labelsTr", folder / "pred0", compare=[folder / "pred1"], settings=settings, names=["x", "y"], **FAST
     )
@@ -29,7 +30,7 @@ def test_written_results_can_be_read_and_replace_earlier_ones(tmp_path):
     assert {"metrics_wide.csv", "metrics_long.csv", "lesions.csv", "summary.csv", "comparison.csv"} < names
 
     again = Evaluation.read(out)
-    assert again.settings.as_json() == settings.as_json() and again.methods == ["x", "y"]
+    assert again.settings.as_json() == compared.settings.as_json() and again.methods == ["x", "y"]
     assert np.allclose(again.cases[["Dice"]], compared.cases[["Dice"]])
     assert json.loads((out / "evaluation.json").read_text())["about"]["versions"]["nnunetv2"]
 
@@ -49,7 +50,7 @@ def test_a_failed_write_leaves_the_earlier_files_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["metrics_wide.csv", "lesions.csv", "summary.csv", "comparison.csv", "evaluation.json"]
+    "name", ["metrics_wide.csv", "lesions.csv", "summary.csv", "comparison.csv", "evaluation.json", "report.html"]
 )
 def test_somebody_elses_tables_are_neither_replaced_nor_deleted(tmp_path, name):
     array = random_label_map(0)
@@ -80,6 +81,19 @@ def test_tables_of_an_evaluation_that_was_killed_while_it_wrote_are_replaced(tmp
     result.write(tmp_path / "out")
     (tmp_path / "out" / "evaluation.json").rename(tmp_path / "out" / ".unfinished_evaluation.json")
     assert len(result.write(tmp_path / "out")) == len(list((tmp_path / "out").iterdir()))
+
+
+def test_the_report_of_an_earlier_evaluation_goes_with_its_numbers(tmp_path):
+    array = random_label_map(0)
+    folder = write_cohort(tmp_path, {"a": array}, {"a": array})
+    result = evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+    result.write(tmp_path / "out")
+    write_report(result, tmp_path / "out" / "report.html", pictures=0, progress=False)
+    with pytest.raises(TypeError):
+        replace(result, about={"date": object()}).write(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").exists()  # the earlier results are kept whole
+    result.write(tmp_path / "out")
+    assert not (tmp_path / "out" / "report.html").exists()
 
 
 @pytest.mark.parametrize("place", ["file", "file/out", "nowhere"])

@@ -189,7 +189,7 @@ def test_regions(tmp_path, core, key):
     page = Page(card(folder))
     assert page.rows[:3] == [["Region", "Labels in it"], ["whole", "1, 2"], ["core", "2"]]
     assert [(row[0], row[1], row[5]) for row in page.rows[-2:]] == [("whole", "0.800", "2"), ("core", "0.500", "1")]
-    assert page.rows[-1][2] == "-"  # one case has no interval
+    assert page.rows[-1][2] == "not defined"  # one case has no interval
     assert "their voxels get the values 1, 2, in this order" in page.text
 
 
@@ -236,7 +236,7 @@ def test_a_picture_is_shown_on_request_without_the_cases_name(folders, tmp_path)
     for choice in ("smith_1", "median"):  # the upper one of 0.35, 0.7, 0.7, 0.75
         page = card(folder, choice)
         assert b"data:image/png" in page and b"smith" not in page
-        assert "axial slice 3 of 4, MR0" in Page(page).text and "Dice shell 0.700, core -." in Page(page).text
+        assert "axial slice 3 of 4, MR0" in Page(page).text and "Dice shell 0.700, core not defined." in Page(page).text
         assert page.count(b'<path class="reference" d="M') == 2  # and the legend
     with pytest.raises(UserError, match=r"--picture smith_9: not one of the 4 validation cases"):
         card(folder, "smith_9")

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.report.cases import select_evenly
+from ser_nnunet.evaluation.report.colours import class_colour
 from ser_nnunet.evaluation.report.views import View, find_outlines, view_evaluated_case
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.utils.files import replacing
@@ -34,6 +35,7 @@ PALETTES = {
     "colour-blind": Palette("#e69f00", "#56b4e9"),  # Okabe and Ito's orange and sky blue
     "black-white": Palette("#ffffff", "#000000"),
 }
+CLASSES = "classes"  # the palette that distinguishes classes by colour, reference and prediction by dashes alone
 
 
 def draw_cases(
@@ -41,7 +43,7 @@ def draw_cases(
     file: Path,
     *,
     cases: Sequence[str] | int = 3,
-    palette: str = "red-blue",
+    palette: str | None = None,
     dpi: int = 150,
 ) -> Path:
     """Draw cases, one row each: the slice with most disagreement, and its zoom with the outlines of every method.
@@ -50,7 +52,8 @@ def draw_cases(
         evaluation: of `evaluate`; the evaluated files must still exist.
         file: to write; its ending chooses the format, such as .png or .pdf.
         cases: names, or how many, at evenly spaced ranks of mean Dice.
-        palette: one of `PALETTES`.
+        palette: one of `PALETTES`, or `classes` for a colour per class; None takes `red-blue` for a single class and
+            `classes` for several.
         dpi: pixels per inch; a row is 3 inches high.
 
     Returns:
@@ -59,32 +62,46 @@ def draw_cases(
     Raises:
         UserError: an unknown case or palette, or files that no longer exist.
     """
-    if palette not in PALETTES:
-        raise UserError(f"no palette {palette!r}; there are {', '.join(PALETTES)}")
+    palette = palette or (CLASSES if len(evaluation.classes) > 1 else "red-blue")
+    if palette not in (*PALETTES, CLASSES):
+        raise UserError(f"no palette {palette!r}; there are {', '.join((*PALETTES, CLASSES))}")
+    if palette == CLASSES:
+        colours = {name: Palette(*[class_colour(place)] * 2) for place, name in enumerate(evaluation.classes)}
+    else:
+        colours = dict.fromkeys(evaluation.classes, PALETTES[palette])
     names = select_evenly(evaluation, cases) if isinstance(cases, int) else list(cases)
     views = [view_evaluated_case(evaluation, name) for name in names]
     file = Path(file)
     with mpl.rc_context({"text.parse_math": False}), replacing(file) as unfinished:  # names are no formulas
-        _draw_figure(evaluation, views, PALETTES[palette]).savefig(unfinished, dpi=dpi)
+        _draw_figure(evaluation, views, colours).savefig(unfinished, dpi=dpi)
     return file
 
 
-def _draw_figure(evaluation: Evaluation, views: Sequence[View], palette: Palette) -> Figure:
+def _draw_figure(evaluation: Evaluation, views: Sequence[View], colours: Mapping[str, Palette]) -> Figure:
     columns = 1 + len(evaluation.methods)
     figure = Figure(figsize=(3.0 * columns, 3.0 * len(views) + 0.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     for row, view in zip(figure.subplots(len(views), columns, squeeze=False), views, strict=True):
         draw_overview(row[0], view)
         for axes, method in zip(row[1:], evaluation.methods, strict=True):
-            draw_zoom(axes, view, method, palette)
+            draw_zoom(axes, view, method, colours)
             heading = f"{method}\n" if columns > 2 else ""
             axes.set_title(heading + describe_dice(evaluation, view.case, method), fontsize=8)
+    by_class = len(set(colours.values())) > 1
+    line = Palette("white", "white") if by_class else next(iter(colours.values()))
     handles = [
-        Line2D([], [], color=palette.reference, label="reference"),
-        Line2D([], [], color=palette.prediction, linestyle=DASHED, label="prediction"),
+        Line2D([], [], color=line.reference, label="reference"),
+        Line2D([], [], color=line.prediction, linestyle=DASHED, label="prediction"),
     ]
+    if by_class:
+        handles += [Line2D([], [], color=each.reference, linewidth=5, label=name) for name, each in colours.items()]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=2, fontsize=9, facecolor="#555555", labelcolor="white"
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(4, len(handles)),
+        fontsize=9,
+        facecolor="#555555",
+        labelcolor="white",
     )
     return figure
 
@@ -105,17 +122,14 @@ def draw_overview(axes: Axes, view: View) -> None:
     axes.set_title(f"{view.case}\n{view.where}", fontsize=8)
 
 
-def draw_zoom(axes: Axes, view: View, method: str, palette: Palette) -> None:
-    """Draw the zoomed window with the outlines of the reference and a method."""
+def draw_zoom(axes: Axes, view: View, method: str, colours: Mapping[str, Palette]) -> None:
+    """Draw the zoomed window with the outlines of the reference and a method, in the colours of their classes."""
     _show_image(axes, view)
-    styles: list[tuple[Mapping[str, np.ndarray], str, Any]] = [
-        (view.reference, palette.reference, "-"),
-        (view.predictions[method], palette.prediction, DASHED),
-    ]
-    for masks, colour, style in styles:
-        for mask in masks.values():
+    styles: list[tuple[Mapping[str, np.ndarray], Any]] = [(view.reference, "-"), (view.predictions[method], DASHED)]
+    for side, (masks, style) in enumerate(styles):
+        for name, mask in masks.items():
             for line in find_outlines(mask):
-                axes.plot(line[:, 0], line[:, 1], color=colour, linestyle=style, linewidth=1.2)
+                axes.plot(line[:, 0], line[:, 1], color=colours[name][side], linestyle=style, linewidth=1.2)
     rows, columns = view.window
     axes.set_xlim(columns.start, columns.stop)
     axes.set_ylim(rows.stop, rows.start)

@@ -17,13 +17,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ser_nnunet.evaluation.definitions import Metric, stratum_column
+from ser_nnunet.evaluation.report.colours import class_colour, method_colour
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.evaluation.statistics import ratio_interval
 from ser_nnunet.utils.printable import printable
 
-# Okabe and Ito's colours differ with every kind of colour vision; the markers distinguish methods without colour.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P")  # distinguish methods without colour
 WIDTH = 4.2  # inches: the text stays legible on a phone
 DIRECTIONS = {"higher": ", higher is better", "lower": ", lower is better", "none": ""}
 STYLE: Any = {
@@ -44,11 +43,15 @@ def case_anchor(case: str) -> str:
 def draw_distribution(evaluation: Evaluation, metric: Metric) -> str:
     """Draw boxes (median, quartiles, 1.5 IQR) with every case as a point, one row per class and method."""
     methods = evaluation.methods
-    rows = [(name, index) for name in evaluation.classes for index in range(len(methods))]
+    measured = [name for name in evaluation.classes if metric in evaluation.settings.metrics_of(name)]
+    rows = [(name, index) for name in measured for index in range(len(methods))]
     labels = [name if len(methods) == 1 else f"{name}\n{methods[index]}" for name, index in rows]
     with _new_figure(0.9 + 0.42 * len(rows)) as (figure, axes):
         for place, (name, index) in enumerate(rows):
-            _draw_box(axes, evaluation.values(metric.name, name, methods[index]).dropna(), place, index)
+            values = (
+                evaluation.values(metric.name, name, methods[index]).dropna().round(6)
+            )  # no axis of rounding errors
+            _draw_box(axes, values, place, index, _colour(evaluation, name, index))
         axes.set_yticks(range(len(rows)), list(map(_shorten_lines, labels)))
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel(metric.title + (f" ({metric.unit})" if metric.unit else "") + DIRECTIONS[metric.better])
@@ -63,11 +66,12 @@ def draw_bland_altman(evaluation: Evaluation, class_name: str) -> str:
         for index, method in enumerate(evaluation.methods):
             difference = evaluation.values("volume_difference_ml", class_name, method)
             sizes = [evaluation.values(f"{side}_ml", class_name, method) for side in ("reference", "prediction")]
-            _draw_points(axes, (sizes[0] + sizes[1]) / 2, difference, index, difference.index)
+            colour = _colour(evaluation, class_name, index)
+            _draw_points(axes, (sizes[0] + sizes[1]) / 2, difference, index, colour)
             mean, *limits = limits_of_agreement(evaluation, class_name, method)
-            axes.axhline(mean, color=_colour(index), linewidth=1.2)
+            axes.axhline(mean, color=colour, linewidth=1.2)
             for limit in filter(np.isfinite, limits):  # undefined for a single case
-                axes.axhline(limit, color=_colour(index), linewidth=0.9, linestyle=(0, (4, 2)))
+                axes.axhline(limit, color=colour, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.axhline(0, color="#888888", linewidth=0.6)
         axes.set_xlabel("mean of reference and prediction (ml)")
         axes.set_ylabel("prediction - reference (ml)")
@@ -99,15 +103,16 @@ def tabulate_lesion_sensitivity(evaluation: Evaluation, class_name: str) -> pd.D
     return pd.DataFrame(rows, columns=["stratum", "method", "found", "total", "sensitivity", "low", "high"])
 
 
-def draw_lesion_sensitivity(table: pd.DataFrame, methods: list[str]) -> str:
+def draw_lesion_sensitivity(table: pd.DataFrame, evaluation: Evaluation, class_name: str) -> str:
     """Draw the bars and intervals of `tabulate_lesion_sensitivity`; an empty string without reference lesions."""
     table = table[table["total"] > 0].reset_index(drop=True)
     if not len(table):
         return ""
+    methods = evaluation.methods
     labels = [f"{row.stratum} voxels" + (f"\n{row.method}" if len(methods) > 1 else "") for row in table.itertuples()]
     with _new_figure(1.0 + 0.36 * len(table)) as (figure, axes):
         for place, row in enumerate(table.itertuples()):
-            colour = _colour(methods.index(str(row.method)))
+            colour = _colour(evaluation, class_name, methods.index(str(row.method)))
             axes.barh(place, np.nan_to_num(row.sensitivity), height=0.7, color=colour, alpha=0.55)
             if np.isfinite(row.low):
                 axes.plot([row.low, row.high], [place, place], color="#222222", linewidth=1.4, solid_capstyle="butt")
@@ -140,11 +145,11 @@ def _new_figure(height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
-def _draw_box(axes: Axes, values: pd.Series, place: int, index: int) -> None:
+def _draw_box(axes: Axes, values: pd.Series, place: int, index: int, colour: str) -> None:
     if not len(values):
-        axes.text(0.5, place, "undefined in every case", transform=axes.get_yaxis_transform(), ha="center", va="center")
+        axes.text(0.5, place, "not defined in any case", transform=axes.get_yaxis_transform(), ha="center", va="center")
         return
-    line = {"color": _colour(index), "linewidth": 1.1}
+    line = {"color": colour, "linewidth": 1.1}
     axes.boxplot(
         values.to_numpy(),
         positions=[place],
@@ -152,7 +157,7 @@ def _draw_box(axes: Axes, values: pd.Series, place: int, index: int) -> None:
         widths=0.62,
         showfliers=False,
         patch_artist=True,
-        boxprops={"facecolor": _colour(index) + "22", "edgecolor": _colour(index), "linewidth": 1.1},
+        boxprops={"facecolor": colour + "22", "edgecolor": colour, "linewidth": 1.1},
         medianprops={"color": "#111111", "linewidth": 1.8, "zorder": 5},  # above the points
         whiskerprops=line,
         capprops=line,
@@ -160,15 +165,16 @@ def _draw_box(axes: Axes, values: pd.Series, place: int, index: int) -> None:
     )
     # Spread by rank instead of at random: reproducible.
     spread = ((values.rank(method="first") * 0.618034) % 1 - 0.5) * 0.44
-    _draw_points(axes, values, place + spread, index, values.index)
+    _draw_points(axes, values, place + spread, index, colour)
 
 
-def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, index: int, cases: pd.Index) -> None:
-    size, alpha = (18, 0.8) if len(cases) < 50 else (10, 0.45)
+def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, index: int, colour: str) -> None:
+    """Draw a point per case, which links to its row; both series have the cases as index."""
+    size, alpha = (18, 0.8) if len(x) < 50 else (10, 0.45)
     dots = axes.scatter(
-        x, y, s=size, color=_colour(index), alpha=alpha, linewidths=0, marker=MARKERS[index % len(MARKERS)], zorder=3
+        x, y, s=size, color=colour, alpha=alpha, linewidths=0, marker=MARKERS[index % len(MARKERS)], zorder=3
     )
-    dots.set_urls([f"#{quote(case_anchor(str(case)))}" for case in cases])
+    dots.set_urls([f"#{quote(case_anchor(str(case)))}" for case in x.index])
 
 
 def _shorten_lines(label: str, longest: int = 18) -> str:
@@ -177,5 +183,8 @@ def _shorten_lines(label: str, longest: int = 18) -> str:
     return "\n".join(line if len(line) <= longest else f"...{line[3 - longest :]}" for line in lines)
 
 
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
+def _colour(evaluation: Evaluation, class_name: str, index: int) -> str:
+    """Colour a method among several; a single one by the class, as in the example cases."""
+    if len(evaluation.methods) > 1 or len(evaluation.classes) == 1:
+        return method_colour(index)
+    return class_colour(evaluation.classes.index(class_name))

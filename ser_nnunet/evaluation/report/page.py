@@ -13,13 +13,16 @@ from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.definitions import Metric
+from ser_nnunet.evaluation.lesion_classes import describe_lesion_classes
 from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.report import charts
 from ser_nnunet.evaluation.report.cases import select_best_median_worst
+from ser_nnunet.evaluation.report.colours import METHOD_COLOURS, class_colour
 from ser_nnunet.evaluation.report.panels import CasePanels, make_panels
 from ser_nnunet.evaluation.report.views import view_evaluated_case
 from ser_nnunet.evaluation.result import Evaluation
-from ser_nnunet.evaluation.text_tables import format_number, format_p_value
+from ser_nnunet.evaluation.result_files import REPORT_MARK, check_report
+from ser_nnunet.evaluation.text_tables import format_interval, format_number, format_p_value
 from ser_nnunet.utils.files import write_text
 from ser_nnunet.utils.variables import is_quiet
 
@@ -49,7 +52,7 @@ def write_report(
         `file`.
 
     Raises:
-        UserError: an unknown case or metric, or files that no longer exist.
+        UserError: an unknown case or metric, files that no longer exist, or another page of the report's name.
     """
     if rank_by not in {metric.name for metric in evaluation.metrics}:
         known = ", ".join(metric.name for metric in evaluation.metrics)
@@ -60,18 +63,25 @@ def write_report(
         for name, reason in tqdm(selected.items(), desc="drawing", unit="case", disable=not progress or is_quiet())
     ]
     page = _render_page(evaluation, drawn, title or f"Evaluation of {evaluation.about['dataset']}", rank_by)
+    check_report(Path(file))
     return write_text(Path(file), page)
 
 
 def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], title: str, rank_by: str) -> str:
     folder = files("ser_nnunet.evaluation.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": format_number, "p_value": format_p_value, "anchor": charts.case_anchor}
+    environment.filters |= {
+        "number": format_number,
+        "interval": format_interval,
+        "p_value": format_p_value,
+        "anchor": charts.case_anchor,
+    }
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     headline = [metric for metric in evaluation.metrics if metric.headline]
     rows: list[dict[str, Any]] = [
         {str(key): value for key, value in row.items()} for row in evaluation.cases.to_dict(orient="records")
     ]
+    measured = {name: {metric.name for metric in evaluation.settings.metrics_of(name)} for name in evaluation.classes}
     return template.render(
         title=title,
         evaluation=evaluation,
@@ -82,7 +92,12 @@ def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], ti
         count=evaluation.cases["case"].nunique(),
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),
         js=Markup((folder / "report.js").read_text(encoding="utf-8")),
-        colours=charts.COLOURS,
+        mark=Markup(REPORT_MARK.decode()),
+        colours=METHOD_COLOURS,
+        class_colours={name: class_colour(place) for place, name in enumerate(evaluation.classes)},
+        empty=evaluation.empty_predictions,
+        measured=measured,
+        counted=describe_lesion_classes(evaluation.classes, evaluation.settings),
         class_means=_group_class_means(evaluation),
         summary=_group_summary(evaluation),
         distributions=[(metric, Markup(charts.draw_distribution(evaluation, metric))) for metric in headline],
@@ -106,8 +121,8 @@ def _render_page(evaluation: Evaluation, drawn: list[tuple[str, CasePanels]], ti
 def _group_class_means(evaluation: Evaluation) -> list[tuple[Metric, list[dict[str, Any]]]]:
     """Every headline metric with the mean of the classes' means of each method; empty if there is one class."""
     rows = evaluation.class_means.to_dict("records")
-    metrics = [metric for metric in evaluation.metrics if metric.headline] if rows else []
-    return [(metric, [row for row in rows if row["metric"] == metric.name]) for metric in metrics]
+    found = {metric: [row for row in rows if row["metric"] == metric.name] for metric in evaluation.metrics}
+    return [(metric, means) for metric, means in found.items() if means]
 
 
 def _group_summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
@@ -125,8 +140,7 @@ def _group_summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
                     for other in others
                 ],
             }
-            for metric in evaluation.metrics
-            if metric.headline
+            for metric in evaluation.headline(name)
         ]
         for name in evaluation.classes
     }
@@ -134,12 +148,15 @@ def _group_summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
 
 def _describe_lesions(evaluation: Evaluation) -> list[dict[str, Any]]:
     """A chart and a table of lesion sensitivity by size per class; empty if lesions were not evaluated."""
-    classes = evaluation.classes if "lesions" in evaluation.settings.groups else []
-    tables = {name: charts.tabulate_lesion_sensitivity(evaluation, name) for name in classes}
+    tables = {
+        name: charts.tabulate_lesion_sensitivity(evaluation, name)
+        for name in evaluation.classes
+        if "lesions_found" in {metric.name for metric in evaluation.settings.metrics_of(name)}
+    }
     return [
         {
             "class": name,
-            "chart": Markup(charts.draw_lesion_sensitivity(table, evaluation.methods)),
+            "chart": Markup(charts.draw_lesion_sensitivity(table, evaluation, name)),
             "rows": table.to_dict("records"),
         }
         for name, table in tables.items()

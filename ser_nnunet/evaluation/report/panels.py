@@ -15,12 +15,19 @@ from ser_nnunet.evaluation.report.views import View, find_outlines
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: whose outlines it shows ("" for none), the part shown as `x y width height` in mm, SVG paths."""
+    """One panel.
+
+    Attributes:
+        method: whose outlines it shows, "" for none.
+        view_box: the part shown, as `x y width height` in mm.
+        reference: class name -> SVG path in pixels, of the classes that are in the slice.
+        prediction: the same.
+    """
 
     method: str
     view_box: str
-    reference: str
-    prediction: str
+    reference: Mapping[str, str]
+    prediction: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,14 +80,17 @@ def make_panels(view: View) -> CasePanels:
         rows,
         f"{column_mm:.6g} {row_mm:.6g}",
         frame,
-        [Panel("", whole, "", ""), *zooms],
+        [Panel("", whole, {}, {}), *zooms],
     )
 
 
-def outlines_to_svg(masks: Mapping[str, np.ndarray]) -> str:
-    """Return the outlines of all classes as an SVG path in pixels."""
-    lines = [line for mask in masks.values() for line in find_outlines(mask)]
-    return "".join("M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in line) + "Z" for line in lines)
+def outlines_to_svg(masks: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return the outlines of every class in the slice as an SVG path in pixels."""
+    paths = {
+        name: "".join("M" + "L".join(f"{x:.4g} {y:.4g}" for x, y in line) + "Z" for line in find_outlines(mask))
+        for name, mask in masks.items()
+    }
+    return {name: path for name, path in paths.items() if path}
 
 
 def encode_png(image: np.ndarray) -> str:

@@ -27,7 +27,7 @@ def evaluation(tmp_path_factory):
         folder / "pred0",
         compare=[folder / "pred1"],
         names=["ours", "theirs"],
-        settings=Settings(bootstrap=100),
+        settings=Settings(bootstrap=100, lesion_classes="all"),
         processes=1,
         progress=False,
     )

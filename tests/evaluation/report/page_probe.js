@@ -29,6 +29,9 @@ found.count = document.getElementById("shown").textContent;
 
 const reference = () => getComputedStyle(document.querySelector(".panels path.reference"));
 const palette = document.getElementById("palette");
+found.classes = [...new Set(all(".panels path.reference").map((path) => getComputedStyle(path).stroke))];
+palette.value = "red-blue";
+palette.dispatchEvent(new Event("change"));
 found.red = reference().stroke;
 palette.value = "colour-blind";
 palette.dispatchEvent(new Event("change"));
@@ -38,6 +41,7 @@ found.hidden = reference().display;
 
 found.tips = all(".chart a title").map((title) => title.textContent);
 found.focusable = all("a[href], button, input, select, summary, [tabindex='0']").filter((each) => each.tabIndex >= 0).length;
+found.cut = all(".summary tbody td").filter((cell) => cell.getBoundingClientRect().right > window.innerWidth).length;
 found.wide = document.documentElement.scrollWidth - window.innerWidth;
 
 const widthOf = async (image) => {

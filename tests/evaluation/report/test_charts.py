@@ -45,6 +45,6 @@ def test_every_case_is_a_point_that_links_to_its_row(evaluation):
     assert chart == draw_distribution(evaluation, metric)  # reproducible
 
 
-def test_without_reference_lesions_there_is_no_sensitivity_chart():
+def test_without_reference_lesions_there_is_no_sensitivity_chart(evaluation):
     table = pd.DataFrame({"stratum": ["<10"], "method": ["a"], "found": [0], "total": [0]})
-    assert draw_lesion_sensitivity(table, ["a"]) == ""
+    assert draw_lesion_sensitivity(table, evaluation, "rim") == ""

@@ -5,11 +5,13 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation import Settings, evaluate
 from ser_nnunet.evaluation.patients import describe_patients
 from ser_nnunet.evaluation.report import write_report
@@ -84,6 +86,35 @@ def test_every_case_is_in_the_table_and_the_selected_ones_are_drawn(page):
     assert sum(tag == "image" for tag, _ in tags) == 7
 
 
+def test_classes_have_a_legend_and_empty_predictions_are_marked(page):
+    text = page.read_text(encoding="utf-8")
+    for name, colour in (("core &lt;b&gt;", "#e69f00"), ("rim", "#56b4e9")):
+        assert f'<span><span class="swatch" style="background:{colour}"></span>{name}</span>' in text
+        assert f'<span class="empty">{name}: empty prediction</span>' in text  # by "theirs" in case_9, which is drawn
+    assert (
+        text.count('0.000 <span class="empty">empty</span>') == 2 * 2
+    )  # both classes, among the examples and the cases
+    assert len(re.findall(r'<a href="#case-case_9">case_9</a> \(1 of 10 cases\)', text)) == 2
+
+
+def test_only_classes_whose_lesions_are_counted_have_lesion_metrics(evaluation, tmp_path):
+    settings = replace(evaluation.settings, lesion_classes=("rim",))
+    about = evaluation.about
+    again = evaluate(
+        Path(about["reference"]), Path(about["methods"]["ours"]), settings=settings, processes=1, progress=False
+    )
+    text = write_report(again, tmp_path / "report.html", pictures=0, progress=False).read_text(encoding="utf-8")
+    assert text.count("Lesion F1</th>") == 1 and text.count("Lesion sensitivity of ") == 1
+    assert "Lesions are counted for rim, not for core &lt;b&gt;" in text
+
+
+def test_another_page_of_the_reports_name_is_not_replaced(evaluation, tmp_path):
+    (tmp_path / "report.html").write_text("precious")
+    with pytest.raises(UserError, match=r"report\.html was not written by `ser-nnunet report`"):
+        write_report(evaluation, tmp_path / "report.html", pictures=0, progress=False)
+    assert (tmp_path / "report.html").read_text() == "precious"
+
+
 def test_one_case_one_class_and_no_images_are_enough(tmp_path):
     array = np.zeros((3, 8, 8), np.uint8)
     array[1, 2:4, 2:4] = 1
@@ -125,7 +156,9 @@ def test_browser_sorts_by_number_both_ways_with_undefined_last(probed):
     rising = [float(value) for value in found["rising"]]
     assert rising == sorted(rising) and rising[0] < rising[-1] and found["sort"] == "ascending"
     assert [float(value) for value in found["falling"]] == sorted(rising, reverse=True)
-    assert found["precision"][-2:] == ["-", "-"] and "-" not in found["precision"][:-2]  # nothing predicted
+    assert (
+        found["precision"][-2:] == ["not defined"] * 2 and "not defined" not in found["precision"][:-2]
+    )  # nothing predicted
     assert found["cases"] == sorted(found["cases"])
 
 
@@ -144,8 +177,12 @@ def test_browser_shows_the_images_and_the_case_of_a_point(probed):
     assert set(probed[0]["tips"]) == {f"case_{number}" for number in range(10)}
 
 
-def test_page_is_not_wider_than_a_phone(probed):
-    assert probed[0]["wide"] <= 0
+def test_page_is_not_wider_than_a_phone_and_cuts_off_no_method(probed):
+    assert probed[0]["wide"] <= 0 and probed[0]["cut"] == 0
+
+
+def test_browser_draws_every_class_in_a_colour_of_its_own(probed):
+    assert probed[0]["classes"] == ["rgb(230, 159, 0)", "rgb(86, 180, 233)"]
 
 
 def test_keyboard_reaches_every_control_and_no_single_point_of_a_chart(probed, page):
