@@ -14,7 +14,6 @@ from ser_nnunet.evaluation.definitions import Metric
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.json_files import FileEnding, JsonModel, LabelOrRegion, LabelValue, Name
 
-
 Row = dict[str, bool | int | float | str | None]
 
 
