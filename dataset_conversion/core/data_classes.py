@@ -163,6 +163,8 @@ class Options:
     """None for all channels."""
     classes: str = "shipped"
     """`shipped`, `merged` or `regions`."""
+    layout: object = None
+    """What the files are, for data sets that only the user knows: `folders.FolderLayout`, `bids.BidsLayout`."""
 
 
 @dataclass
