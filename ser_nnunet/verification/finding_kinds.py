@@ -27,7 +27,7 @@ ADVICE = {
     "constant image": "remove the case: an image of one value holds no information",
     "duplicate image": "one of the two is a copy under another name: remove it, or put both into one fold",
     "duplicate label": "one of the two is a copy under another name: compare both with their images",
-    "mask position": "look at it: the label may be flipped or turned; the check can err, most often on symmetrical organs",
+    "mask position": "look at it: the label may be flipped or turned; false alarms occur for symmetrical organs",
     "Hounsfield units": "apply slope and intercept of the DICOM files; nnU-Net expects HU in channels named CT",
     "Hounsfield values": "look at the case: the label may lie elsewhere, or the image be in other units",
     "patient in train and test": "test cases of a training patient overestimate accuracy: move all scans to one side",
