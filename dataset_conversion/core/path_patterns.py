@@ -16,7 +16,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
 @dataclass(frozen=True)
 class PathPattern:
-    """A pattern for the end of a path; at its beginning a folder's name begins.
+    """A pattern for the end of a path, or for all of it below SOURCE if it begins with `/` or contains `**`.
 
     `{name}` stands for one or more characters within a folder's or file's name, and for the same ones wherever it
     occurs again; `{name:REGEX}` says which; `*` is any part of a name, `?` one character, `**` any number of folders.
@@ -28,7 +28,7 @@ class PathPattern:
     @classmethod
     def parse(cls, text: str, option: str) -> PathPattern:
         """Parse a pattern; raises `UserError`, which names the option, for one that is malformed."""
-        anchored = text.startswith("/")
+        anchored = text.startswith("/") or "**" in text  # else several folders could be what a placeholder means
         try:
             body = _translate(text.removeprefix("./").strip("/"))
             return cls(text, re.compile(body if anchored else f"(?:.*/)?{body}"))

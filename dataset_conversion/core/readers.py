@@ -139,6 +139,10 @@ def _as_nnunet_reads(image: sitk.Image, volume: Volume) -> sitk.Image:
     components = image.GetNumberOfComponentsPerPixel()
     if components > 1 and volume.component is not None and components == volume.components:
         image = sitk.VectorIndexSelectionCast(image, volume.component)
+    elif components > 1 and volume.path.name.lower().endswith(".bmp"):  # ITK reads grey ones as RGB, too
+        parts = [sitk.VectorIndexSelectionCast(image, index) for index in range(components)]
+        first = sitk.GetArrayViewFromImage(parts[0])
+        image = parts[0] if all((sitk.GetArrayViewFromImage(part) == first).all() for part in parts[1:]) else image
     if image.GetDimension() == 2:
         image = sitk.JoinSeries(image)
     if volume.path.name.lower().endswith(WITHOUT_SPACING):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,10 +126,12 @@ def _read_file_list(
 
 
 def _split_components(volumes: list[IdentifiedVolume], roles: tuple[str, ...]) -> Iterator[IdentifiedVolume]:
-    """Yield the volumes, an RGB image once per channel: `_0000.png` may hold the channels 0, 1 and 2."""
+    """Yield the volumes, an RGB image once per channel: `_0000.png` alone may hold the channels 0, 1 and 2."""
+    of_case = Counter((identity.case, identity.split) for identity, _ in volumes if identity.role != LABEL)
     for identity, volume in volumes:
-        is_first = identity.role == roles[0] and volume.path.name.lower().endswith(RGB_ENDINGS)
-        components = _count_components(volume.path) if is_first and len(roles) > 1 else 1
+        is_alone = identity.role == roles[0] and of_case[identity.case, identity.split] == 1
+        is_picture = volume.path.name.lower().endswith(RGB_ENDINGS)
+        components = _count_components(volume.path) if is_alone and is_picture and len(roles) > 1 else 1
         if components == 1:
             yield identity, volume
         for index, role in enumerate(roles if components > 1 else ()):
