@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from ser_nnunet.dataset_conversion import BidsLayout, Description, FolderLayout
 from ser_nnunet.dataset_conversion.core.class_options import parse_labels, parse_value_map
 from ser_nnunet.errors import UserError
+
+Layout = FolderLayout | BidsLayout
 
 
 def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +90,7 @@ def read_description(args: argparse.Namespace) -> Description:
     )
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], Layout]]] = {
     "folders": (add_folder_arguments, read_folder_layout),
     "bids": (add_bids_arguments, read_bids_layout),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ser_nnunet.dataset_conversion.core.data_classes import Problem
 from ser_nnunet.dataset_conversion.core.splits import FOLDS
@@ -35,7 +36,7 @@ def read_splits(file: Path) -> list[Fold]:
     """Read the folds; raises `UserError` if the file is none of nnU-Net's."""
     expected = 'nnU-Net\'s folds, a list of {"train": [cases], "val": [cases]}, expected'
     try:
-        return TypeAdapter(list[Fold]).validate_python(read_json(file))
+        return TypeAdapter(Annotated[list[Fold], Field(min_length=1)]).validate_python(read_json(file))
     except ValidationError as error:
         raise UserError(f"{file}: {expected}, but\n{describe_problems(error)}") from None
     except (OSError, ValueError) as error:

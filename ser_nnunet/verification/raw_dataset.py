@@ -82,11 +82,12 @@ def find_reader(labels: Labels) -> str:
     from nnunetv2.imageio.reader_writer_registry import LIST_OF_IO_CLASSES
 
     ending = labels.file_ending.lower()
-    fitting = [each.__name__ for each in LIST_OF_IO_CLASSES if ending in each.supported_file_endings]
-    chosen = labels.content.get("overwrite_image_reader_writer")
+    endings = {each.__name__: tuple(getattr(each, "supported_file_endings", ())) for each in LIST_OF_IO_CLASSES}
+    fitting = [name for name, supported in endings.items() if ending in supported]
+    chosen: str | None = labels.content.get("overwrite_image_reader_writer")
     if not fitting:
-        known = sorted({each for reader in LIST_OF_IO_CLASSES for each in reader.supported_file_endings})
-        raise UserError(f"{labels.file}: file_ending {ending} is none that nnU-Net reads ({' '.join(known)})")
+        known = " ".join(sorted({each for supported in endings.values() for each in supported}))
+        raise UserError(f"{labels.file}: file_ending {ending} is none that nnU-Net reads ({known})")
     return chosen if chosen and chosen != "None" else fitting[0]
 
 
