@@ -61,6 +61,10 @@ def convert(
     """
     if dataset not in CONVERTERS:
         raise UserError(f"there is no converter for {dataset!r}: choose among {', '.join(CONVERTERS)}")
+    if layout is not None and not CONVERTERS[dataset].is_described:
+        raise UserError(f"the layout of {dataset} is known: `layout` is for folders and bids")
+    if CONVERTERS[dataset].is_described and (channels is not None or classes != "shipped"):
+        raise UserError(f"channels and classes of {dataset} are part of its `layout`")
     options = Options(None if channels is None else tuple(channels), classes, layout)
     settings = ConversionSettings(
         dataset, dataset_id, name, tuple(exclude), dry_run, allow_partial, overwrite, processes, raw

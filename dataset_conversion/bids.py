@@ -91,9 +91,10 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
         raise UserError(f"--test: there is no subject {', '.join(unknown)}")
 
     def identify(tree: SourceTree, path: Path) -> FileIdentity | None:
-        role = next((role for role, kind in wanted.items() if path in files and files[path].fits(kind)), None)
-        if role is None:
+        fitting = [role for role, kind in wanted.items() if path in files and files[path].fits(kind)]
+        if not fitting:
             return None
+        role = max(fitting, key=lambda role: len(wanted[role].entities))  # T1w, or acq-iso_T1w?
         entities = files[path].entities
         case = "_".join(f"{key}-{entities[key]}" for key in OF_THE_CASE if key in entities)
         split = "test" if entities["sub"] in test else "train"

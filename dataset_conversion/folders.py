@@ -145,4 +145,4 @@ def make_case_name(values: list[tuple[str, str]]) -> str:
     A number alone gets its placeholder's name before it; what file names should not hold becomes `-`.
     """
     words = [f"{name}{value}" if value.isdigit() else value for name, value in values]
-    return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word) for word in words)
+    return "_".join(re.sub(r"[^\w.-]+", "-", word) for word in words)

@@ -28,6 +28,7 @@ ADVICE = {
     "empty mask": f"accept cases without foreground with --allow-empty-masks, {EXCLUDE}",
     "geometry": f"register or resample the images onto the grid of the first channel before, {EXCLUDE}",
     "constant image": f"an image of one value holds no information; leave the channel out, {EXCLUDE}",
+    "Hounsfield units": f"apply slope and intercept of the DICOM files, name the channel otherwise, {EXCLUDE}",
     "BIDS name": "move or rename the file",
     "mask position": "look at the case: its label may be flipped or turned",
 }

@@ -83,7 +83,7 @@ class VolumeFacts:
     voxel_hash_lps: str
     """Of the voxels with the axes in LPS order: equal for one scan stored as LAS and as RAS."""
     value_range: tuple[float, float] = (0.0, 0.0)
-    """Least and greatest value; for a label, after the conversion of its values."""
+    """Of an image: least and greatest value."""
     values_inside: tuple[float, float, float] | None = None
     """For a label: 5th, 50th and 95th percentile of the first channel in the foreground, if that can be read."""
     is_empty: bool = False

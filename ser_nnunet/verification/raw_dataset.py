@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Problem
@@ -23,13 +23,15 @@ class RawDataset:
         folder: `DatasetXXX_Name`.
         labels: what dataset.json says of classes and file ending.
         reader: name of the class with which nnU-Net reads its images.
+        tree: its files, for messages.
         table: its cases, and the problems of dataset.json and of the file names.
     """
 
     folder: Path
     labels: Labels
     reader: str
-    table: CaseTable = field(repr=False)
+    tree: SourceTree
+    table: CaseTable
 
 
 def find_raw_dataset(dataset: str) -> Path:
@@ -38,14 +40,14 @@ def find_raw_dataset(dataset: str) -> Path:
     Raises:
         UserError: there is none, several have this id, or an id or name is given and nnUNet_raw is not set.
     """
-    if not dataset.isdigit() and Path(dataset).is_dir():
+    if not dataset.isdecimal() and Path(dataset).is_dir():
         return Path(dataset)
     root = nnunet_folder(RAW)
     if root is None:
         raise UserError(f"nnUNet_raw is not set: export it, or give the path of the folder instead of {dataset}")
-    prefix = f"Dataset{int(dataset):03d}_" if dataset.isdigit() else dataset
+    prefix = f"Dataset{int(dataset):03d}_" if dataset.isdecimal() else dataset
     folders = sorted(path for path in root.glob("Dataset*") if path.is_dir()) if root.is_dir() else []
-    found = [path for path in folders if path.name == dataset or (dataset.isdigit() and path.name.startswith(prefix))]
+    found = [path for path in folders if path.name == dataset or (dataset.isdecimal() and path.name.startswith(prefix))]
     if len(found) == 1:
         return found[0]
     if found:
@@ -74,7 +76,7 @@ def read_raw_dataset(folder: Path) -> RawDataset:
         *problems,
         *check_dataset_json(labels, volumes),
     ]
-    return RawDataset(folder, labels, reader, table)
+    return RawDataset(folder, labels, reader, tree, table)
 
 
 def find_reader(labels: Labels) -> str:

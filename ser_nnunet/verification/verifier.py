@@ -23,7 +23,6 @@ from ser_nnunet.dataset_conversion.core.data_classes import Case, CaseReport, Pr
 from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.mask_position import MaskPositionCheck
 from ser_nnunet.dataset_conversion.core.pipeline import shorten_paths
-from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.core.workers import map_cases
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.patients import Patients, find_patients
@@ -80,9 +79,8 @@ def verify(
     position = MaskPositionCheck(raw.labels.ignore)
     info = replace(raw.table.info, case_checks=(position,))
     reports = map_cases(partial(check_case, info=info), cases, processes, "verifying")
-    tree = SourceTree(raw.folder)
     problems = [*raw.table.problems]
-    problems += [shorten_paths(problem, tree) for report in reports for problem in report.problems]
+    problems += [shorten_paths(problem, raw.tree) for report in reports for problem in report.problems]
     problems += check_across_cases(raw, reports)
     train = [case for case in raw.table.cases if case.split == "train"]
     names, of_case = [case.name for case in train], {case.name: case.patient for case in train}
@@ -96,12 +94,11 @@ def verify(
 
 def assign_patients(raw: RawDataset, pattern: str | None, groups: Path | None) -> str | None:
     """Set the patient of every case; return what names them, or None where each case counts as one."""
-    names = {case.name: case.patient if case.patient != case.name else case.name for case in raw.table.cases}
-    found: dict[str, str]
+    names = {case.name: case.patient for case in raw.table.cases}  # as the files call them
+    cases = list(dict.fromkeys(names.values()))
     if pattern is not None:
-        found, source = group_by_pattern(list(dict.fromkeys(names.values())), pattern), f"--patients {pattern}"
+        found, source = group_by_pattern(cases, pattern), f"--patients {pattern}"
     else:
-        cases = list(dict.fromkeys(names.values()))
         given: Patients = find_patients(cases, raw.folder / "labelsTr", raw.labels, groups)
         if given.problems:
             raise UserError("\n".join(given.problems))

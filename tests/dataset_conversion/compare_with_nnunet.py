@@ -102,7 +102,7 @@ def main(target: Path) -> None:
         lines.append(f"| {row.fault} | {' | '.join(verdicts)} |")
         tqdm.write(lines[-1], file=sys.stderr)
     lines.append(_compare_folds())
-    _, mark, rest = target.read_text(encoding="utf-8").partition(SECOND_PART)
+    _, mark, rest = (target.read_text(encoding="utf-8") if target.exists() else "").partition(SECOND_PART)
     target.write_text(HEADER + "\n".join(lines) + "\n" + mark + rest, encoding="utf-8")
 
 

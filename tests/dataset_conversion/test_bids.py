@@ -67,6 +67,17 @@ def test_files_that_the_entities_do_not_tell_apart_are_an_error(source: Path, ca
     assert "sub-01_ses-1: 2 files are its T1w" in shown and "an entity such as run-1 in BIDS" in shown
 
 
+def test_a_file_belongs_to_the_channel_with_more_entities(source: Path, tmp_path: Path):
+    for subject, session in SCANS:
+        name = f"sub-{subject}/ses-{session}/anat/sub-{subject}_ses-{session}"
+        (source / f"{name}_acq-thick_T1w.nii.gz").rename(source / f"{name}_T1w.nii.gz")
+    assert run(source, channels=("T1w", "acq-iso_T1w")) == 0
+    record = json.loads((tmp_path / "raw/Dataset610_MSscans/conversion.json").read_text())["cases"]["sub-02_ses-1"]
+    sources = {file["role"]: next(iter(file["source"])).rpartition("/")[2] for file in record["files"]}
+    assert sources["T1w"] == "sub-02_ses-1_T1w.nii.gz"
+    assert sources["acq-iso_T1w"] == "sub-02_ses-1_acq-iso_T1w.nii.gz"
+
+
 def test_several_pipelines_with_the_label_must_be_chosen_from(source: Path, capsys):
     save(image_of(mask(7)), source / "derivatives/auto/sub-01/ses-1/anat/sub-01_ses-1_desc-lesion_mask.nii.gz")
     assert run(source) == 2

@@ -170,6 +170,14 @@ def test_words_that_are_no_classes_or_values_are_an_error(source: Path, capsys, 
     assert message in capsys.readouterr().err
 
 
+def test_options_of_other_data_sets_are_refused(source: Path):
+    layout = FolderLayout({"T1": "{patient}_{time}_t1.nii.gz"}, "{patient}_{time}_mask.nii.gz", LESION)
+    with pytest.raises(UserError, match="channels and classes of folders are part of its `layout`"):
+        convert(source, 600, dataset="folders", layout=layout, channels=["T1"], dry_run=True)
+    with pytest.raises(UserError, match="the layout of msd is known"):
+        convert(source, 600, dataset="msd", layout=layout, dry_run=True)
+
+
 def test_regions_reach_dataset_json(tmp_path: Path):
     for seed in range(2):
         label = mask(seed)
