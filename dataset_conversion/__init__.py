@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_nnunet.dataset_conversion.bids import BidsLayout
+from ser_nnunet.dataset_conversion.core.class_options import Description
 from ser_nnunet.dataset_conversion.core.data_classes import ConversionReport, Options, Problem
 from ser_nnunet.dataset_conversion.core.pipeline import ConversionSettings, run_conversion
 from ser_nnunet.dataset_conversion.core.problems import ConversionError
+from ser_nnunet.dataset_conversion.folders import FolderLayout
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
 from ser_nnunet.errors import UserError
 
-__all__ = ["ConversionError", "ConversionReport", "Problem", "convert"]
+__all__ = ["BidsLayout", "ConversionError", "ConversionReport", "Description", "FolderLayout", "Problem", "convert"]
 
 
 def convert(
@@ -22,6 +25,7 @@ def convert(
     name: str | None = None,
     channels: Sequence[str] | None = None,
     classes: str = "shipped",
+    layout: FolderLayout | BidsLayout | None = None,
     exclude: Sequence[str] = (),
     dry_run: bool = False,
     allow_partial: bool = False,
@@ -41,6 +45,7 @@ def convert(
         name: name after `DatasetXXX_`; the data set's own by default.
         channels: channels to use, in this order; all by default.
         classes: for data sets that offer a choice: `shipped`, `merged` or `regions`.
+        layout: what the files are, for `folders` and `bids`, which need it.
         exclude: names of cases to exclude.
         dry_run: run all checks and write nothing. Without `raw` and $nnUNet_raw, it can't check whether the id is free,
             and notes that.
@@ -56,7 +61,11 @@ def convert(
     """
     if dataset not in CONVERTERS:
         raise UserError(f"there is no converter for {dataset!r}: choose among {', '.join(CONVERTERS)}")
-    options = Options(None if channels is None else tuple(channels), classes)
+    if layout is not None and not CONVERTERS[dataset].is_described:
+        raise UserError(f"the layout of {dataset} is known: `layout` is for folders and bids")
+    if CONVERTERS[dataset].is_described and (channels is not None or classes != "shipped"):
+        raise UserError(f"channels and classes of {dataset} are part of its `layout`")
+    options = Options(None if channels is None else tuple(channels), classes, layout)
     settings = ConversionSettings(
         dataset, dataset_id, name, tuple(exclude), dry_run, allow_partial, overwrite, processes, raw
     )

@@ -32,6 +32,7 @@ QUIET_FLAG = "--quiet"
 
 COMMANDS = {
     "convert": Command("ser_nnunet.commands.convert", "convert a downloaded data set to nnU-Net's raw format"),
+    "verify": Command("ser_nnunet.commands.verify", "check a data set that is in nnU-Net's raw format"),
     "env": Command("ser_nnunet.commands.env", "print the line that lets nnU-Net find the trainers"),
     "check": Command("ser_nnunet.commands.check", "check whether everything that a training needs is there"),
     "export": Command("ser_nnunet.commands.export", "write a trained model as one file that needs no nnU-Net"),

@@ -13,6 +13,7 @@ from ser_nnunet.utils.hashing import file_sha256
 from tests.dataset_conversion.builders import LABEL, msd_prostate, multisite_prostate, pansegdata
 from tests.evaluation.cohort import random_label_map, write_cohort, write_volume
 from tests.hostile import IMAGES, JSONS
+from tests.verification.samples import write_mri
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX pipes, devices and links")
 SECONDS = 20
@@ -129,6 +130,31 @@ def test_convert_refuses_the_dataset_json(tmp_path, conversions, capsys, kind):
     status = main(["convert", "msd", str(sample.source), "-d", "701", "-np", "1"])
     assert_refused(capsys, status, "dataset.json")
     assert not conversions.exists()
+
+
+VERIFIED = (*FEW, *NO_FILES, "lacks its checksum", "decompresses to far more", "nine axes")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"), [*product(["imagesTr/P2_a_0001.nii.gz"], VERIFIED), *product(["labelsTr/P2_a.nii.gz"], FEW)]
+)
+def test_verify_reports_the_file_and_goes_on(tmp_path, capsys, kind, place):
+    folder = write_mri(tmp_path / "Dataset700_Sample")
+    (folder / "labelsTr/P3_a.nii.gz").unlink()
+    IMAGES[kind](folder / place)
+    before = snapshot(folder)
+    assert main(["verify", "-d", str(folder), "-np", "1", "--html", str(tmp_path / "page.html")]) == 1
+    shown = capsys.readouterr().out
+    assert Path(place).name in shown and "image without label  P3_a" in shown and len(shown) < 5000
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in JSONS if kind not in NO_FILES])
+def test_verify_refuses_the_folds(tmp_path, capsys, kind):
+    folder = write_mri(tmp_path / "Dataset700_Sample")
+    JSONS[kind](folder / "splits_final.json")
+    status = main(["verify", "-d", str(folder), "-np", "1"])
+    assert_refused(capsys, status, "splits_final.json")
 
 
 @pytest.mark.parametrize(

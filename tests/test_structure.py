@@ -21,6 +21,7 @@ LAYERS = {
     "ser_nnunet.dataset_conversion": {"ser_nnunet.dataset_conversion.core"},
     "ser_nnunet.evaluation": {"ser_nnunet.nnunet"},
     "ser_nnunet.evaluation.report": {"ser_nnunet.evaluation"},
+    "ser_nnunet.verification": {"ser_nnunet.dataset_conversion", "ser_nnunet.evaluation.report"},
     "ser_nnunet.demo": {"ser_nnunet.evaluation.report", "ser_nnunet.sam", "ser_nnunet.dataset_conversion"},
     "ser_nnunet.benchmark": {"ser_nnunet.evaluation.report", "ser_nnunet.training"},
     "ser_nnunet.commands": {
@@ -28,6 +29,7 @@ LAYERS = {
         "ser_nnunet.demo",
         "ser_nnunet.dataset_conversion",
         "ser_nnunet.export",
+        "ser_nnunet.verification",
     },
     "ser_nnunet.cli": {"ser_nnunet.commands"},
 }

@@ -25,6 +25,9 @@ from ser_nnunet.dataset_conversion.core.standardize import StandardizedVolume, s
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.hashing import file_sha256, voxel_hash
 
+IGNORE = "ignore"
+"""nnU-Net's name for the label of voxels that are not annotated; most cases have none."""
+
 
 def check_case(case: Case, info: DatasetInfo) -> CaseReport:
     """Read every volume of a case once, one or two at a time, and check it.
@@ -61,6 +64,7 @@ def check_image(report: CaseReport, case: Case, role: str, volume: Volume, grid:
     array = sitk.GetArrayViewFromImage(image)
     name = volume.path.name + ("" if volume.component is None else f" (channel {volume.component})")
     low, high = float(array.min()), float(array.max())
+    report.facts[-1].value_range = (low, high)
     if not (np.isfinite(low) and np.isfinite(high)):
         count = int((~np.isfinite(array)).sum())
         report.problems.append(Problem("NaN or Inf", case.name, f"{name} holds {count} voxels that are NaN or Inf"))
@@ -91,11 +95,15 @@ def check_label(
     if faults - {"geometry"}:  # its values are not those that would be written
         return
     present = set(count_values(array)) - {0}
-    for name, value in info.labels.items() if present else ():
+    classes = {name: value for name, value in info.labels.items() if name != IGNORE}
+    for name, value in classes.items() if present else ():
         values = {value} if isinstance(value, int) else set(value)
         if values != {0} and not values & present:
             text = f"{volume.path.name} has no voxel of {name}"
             report.problems.append(Problem("class absent", case.name, text, fatal=False))
+    if image is not None and not faults and present:
+        inside = np.percentile(sitk.GetArrayViewFromImage(image)[array > 0], (5, 50, 95))
+        facts.values_inside = (float(inside[0]), float(inside[1]), float(inside[2]))
     for check in info.case_checks:
         report.problems += check(case, volume, None if faults else image, standardized.image)
 

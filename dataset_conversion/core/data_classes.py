@@ -37,6 +37,11 @@ class Volume:
     """Index along the fourth axis of a 4D file; None for a 3D file."""
     components: int | None = None
     """Number of components that a 4D file must have."""
+    reader: str = ""
+    """nnU-Net's reader of a file that is already in its raw format, such as `SimpleITKIO`; empty for a download.
+
+    Such a file is taken as it is stored: nothing reorders its axes, and it may be 2D or RGB.
+    """
     uncompressed_copy: Path | None = None
     """A `.nii` file beside the `.nii.gz` file of the same name: must hold the same voxels."""
     copy_header: bool = False
@@ -77,6 +82,10 @@ class VolumeFacts:
     """Of the voxels in the order in which they will be written."""
     voxel_hash_lps: str
     """Of the voxels with the axes in LPS order: equal for one scan stored as LAS and as RAS."""
+    value_range: tuple[float, float] = (0.0, 0.0)
+    """Of an image: least and greatest value."""
+    values_inside: tuple[float, float, float] | None = None
+    """For a label: 5th, 50th and 95th percentile of the first channel in the foreground, if that can be read."""
     is_empty: bool = False
     """Whether this is a label without foreground. Such labels are equal without being copies of each other."""
     changes: list[str] = field(default_factory=list)
@@ -154,6 +163,8 @@ class Options:
     """None for all channels."""
     classes: str = "shipped"
     """`shipped`, `merged` or `regions`."""
+    layout: object = None
+    """What the files are, for data sets that only the user knows: `folders.FolderLayout`, `bids.BidsLayout`."""
 
 
 @dataclass

@@ -62,7 +62,7 @@ def find_better_position(values: np.ndarray, mask: np.ndarray) -> str:
     inside = mask[box]
     shell = ndimage.binary_dilation(inside, iterations=SHELL_VOXELS) & ~inside
     spread, contrast = _measure_fit(values[box], inside, shell)
-    fits = {name: _measure_fit(view[box], inside, shell) for name, view in _move_image(values)}
+    fits = {name: _measure_fit(view[box], inside, shell) for name, view in move_image(values)}
     better = {name: fit for name, fit in fits.items() if fit[0] < spread and fit[1] > contrast + MIN_GAIN_HU}
     if not better:
         return ""
@@ -73,7 +73,7 @@ def find_better_position(values: np.ndarray, mask: np.ndarray) -> str:
     )
 
 
-def _move_image(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def move_image(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what would be done to the mask, and a view of the image `(z, y, x)` to which the inverse is done."""
     flips = [axes for count in range(4) for axes in combinations(range(3), count)]
     names = {axes: " and ".join("zyx"[axis] for axis in axes) for axes in flips}

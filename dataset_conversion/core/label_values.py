@@ -51,8 +51,8 @@ def map_values(values: Mapping[int, int], info: DatasetInfo) -> dict[int, int | 
 
 
 def replace_values(array: np.ndarray, mapping: Mapping[int, int | None]) -> np.ndarray:
-    """Return the label as uint8 with every value replaced; `mapping` holds all of them."""
-    written = np.zeros(array.shape, np.uint8)
+    """Return the label as uint8 (uint16 above 255) with every value replaced; `mapping` holds all of them."""
+    written = np.zeros(array.shape, np.uint16 if max(new or 0 for new in mapping.values()) > 255 else np.uint8)
     for value, new in mapping.items():
         if new:
             written[array == value] = new

@@ -97,6 +97,7 @@ def check_and_write(
     report.notes += describe_missing_folds(report.splits)
     if raw is not None and not settings.dry_run:
         choices = {"dataset": settings.dataset, **asdict(options), "exclude": settings.exclude}
+        choices = {name: choice for name, choice in choices.items() if name != "layout" or choice is not None}
         by_case = {case_report.case: case_report for case_report in case_reports}
         report.folder = write_dataset(report, tree, by_case, raw, choices, settings.processes)
     return report

@@ -18,10 +18,13 @@ from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 from ser_nnunet.utils import metaimage
 from ser_nnunet.utils.dicom_slices import SeriesError
+from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.image_files import check_image, check_image_header
 from ser_nnunet.utils.nifti import read_voxels
 from ser_nnunet.utils.nifti_header import is_nifti
 
+WITHOUT_SPACING = (".png", ".bmp", ".tif", ".tiff")
+"""Formats whose resolution nnU-Net ignores: TIFF's is that of printing."""
 UNREADABLE = (
     RuntimeError,
     OSError,
@@ -128,15 +131,38 @@ def _scale(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     return scaled
 
 
+def _as_nnunet_reads(image: sitk.Image, volume: Volume) -> sitk.Image:
+    """Return a file of nnU-Net's raw format as 3D: a 2D image as one slice, of RGB the component that is meant.
+
+    The resolution in the headers of PNG, BMP and TIFF is set to 1, as nnU-Net ignores it.
+    """
+    components = image.GetNumberOfComponentsPerPixel()
+    if components > 1 and volume.component is not None and components == volume.components:
+        image = sitk.VectorIndexSelectionCast(image, volume.component)
+    elif components > 1 and volume.path.name.lower().endswith(".bmp"):  # ITK reads grey ones as RGB, too
+        parts = [sitk.VectorIndexSelectionCast(image, index) for index in range(components)]
+        first = sitk.GetArrayViewFromImage(parts[0])
+        image = parts[0] if all((sitk.GetArrayViewFromImage(part) == first).all() for part in parts[1:]) else image
+    if image.GetDimension() == 2:
+        image = sitk.JoinSeries(image)
+    if volume.path.name.lower().endswith(WITHOUT_SPACING):
+        image = sitk.Image(image)
+        Grid(image.GetSize(), (1.0,) * 3, (0.0,) * 3, (1.0, 0, 0, 0, 1, 0, 0, 0, 1)).impose(image)
+    return image
+
+
 def _select_component(image: sitk.Image, volume: Volume) -> sitk.Image:
     """Return the 3D image that `volume` means; raises `ReadingError` unless the file has the axes for it."""
+    if volume.reader:
+        image = _as_nnunet_reads(image, volume)
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ReadingError(f"{image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1", "components")
     size = image.GetSize()
     if len(size) not in (3, 4):
         raise ReadingError(f"{len(size)} axes of size {size}, expected 3", "components")
-    found, expected = size[3] if len(size) == 4 else 1, volume.components or 1
+    found, expected = size[3] if len(size) == 4 else 1, (1 if volume.reader else volume.components) or 1
     if found != expected:
         raise ReadingError(f"{found} channels along the fourth axis, expected {expected}", "components")
-    selected: sitk.Image = image if len(size) == 3 else image[:, :, :, volume.component or 0]
+    index = 0 if volume.reader else volume.component or 0
+    selected: sitk.Image = image if len(size) == 3 else image[:, :, :, index]
     return selected

@@ -22,6 +22,9 @@ from ser_nnunet.dataset_conversion.core.readers import count_stored_axes, descri
 from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, describe_mismatch, reorient_to_grid
 from ser_nnunet.utils.geometry import Grid
 
+REORDERING_READERS = ("", "NibabelIOWithReorient")
+"""Who brings the axes into one order: the converters (see `Volume.reader`), and one of nnU-Net's readers."""
+
 
 @dataclass
 class StandardizedVolume:
@@ -70,6 +73,8 @@ def _describe_repacking(volume: Volume) -> list[str]:
         return ["DICOM series read with its geometry (nnU-Net reads no DICOM)"]
     if volume.component is not None and (volume.components or 1) > 1:
         return [f"channel {volume.component} of a 4D file (nnU-Net needs a file per channel)"]
+    if volume.reader:
+        return []
     if not volume.path.name.lower().endswith(".nii.gz"):
         return [f"repacked from {volume.path.suffix.lower()} (all files of a data set have one ending)"]
     if (axes := count_stored_axes(volume.path)) > 3:
@@ -96,10 +101,15 @@ def _copy_header(result: StandardizedVolume, grid: Grid, case: Case, volume: Vol
 
 def _move_to_grid(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume) -> None:
     """Reorient a volume to the grid; where it lies elsewhere, report in what the two grids differ."""
+    stored = Grid.of(result.image)
     result.image, change = reorient_to_grid(result.image, grid)
     result.changes += [change] if change else []
     found = Grid.of(result.image)
     if found.distance_mm(grid) <= TOLERANCE_MM:
+        if volume.reader not in REORDERING_READERS and stored.distance_mm(grid) > TOLERANCE_MM:
+            text = f"its axes are stored as {stored.orientation()}, expected {grid.orientation()}: nnU-Net's "
+            text += f"{volume.reader} takes arrays as they are stored, so the two do not fit each other"
+            result.problems.append(Problem("geometry", case.name, f"{volume.path.name} against {grid.file}: {text}"))
         return
     if found.orientation() == grid.orientation():
         mismatch = describe_mismatch(found, grid)

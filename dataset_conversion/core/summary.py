@@ -34,7 +34,8 @@ def format_summary(report: ConversionReport, dataset_id: int) -> str:
     if report.notes:
         lines += ["noted", format_problems(report.notes)]
     lines += [f"note: {note}" for note in report.info.notes]
-    lines.append(f"licence: {report.info.licence}; please cite {report.info.citation}")
+    cite = f"; please cite {report.info.citation}" if report.info.citation else ""
+    lines.append(f"licence: {report.info.licence}{cite}")
     if report.folder is None:
         lines.append("dry run: all checks passed, nothing was written")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ser_nnunet.commands.layout_arguments import LAYOUTS
 from ser_nnunet.commands.number_types import processes
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
 from ser_nnunet.utils.printable import printable
@@ -20,18 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net's id, 1 to 999")
         sub.add_argument("--name", help="name after DatasetXXX_ (default: the data set's)")
-        sub.add_argument(
-            "--channels", nargs="+", metavar="CHANNEL", help="channels to use, in this order (default: all)"
-        )
         sub.add_argument("--exclude", nargs="+", metavar="CASE", default=[], help="cases to exclude")
         sub.add_argument(
             "--dry-run", action="store_true", help="print the table of cases, run all checks, write nothing"
-        )
-        sub.add_argument(
-            "--allow-partial",
-            action="store_true",
-            help="accept fewer cases than the official release has, as after an incomplete download; not needed for a "
-            "sample (at most a tenth of the cases) or if all test cases are absent: both are noted",
         )
         sub.add_argument(
             "--overwrite", action="store_true", help="replace an existing data set, once the new one is complete"
@@ -42,7 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=processes,
             help="number of processes, each with one case at a time (default: all cores that memory allows)",
         )
-        sub.set_defaults(classes="shipped")
+        sub.set_defaults(classes="shipped", channels=None, allow_partial=False)
+        if converter.is_described:
+            add_layout_arguments, _ = LAYOUTS[name]
+            add_layout_arguments(sub)
+            continue
+        sub.add_argument(
+            "--channels", nargs="+", metavar="CHANNEL", help="channels to use, in this order (default: all)"
+        )
+        sub.add_argument(
+            "--allow-partial",
+            action="store_true",
+            help="accept fewer cases than the official release has, as after an incomplete download; not needed for a "
+            "sample (at most a tenth of the cases) or if all test cases are absent: both are noted",
+        )
         if converter.has_classes:
             sub.add_argument(
                 "--classes",
@@ -56,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from ser_nnunet.dataset_conversion import ConversionError, convert
     from ser_nnunet.dataset_conversion.core.summary import format_case_table, format_summary
 
+    layout = LAYOUTS[args.dataset][1](args) if args.dataset in LAYOUTS else None
     try:
         report = convert(
             args.source,
@@ -64,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             name=args.name,
             channels=args.channels,
             classes=args.classes,
+            layout=layout,
             exclude=args.exclude,
             dry_run=args.dry_run,
             allow_partial=args.allow_partial,

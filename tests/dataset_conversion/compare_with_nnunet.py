@@ -102,7 +102,8 @@ def main(target: Path) -> None:
         lines.append(f"| {row.fault} | {' | '.join(verdicts)} |")
         tqdm.write(lines[-1], file=sys.stderr)
     lines.append(_compare_folds())
-    target.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    _, mark, rest = (target.read_text(encoding="utf-8") if target.exists() else "").partition(SECOND_PART)
+    target.write_text(HEADER + "\n".join(lines) + "\n" + mark + rest, encoding="utf-8")
 
 
 def _compare_folds() -> str:
@@ -241,6 +242,8 @@ def _split(target: Path) -> None:
             sitk.WriteImage(image[:, :, :, channel], str(target.with_name(name)))
 
 
+SECOND_PART = "\n## Data sets in nnU-Net's format\n"
+"""Of the page; another program writes it (tests.verification.fault_table)."""
 HEADER = """# Faults found by each tool
 
 Written by `python -m tests.dataset_conversion.compare_with_nnunet docs/fault-table.md`. Every row is a small synthetic
@@ -253,6 +256,8 @@ data set with one fault (`tests/dataset_conversion/faults.py`).
 * The last row compares folds instead of checks: the `splits_final.json` of `ser-nnunet convert`, and the folds that
   nnU-Net's `generate_crossval_split` makes of the same names, which training uses if that file is absent.
 * NaN and Inf never reach nnU-Net's check: its reader (ITK, for NIfTI) converts them to 0.
+
+## Downloads
 
 """
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from ser_nnunet.cli import main
-from ser_nnunet.dataset_conversion import convert
+from ser_nnunet.dataset_conversion import BidsLayout, Description, FolderLayout, convert
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Options
 from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, choose_channels, find_cases
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
@@ -19,20 +19,38 @@ from ser_nnunet.errors import UserError
 from tests.dataset_conversion.volumes import image_of, mask, save, scalar_image
 
 CHANNELS = {"pansegdata": ["T1"]}
+LAYOUTS = {
+    "folders": FolderLayout({"T1": "{patient}_T1.nii.gz"}, "{patient}_mask.nii.gz", Description({"lesion": 1})),
+    "bids": BidsLayout(("T1w",), "dseg", Description({"lesion": 1})),
+}
 
 
 @pytest.mark.parametrize("dataset", CONVERTERS)
 def test_the_error_for_a_wrong_folder_names_the_files_expected(dataset: str, tmp_path: Path):
     (tmp_path / "holiday.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"(?s)no case found below .*holiday\.jpg.*SOURCE must be a folder that holds"):
-        convert(tmp_path, 705, dataset=dataset, raw=tmp_path / "raw", channels=CHANNELS.get(dataset))
+        convert(
+            tmp_path,
+            705,
+            dataset=dataset,
+            raw=tmp_path / "raw",
+            channels=CHANNELS.get(dataset),
+            layout=LAYOUTS.get(dataset),
+        )
     assert not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize("dataset", CONVERTERS)
 def test_the_error_for_an_empty_folder_says_that_it_is_empty(dataset: str, tmp_path: Path):
     with pytest.raises(UserError, match="it holds no files"):
-        convert(tmp_path, 705, dataset=dataset, raw=tmp_path / "raw", channels=CHANNELS.get(dataset))
+        convert(
+            tmp_path,
+            705,
+            dataset=dataset,
+            raw=tmp_path / "raw",
+            channels=CHANNELS.get(dataset),
+            layout=LAYOUTS.get(dataset),
+        )
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones(tmp_path: Path):

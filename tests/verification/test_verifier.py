@@ -1,0 +1,185 @@
+"""Formats, regions, patients and folds of data sets in nnU-Net's raw format, and what makes `verify` stop."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.verification import Verification, verify
+from tests.dataset_conversion.helpers import hash_tree
+from tests.dataset_conversion.volumes import mask, scalar_image
+from tests.verification.samples import FOLDS, TRAIN, change, change_json, change_voxels, write_json, write_mri
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+
+
+@pytest.fixture
+def mri(tmp_path: Path) -> Path:
+    return write_mri(tmp_path / "Dataset700_Sample")
+
+
+def run(folder: Path | str, **options) -> Verification:
+    return verify(folder, processes=1, **options)
+
+
+def found(result: Verification) -> list[tuple[str, str, str]]:
+    return [(finding.severity, finding.kind, finding.case) for finding in result.findings]
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".mha", ".gipl", ".tif", ".tiff"])
+def test_every_format_of_volumes_is_read(ending: str, tmp_path: Path):
+    folder = write_mri(tmp_path / "Dataset700_Sample", ending)
+    assert found(run("700")) == []
+    change(folder / f"labelsTr/P2_a{ending}", lambda label: label[:-1])
+    change_voxels(folder / f"imagesTr/P3_a_0001{ending}", lambda array: array * 0)
+    assert found(run("700")) == [("error", "constant image", "P3_a"), ("error", "geometry", "P2_a")]
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".tif"])
+def test_pictures_of_three_colours_are_three_channels(ending: str, tmp_path: Path):
+    folder = tmp_path / "Dataset700_Sample"
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+    for seed, case in enumerate(TRAIN):
+        label = mask(seed)[3]
+        grey = scalar_image(seed, "uint8")[3] // 4 + 150 * label
+        colours = sitk.Compose([sitk.GetImageFromArray((grey + shift).astype(np.uint8)) for shift in (0, 3, 7)])
+        sitk.WriteImage(colours, str(folder / f"imagesTr/{case}_0000{ending}"))
+        sitk.WriteImage(sitk.GetImageFromArray(label), str(folder / f"labelsTr/{case}{ending}"))
+    content = {"labels": {"background": 0, "cell": 1}, "numTraining": len(TRAIN), "file_ending": ending}
+    write_json(folder / "dataset.json", {**content, "channel_names": {"0": "R", "1": "G", "2": "B"}})
+    assert found(run(folder)) == []
+    sitk.WriteImage(sitk.GetImageFromArray(mask(2)[3] * 9), str(folder / f"labelsTr/P2_a{ending}"))
+    assert found(run(folder)) == [("error", "label value", "P2_a")]
+
+
+def test_regions_and_the_ignore_label_are_declared_values(mri: Path):
+    labels = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    change_json(mri / "dataset.json", labels=labels, regions_class_order=[1, 2])
+
+    def add_values(array: np.ndarray) -> np.ndarray:
+        array[3, 4] *= 2
+        array[8, :2] = 3
+        return array
+
+    for case in TRAIN[1:]:
+        change_voxels(mri / f"labelsTr/{case}.nii.gz", add_values)
+    result = run(mri)
+    assert found(result) == [("warning", "class absent", "P1_a")] and "no voxel of core" in result.findings[0].text
+
+
+def test_the_reader_that_reorders_axes_may_get_them_in_any_order(mri: Path):
+    change(mri / "labelsTr/P2_a.nii.gz", lambda label: sitk.DICOMOrient(label, "RAS"))
+    assert found(run(mri)) == [("error", "geometry", "P2_a")]
+    change_json(mri / "dataset.json", overwrite_image_reader_writer="NibabelIOWithReorient")
+    assert found(run(mri)) == []
+
+
+def test_files_that_dataset_json_lists_are_taken_from_where_they_are(mri: Path, tmp_path: Path):
+    shutil.move(mri / "imagesTr", tmp_path / "elsewhere")
+    entries = {
+        case: {
+            "images": [f"../elsewhere/{case}_{channel:04d}.nii.gz" for channel in range(2)],
+            "label": f"labelsTr/{case}.nii.gz",
+        }
+        for case in TRAIN
+    }
+    change_json(mri / "dataset.json", dataset=entries)
+    assert found(run(mri)) == []
+    (tmp_path / "elsewhere" / "P2_a_0001.nii.gz").unlink()
+    assert found(run(mri)) == [("error", "listed file missing", "P2_a"), ("error", "missing image", "P2_a")]
+
+
+def test_a_name_in_training_and_test_is_a_warning_and_both_scans_are_checked(mri: Path):
+    for channel in ("0000", "0001"):
+        (mri / f"imagesTs/P9_a_{channel}.nii.gz").rename(mri / f"imagesTs/P2_a_{channel}.nii.gz")
+    assert found(run(mri)) == [("warning", "case name", "P2_a")]
+    change_voxels(mri / "imagesTs/P2_a_0000.nii.gz", lambda array: array * 0)
+    assert found(run(mri))[0] == ("error", "constant image", "P2_a (test)")
+
+
+def test_patients_come_from_the_conversion_and_folds_from_nnunet_preprocessed(mri: Path, tmp_path: Path):
+    patients = {case: {"patient": "P1" if case == "P5_a" else case} for case in (*TRAIN, "P8_a", "P9_a")}
+    patients["P1_a"]["patient"] = "P1"
+    write_json(mri / "conversion.json", {"cases": patients})
+    result = run(mri)
+    assert result.about["patients_by"] == "conversion.json" and result.about["patients"] == 7
+    leaks = [("error", "leakage between folds", "P1_a"), ("error", "leakage between folds", "P5_a")]
+    assert found(result) == leaks
+    used = tmp_path / "preprocessed" / mri.name
+    used.mkdir(parents=True)
+    write_json(used / "splits_final.json", [{"train": list(TRAIN[1:-1]), "val": ["P1_a", "P5_a"]}])
+    assert found(run(mri)) == []
+
+
+def test_a_case_in_both_sides_of_a_fold_and_a_case_in_no_fold_are_reported(mri: Path):
+    write_json(mri / "splits_final.json", [{"train": FOLDS[0]["train"][1:], "val": ["P1_a", "P1_b", "P5_a"]}])
+    texts = [finding.text for finding in run(mri).findings]
+    assert "fold 0 of splits_final.json has cases in train and in val: P5_a" in texts[0]
+    assert "in no fold, neither in train nor in val: P2_a, P3_a" in texts[1]
+
+
+def test_an_accepted_kind_is_a_warning(mri: Path):
+    change_voxels(mri / "labelsTr/P2_a.nii.gz", np.zeros_like)
+    assert run(mri).errors
+    assert found(run(mri, accept=["empty mask"])) == [("warning", "empty mask", "P2_a")]
+    with pytest.raises(UserError, match=r"--accept emptiness: choose among .*empty mask"):
+        run(mri, accept=["emptiness"])
+
+
+def test_nothing_of_the_data_set_is_changed(mri: Path):
+    (mri / "labelsTr/P2_a.nii.gz").write_bytes(b"no image")
+    before = hash_tree(mri)
+    assert found(run(mri)) == [("error", "unreadable", "P2_a")]
+    assert hash_tree(mri) == before
+
+
+@pytest.mark.parametrize(
+    ("change_it", "message"),
+    [
+        (lambda folder: (folder / "dataset.json").unlink(), r"dataset\.json: an nnU-Net v2 dataset\.json .* expected"),
+        (lambda folder: change_json(folder / "dataset.json", channel_names=None), "'channel_names'"),
+        (lambda folder: change_json(folder / "dataset.json", file_ending=".jpg"), r"none that nnU-Net reads \(\.bmp"),
+        (lambda folder: change_json(folder / "dataset.json", file_ending=".mha"), r"no file that ends in \.mha"),
+        (lambda folder: shutil.rmtree(folder / "imagesTr"), "has no folder imagesTr"),
+        (lambda folder: write_json(folder / "splits_final.json", {"0": []}), r"splits_final\.json: nnU-Net's folds"),
+        (lambda folder: change_json(folder / "dataset.json", dataset=["P1_a"]), "'dataset' must be"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_with_the_reason(mri: Path, change_it, message: str):
+    change_it(mri)
+    with pytest.raises(UserError, match=message):
+        run(mri)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patients": "X"}, "it finds no patient in P1_a, P1_b, P2_a, P3_a, P4_a and 3 more"),
+        ({"patients": "("}, "no regular expression"),
+        ({"patients": "P", "groups": Path("groups.csv")}, "give one of them"),
+    ],
+)
+def test_patients_that_cannot_be_found_are_an_error(mri: Path, options: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        run(mri, **options)
+
+
+def test_an_unknown_data_set_is_an_error_that_lists_those_there(mri: Path, monkeypatch):
+    with pytest.raises(UserError, match=r"there is no data set 7: .* holds Dataset700_Sample"):
+        run("7")
+    (mri.parent / "Dataset700_Other").mkdir()
+    with pytest.raises(UserError, match="2 data sets have the id 700: Dataset700_Other, Dataset700_Sample"):
+        run("700")
+    monkeypatch.delenv("nnUNet_raw")
+    with pytest.raises(UserError, match="nnUNet_raw is not set"):
+        run("700")
