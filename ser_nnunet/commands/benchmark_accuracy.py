@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import BASELINES, DEFAULT_PLANS, AccuracySettings
+from ser_nnunet.commands.number_types import batch_size, fold, seed, steps
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
-    number: dict[str, Any] = {"type": int, "metavar": "N"}
+    number: dict[str, Any] = {"type": steps, "metavar": "N"}
     default = AccuracySettings
     add = parser.add_argument
     add("-d", required=True, metavar="ID", help="a planned and preprocessed data set: number or name")
     add("-c", default=default.configuration, metavar="CONFIG", help=f"configuration (default: {default.configuration})")
     folds = "folds, whose validation cases are pooled (default: 0)"
-    add("-f", type=int, nargs="+", default=default.folds, metavar="FOLD", help=folds)
+    add("-f", type=fold, nargs="+", default=default.folds, metavar="FOLD", help=folds)
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"the plans' name (default: {DEFAULT_PLANS})")
     trainers = "trainers that are compared with the better baseline, your own too"
     add("-tr", required=True, nargs="+", metavar="TRAINER", help=trainers)
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", default=default.iterations, help=iterations, **number)
     validation = "steps of nnU-Net's validation per epoch (default: a fifth of --iterations)"
     add("--val-iterations", help=validation, **number)
-    add("--batch-size", help="in a copy of the plan (default: the plan's)", **number)
+    add("--batch-size", type=batch_size, metavar="N", help="in a copy of the plan (default: the plan's)")
     seeds = "each trainer once per fold and seed (default: 0)"
-    add("--seeds", type=int, nargs="+", default=default.seeds, metavar="N", help=seeds)
+    add("--seeds", type=seed, nargs="+", default=default.seeds, metavar="N", help=seeds)
     few = "use so many of each fold's training cases, drawn anew for every seed (default: all)"
     add("--train-cases", help=few, **number)
     who = "case -> patient, as for ser-nnunet evaluate: patients are resampled, not scans (default: conversion.json)"

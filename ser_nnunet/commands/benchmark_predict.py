@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser_nnunet.commands.number_types import threads, tile_step, whole
 from ser_nnunet.errors import UserError
 
 
@@ -15,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-m", type=Path, required=True, metavar="FILE", help="exported model")
     folders = "trained-model folders that nnU-Net predicts with; the first one's time is the baseline"
     add("--folders", type=Path, nargs="+", required=True, metavar="MODEL_FOLDER", help=folders)
-    add("--rounds", type=int, default=3, metavar="N", help="(default: 3)")
+    add("--rounds", type=whole(1, 1000), default=3, metavar="N", help="(default: 3)")
     add("--tta", choices=("mirror", "off"), default="mirror", help="of all systems (default: mirror)")
-    add("--step", type=float, default=0.5, metavar="F", help="of all systems (default: 0.5)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: every core)")
+    add("--step", type=tile_step, default=0.5, metavar="F", help="of all systems (default: 0.5)")
+    add("--threads", type=threads, metavar="N", help="CPU threads (default: every core)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,28 +8,31 @@ from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import SAM_SIZES, SpeedSettings
 from ser_nnunet.commands.benchmark_plan import add_plan_arguments, read_plan_settings
+from ser_nnunet.commands.number_types import batch_size, threads, whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
     add_plan_arguments(parser)
-    number: dict[str, Any] = {"type": int, "metavar": "N"}
+    number: dict[str, Any] = {"type": whole(1, 10_000), "metavar": "N"}
+    pixels: dict[str, Any] = {"type": whole(16, 4096), "metavar": "PX"}
     default = SpeedSettings
     add = parser.add_argument
     add("--rounds", default=default.rounds, help=f"that are measured (default: {default.rounds})", **number)
     warmup = f"rounds before them that are not (default: {default.warmup})"
-    add("--warmup", default=default.warmup, help=warmup, **number)
-    add("--batch-size", help="of the training step (default: the plan's)", **number)
+    add("--warmup", type=whole(0, 10_000), default=default.warmup, metavar="N", help=warmup)
+    add("--batch-size", type=batch_size, metavar="N", help="of the training step (default: the plan's)")
     slices = "2D: predict so many slices instead of the whole volume (the time is proportional)"
     add("--slices", help=slices, **number)
-    add("--threads", help="of torch on the CPU (default: all cores; one beside a GPU)", **number)
+    of_torch = "of torch on the CPU (default: all cores; one beside a GPU)"
+    add("--threads", type=threads, metavar="N", help=of_torch)
     add("--sam-checkpoint", type=Path, metavar="FILE", help="adds a SAM-guided training step")
     size = "pixels at which SAM sees a slice while training (default: the checkpoint's own)"
-    add("--sam-image-size", help=size, **number)
+    add("--sam-image-size", help=size, **pixels)
     encoder = "time SAM's image encoder too: ViT-B, ViT-L or ViT-H (no weights needed)"
     add("--sam-encoder", metavar="SIZE", choices=SAM_SIZES, help=encoder)
-    pixels = default.sam_encoder_sizes
-    add("--sam-encoder-sizes", type=int, nargs="+", default=pixels, metavar="PX", help=f"(default: {pixels[0]})")
+    sizes = default.sam_encoder_sizes
+    add("--sam-encoder-sizes", nargs="+", default=sizes, help=f"(default: {sizes[0]})", **pixels)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ser_nnunet.commands.number_types import threads, tile_step
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.requirements import ENGINES, check_requirements
 
@@ -36,14 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
         )
     else:
         parser.set_defaults(m=model)
-    add("--threads", type=int, metavar="N", help="CPU threads (default: every core)")
+    add("--threads", type=threads, metavar="N", help="CPU threads (default: every core)")
     add(
         "--tta",
         choices=("mirror", "off"),
         default="mirror",
         help="mirror every tile, too (default: mirror, as nnU-Net)",
     )
-    add("--step", type=float, default=0.5, metavar="F", help="distance of tiles, in tiles (default: 0.5, as nnU-Net)")
+    add(
+        "--step",
+        type=tile_step,
+        default=0.5,
+        metavar="F",
+        help="distance of tiles, in tiles (default: 0.5, as nnU-Net)",
+    )
     add("--engine", choices=ENGINES, help="default: the first of these that is installed")
     add("--overwrite", action="store_true", help="predict cases again that have a mask")
     add("--card", action="store_true", help="print the model card, an HTML page, and predict nothing")
@@ -60,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
     if args.i is None or args.o is None:
         raise UserError("-i and -o are missing: images to predict and a folder for their masks (or --card)")
     if args.threads is not None:
-        if args.threads < 1:
-            raise UserError(f"--threads {args.threads}: expected 1 or more")
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of numpy's matrix products; read when it is imported
             os.environ[name] = str(args.threads)
     check_requirements()
