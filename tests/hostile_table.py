@@ -31,6 +31,7 @@ from tests.export.model_folders import unet, write_model_folder
 from tests.hostile import IMAGES, JSONS
 from tests.runtime.toy import plan, volume
 
+MEMORY = "MEMORY "
 LIMIT = 60  # seconds after which a command counts as hanging
 NO_GZIP = [name for name in IMAGES if name.startswith(("negative", "no axes", "nine", "unknown", "voxels", "a NaN"))]
 
@@ -58,6 +59,7 @@ def places(root: Path) -> dict[str, Place]:
     (root / "model").mkdir()
     export_model(write_model_folder(root / "A__B__2d", planned), root / "model" / "model.pyz")
     assert main(list(map(str, evaluate(root / "cohort", root / "evaluated" / "out")))) == 0
+    without_nan = {name: make for name, make in IMAGES.items() if name != "a NaN"}  # 0 for predict, as for nnU-Net
     parts = {name: make for name, make in IMAGES.items() if name not in NO_GZIP}
     model = str(root / "model" / "model.pyz")
 
@@ -82,7 +84,7 @@ def places(root: Path) -> dict[str, Place]:
         "report, evaluation.json": Place(
             root / "evaluated", "out/evaluation.json", lambda folder, out: ["report", folder / "out"], JSONS
         ),
-        "predict, image": Place(root / "images", "b_0000.nii.gz", predict, IMAGES, "b"),
+        "predict, image": Place(root / "images", "b_0000.nii.gz", predict, without_nan, "b"),
         "predict, model": Place(root / "model", "model.pyz", predict_with, parts),
         "check-model, model": Place(
             root / "model", "model.pyz", lambda folder, out: ["check-model", folder / "model.pyz"], parts
@@ -99,6 +101,12 @@ def snapshot(folder: Path) -> dict[str, str]:
     return {str(path): file_sha256(path) for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
 
 
+def read_memory(name: str) -> int:
+    """Return a figure of /proc/self/status in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
+
+
 def try_input(place: Place, kind: str, work: Path) -> tuple[str, float, int]:
     """Return what fell short (empty: nothing), the seconds of processor time, and the bytes of memory it took more."""
     folder, out = work / "in", work / "out"
@@ -106,18 +114,18 @@ def try_input(place: Place, kind: str, work: Path) -> tuple[str, float, int]:
     place.kinds[kind](folder / place.file)
     before = snapshot(folder)
     reader, writer = os.pipe()
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     child = os.fork()
     if not child:
         os.dup2(writer, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.environ |= {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
         sys.stderr, sys.stdout = os.fdopen(2, "w", closefd=False), os.fdopen(1, "w", closefd=False)
-        status = 70
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        status, resident = 70, read_memory("VmRSS")
         try:
             status = main(list(map(str, place.command(folder, out))))
         finally:
-            sys.stderr.flush()
+            print(f"\n{MEMORY}{read_memory('VmHWM') - resident}", file=sys.stderr, flush=True)
             os._exit(status)
     os.close(writer)
     end = time.monotonic() + LIMIT
@@ -130,7 +138,7 @@ def try_input(place: Place, kind: str, work: Path) -> tuple[str, float, int]:
         os.waitpid(child, 0)
         return "it hung", LIMIT, 0
     with os.fdopen(reader, "rb") as stream:
-        shown = stream.read().decode(errors="replace")
+        shown, _, memory = stream.read().decode(errors="replace").partition(MEMORY)
     problems = {
         f"exit status {status >> 8 or -status}": status >> 8 not in (1, 2),
         "the file is not named": (place.name or Path(place.file).name) not in shown,
@@ -141,7 +149,7 @@ def try_input(place: Place, kind: str, work: Path) -> tuple[str, float, int]:
     return (
         ", ".join(problem for problem, wrong in problems.items() if wrong),
         usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss * 1024 - resident,
+        int(memory),
     )
 
 

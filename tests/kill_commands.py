@@ -123,7 +123,7 @@ def write_preprocessed(root: Path) -> None:
 
 def start(arguments: list[str], root: Path) -> subprocess.Popen[bytes]:
     folders = {f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
-    single = {"OMP_NUM_THREADS": "1", "nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1"}
+    single = {"OMP_NUM_THREADS": "1", "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}
     command = [sys.executable, "-m", "ser_nnunet.cli", *arguments]
     environment = {**os.environ, **folders, **single}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

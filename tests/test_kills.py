@@ -43,7 +43,7 @@ def test_a_benchmark_that_was_killed_while_it_wrote_its_tables_writes_both_again
     def write(folder="out"):
         table = pd.DataFrame({"system": ["nnU-Net", "SERNet light"], "parameters": [20, 2]})
         return write_results(
-            tmp_path / folder, "size", table, [("Sizes", table)], ["a note"], dict.fromkeys(IN_EVERY_ROW, "-")
+            tmp_path / folder, "size", table, [("Sizes", table)], ["a note"], {"command": "-", "date": "-"}
         )
 
     for call, left in enumerate([[f"{UNFINISHED}size.csv"], [f"{UNFINISHED}size.md", "size.csv"]]):

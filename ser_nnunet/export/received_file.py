@@ -37,7 +37,7 @@ def examine_exported(place: Path) -> Iterator[Observation]:
     try:
         model = open_model(place)
     except UserError as error:
-        yield Observation("parts", False, str(error).removeprefix(f"{place}: "))
+        yield Observation("parts", False, str(error))
         return
     count, recipe = len(model.manifest["sha256"]), model.recipe
     yield Observation("parts", True, f"{count}, with the SHA-256 of the manifest, whose own is {model.sha256}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ser_nnunet.utils.regular_files import regular_size
 MANIFEST = "model/manifest.json"
 RECIPE = "model/recipe.json"
 CARD = "model/card.html"
+END = b"PK\x05\x06"  # of the last 22 bytes of a zip without comment
 LARGEST_COMPRESSED = 64 << 20  # bytes of an unpacked part: recipe, source or card
 UNREADABLE = (
     *(OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),  # RuntimeError: encrypted
@@ -77,7 +79,7 @@ def open_model(path: Path) -> ModelFile:
     try:
         regular_size(path)
         with zipfile.ZipFile(path) as archive:
-            _refuse_giant_parts(archive)
+            _refuse_odd_archive(archive, path)
             manifest = json.loads(archive.read(MANIFEST))
             recipe = json.loads(archive.read(RECIPE))
             sums = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
@@ -108,8 +110,15 @@ def open_model(path: Path) -> ModelFile:
         raise UserError(f"{path}: its recipe is none of `ser-nnunet export` ({error})") from error
 
 
-def _refuse_giant_parts(archive: zipfile.ZipFile) -> None:
-    """Raise `ValueError` for parts that would fill the memory: the networks, which are large, are not compressed."""
+def _refuse_odd_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise `ValueError` for something behind the zip, and for parts that would fill the memory.
+
+    The networks, which are large, are not compressed.
+    """
+    with path.open("rb") as stream:
+        stream.seek(-len(END) - 18, os.SEEK_END)
+        if stream.read(len(END)) != END:
+            raise ValueError("something follows the zip in it")
     for part in archive.infolist():
         if part.file_size > max(part.compress_size, LARGEST_COMPRESSED):
             raise ValueError(f"{part.filename} would have {part.file_size / 1e6:.0f} MB")

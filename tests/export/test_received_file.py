@@ -46,6 +46,12 @@ def test_a_changed_part_is_a_problem(model_file, tmp_path, capsys, name):
     assert status == 1 and f"{name}: SHA-256" in shown
 
 
+def test_something_behind_the_zip_is_a_problem(model_file, tmp_path, capsys):
+    (tmp_path / "model.pyz").write_bytes(model_file.read_bytes() + b"garbage")
+    status, shown = check(tmp_path / "model.pyz", capsys)
+    assert status == 1 and "something follows the zip" in shown
+
+
 def test_code_of_somebody_else_is_named_and_not_run(model_file, tmp_path, capsys):
     code = f"open({str(tmp_path / 'run')!r}, 'w')".encode()
     file = forge(model_file, tmp_path / "model.pyz", "__main__.py", code)
