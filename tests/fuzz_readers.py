@@ -6,19 +6,24 @@ A finding is printed with its reader and seed, and the mutated file is kept in t
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import pickle
 import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
 from ser_nnunet.dataset_conversion.core.decathlon_json import DecathlonJson
@@ -27,10 +32,14 @@ from ser_nnunet.dataset_conversion.mslesseg import read_lesion_volumes
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
 from ser_nnunet.evaluation.patients import read_groups
+from ser_nnunet.runtime.model_file import open_model
+from ser_nnunet.sam.checkpoint import inspect_checkpoint
+from ser_nnunet.sam.dummy_sam import build_dummy_sam
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.json_files import read_validated
 from ser_nnunet.utils.pickle_contents import imported_names
 from tests.dataset_conversion.volumes import image_of, save_series, scalar_image
+from tests.runtime.toy import plan, recipe
 
 VOXELS = np.random.default_rng(0).integers(0, 3, (5, 6, 7)).astype(np.int16)
 
@@ -42,8 +51,8 @@ class Reader(NamedTuple):
     name: str
     good: bytes
     declared: tuple[type[Exception], ...]
-    packed: bool = False
-    """Whether the content is mutated before it is compressed: otherwise the checksum would refuse everything."""
+    pack: Callable[[bytes], bytes] = bytes
+    """Makes the file of the mutated content: were the file mutated, its checksums would refuse everything."""
 
 
 def image_bytes(name: str) -> bytes:
@@ -59,6 +68,39 @@ def slice_bytes() -> bytes:
         return sorted((Path(folder) / "series").iterdir())[0].read_bytes()
 
 
+def pack_gzip(content: bytes) -> bytes:
+    return gzip.compress(content, 1)
+
+
+def pack_model(recipe: bytes) -> bytes:
+    """Return an exported model with this recipe, and a manifest that fits."""
+    parts = {"model/recipe.json": recipe, "model/fold_0.onnx": b"no network"}
+    sums = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
+    manifest = json.dumps({"format": 1, "networks": ["model/fold_0.onnx"], "sha256": sums}).encode()
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, part in {**parts, "model/manifest.json": manifest}.items():
+            archive.writestr(name, part)
+    return file.getvalue()
+
+
+@cache
+def sam_parts() -> dict[str, bytes]:
+    """Return the parts of a small SAM's checkpoint, a zip of torch's."""
+    file = BytesIO()
+    torch.save(build_dummy_sam(image_size=64).state_dict(), file)
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def pack_checkpoint(instructions: bytes) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, part in sam_parts().items():
+            archive.writestr(name, instructions if name.endswith("data.pkl") else part)
+    return file.getvalue()
+
+
 def read_series(file: Path) -> object:
     return read_volume(Volume(file.parent))
 
@@ -66,22 +108,27 @@ def read_series(file: Path) -> object:
 DATASET = json.dumps({"labels": {"background": 0, "a": [1, 2], "b": 2}, "file_ending": ".nii.gz"}).encode()
 TASK = json.dumps({"modality": {"0": "T2"}, "labels": {"0": "background", "1": "a"}, "numTraining": 3}).encode()
 TABLE = b"Patient;Timepoint;Lesion Volume;\nP1;T1;12,5;\nP2;T1;7;\n"
+RECIPE = json.dumps(asdict(recipe(plan()))).encode()
+INSTRUCTIONS = next(part for name, part in sam_parts().items() if name.endswith("data.pkl"))
 PICKLE = pickle.dumps({"a": [1.5, "x", np.float32(2)], "b": {"c": (1, 2)}}, 2)
 
 NUMBERS = (b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\0\0\xc0\x7f", b"\xff\xff\xff\xff")  # limits, NaN, -1
 
 READERS = [
     Reader(Grid.read, "a.nii", image_bytes("a.nii"), (RuntimeError,)),
-    Reader(Grid.read, "a.nii.gz", image_bytes("a.nii"), (RuntimeError,), packed=True),
+    Reader(Grid.read, "a.nii.gz", image_bytes("a.nii"), (RuntimeError,), pack_gzip),
     Reader(Grid.read, "a.mha", image_bytes("a.mha"), (RuntimeError,)),
     Reader(lambda file: read_volume(Volume(file)), "b.nii", image_bytes("a.nii"), (ReadingError,)),
-    Reader(lambda file: read_volume(Volume(file)), "b.nii.gz", image_bytes("a.nii"), (ReadingError,), packed=True),
+    Reader(lambda file: read_volume(Volume(file)), "b.nii.gz", image_bytes("a.nii"), (ReadingError,), pack_gzip),
     Reader(lambda file: read_volume(Volume(file)), "b.mha", image_bytes("a.mha"), (ReadingError,)),
     Reader(read_series, "series/1.dcm", slice_bytes(), (ReadingError,)),
     Reader(read_labels, "dataset.json", DATASET, (UserError,)),
     Reader(lambda file: read_validated(file, DecathlonJson, "a task"), "task.json", TASK, (UserError,)),
     Reader(lambda file: read_lesion_volumes(file, file.name), "table.csv", TABLE, (UserError,)),
     Reader(read_groups, "groups.csv", b"case,patient\na,P1\nb,P1\n", ()),
+    Reader(open_model, "model.pyz", pack_model(RECIPE), (UserError,)),
+    Reader(open_model, "recipe.pyz", RECIPE, (UserError,), pack_model),
+    Reader(inspect_checkpoint, "sam.pth", INSTRUCTIONS, (UserError,), pack_checkpoint),
     Reader(lambda file: list(imported_names(BytesIO(file.read_bytes()))), "a.pkl", PICKLE, (ValueError,)),
 ]
 
@@ -112,7 +159,7 @@ def try_reader(reader: Reader, seed: int, folder: Path) -> str:
     file = folder / reader.name
     file.parent.mkdir(exist_ok=True)
     content = mutate(reader.good, np.random.default_rng(seed))
-    file.write_bytes(gzip.compress(content, 1) if reader.packed else content)
+    file.write_bytes(reader.pack(content))
     try:
         reader.read(file)
     except reader.declared:

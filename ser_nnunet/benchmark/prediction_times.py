@@ -24,6 +24,7 @@ from ser_nnunet.benchmark.timing import summarise_times, time_interleaved
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
 from ser_nnunet.utils.memory import process_tree_memory
+from ser_nnunet.utils.process_groups import running_group
 
 SAMPLING = 0.05  # seconds between two looks at the memory
 
@@ -89,9 +90,8 @@ def run_process(command: Sequence[str], target: Path, environment: dict[str, str
     """
     shutil.rmtree(target, ignore_errors=True)
     before = os.times()
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with running_group(command, env=environment, text=True, **pipes) as process:
         ended, seen = Event(), [0]
 
         def watch() -> None:
@@ -100,9 +100,11 @@ def run_process(command: Sequence[str], target: Path, environment: dict[str, str
 
         watcher = Thread(target=watch)
         watcher.start()
-        output = process.communicate()[0]
-        ended.set()
-        watcher.join()
+        try:
+            output = process.communicate()[0]
+        finally:
+            ended.set()
+            watcher.join()
     if process.returncode:
         raise UserError(f"{' '.join(command[:3])} ... failed:\n" + "\n".join(output.splitlines()[-5:]))
     after = os.times()

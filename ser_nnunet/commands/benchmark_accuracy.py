@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import BASELINES, DEFAULT_PLANS, AccuracySettings
+from ser_nnunet.commands.number_types import batch_size, fold, seed, steps
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
-    number: dict[str, Any] = {"type": int, "metavar": "N"}
+    number: dict[str, Any] = {"type": steps, "metavar": "N"}
     default = AccuracySettings
     add = parser.add_argument
     add("-d", required=True, metavar="ID", help="number or name of a planned and preprocessed data set")
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"configuration of the plan (default: {default.configuration})",
     )
     folds = "folds to train; their validation cases are pooled (default: 0)"
-    add("-f", type=int, nargs="+", default=default.folds, metavar="FOLD", help=folds)
+    add("-f", type=fold, nargs="+", default=default.folds, metavar="FOLD", help=folds)
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"name of the plans (default: {DEFAULT_PLANS})")
     trainers = "trainers to compare with the better baseline, own ones too"
     add("-tr", required=True, nargs="+", metavar="TRAINER", help=trainers)
@@ -35,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", default=default.iterations, help=iterations, **number)
     validation = "number of steps of nnU-Net's validation per epoch (default: a fifth of --iterations)"
     add("--val-iterations", help=validation, **number)
-    add("--batch-size", help="batch size, set in a copy of the plan (default: that of the plan)", **number)
+    own = "batch size, set in a copy of the plan (default: that of the plan)"
+    add("--batch-size", type=batch_size, metavar="N", help=own)
     seeds = "seeds, with each of which every trainer is trained once per fold (default: 0)"
-    add("--seeds", type=int, nargs="+", default=default.seeds, metavar="N", help=seeds)
+    add("--seeds", type=seed, nargs="+", default=default.seeds, metavar="N", help=seeds)
     few = "number of training cases of each fold to use, drawn anew for every seed (default: all)"
     add("--train-cases", help=few, **number)
     who = "file that names the patient of every case, as for ser-nnunet evaluate (default: conversion.json)"

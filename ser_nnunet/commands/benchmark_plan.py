@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, HypotheticalDataset, PlanSettings
+from ser_nnunet.commands.number_types import decimal, whole
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("-d", metavar="ID", help="number or name of a planned data set")
     source.add_argument("-plans", type=Path, metavar="FILE", help="plans file to use without its data set")
-    shape: dict[str, Any] = {"type": int, "nargs": 3, "metavar": "N"}
+    shape: dict[str, Any] = {"type": whole(1, 10_000), "nargs": 3, "metavar": "N"}
     planned = "shape (slices rows columns) of hypothetical images, for which nnU-Net's planner is run"
     source.add_argument("--shape", help=planned, **shape)
     add = parser.add_argument
@@ -28,13 +29,18 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         help="dataset.json that belongs to -plans (default: the one beside it)",
     )
     of_shape = parser.add_argument_group("with --shape")
-    spacing: dict[str, Any] = {"type": float, "nargs": 3, "metavar": "MM", "default": HypotheticalDataset.spacing}
+    spacing: dict[str, Any] = {
+        "type": decimal(0.001, 1000),
+        "nargs": 3,
+        "metavar": "MM",
+        "default": HypotheticalDataset.spacing,
+    }
     of_shape.add_argument("--spacing", help="voxel spacing in mm (default: 1 1 1)", **spacing)
-    for name in ("channels", "classes", "cases"):
+    for name, most in {"channels": 1000, "classes": 1000, "cases": 1_000_000}.items():
         default = getattr(HypotheticalDataset, name)
         of_shape.add_argument(
             f"--{name}",
-            type=int,
+            type=whole(1, most),
             default=default,
             metavar="N",
             help=f"number of {name} of the data set (default: {default})",

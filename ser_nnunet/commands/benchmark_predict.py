@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ser_nnunet.commands.number_types import threads, tile_step, whole
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
@@ -13,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-m", type=Path, required=True, metavar="FILE", help="exported model to time")
     folders = "trained-model folders that nnU-Net predicts with; the first one's time is the baseline"
     add("--folders", type=Path, nargs="+", required=True, metavar="MODEL_FOLDER", help=folders)
-    add("--rounds", type=int, default=3, metavar="N", help="number of timed rounds (default: 3)")
+    add("--rounds", type=whole(1, 1000), default=3, metavar="N", help="number of timed rounds (default: 3)")
     add(
         "--tta",
         choices=("mirror", "off"),
@@ -22,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--step",
-        type=float,
+        type=tile_step,
         default=0.5,
         metavar="F",
         help="distance of neighbouring tiles, in tiles, of all systems (default: 0.5)",
     )
-    add("--threads", type=int, metavar="N", help="number of CPU threads (default: every core)")
+    add("--threads", type=threads, metavar="N", help="number of CPU threads (default: every core)")
 
 
 def run(args: argparse.Namespace) -> int:

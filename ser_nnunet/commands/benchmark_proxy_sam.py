@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, ProxySamSettings
+from ser_nnunet.commands.number_types import fold, seed, steps, whole
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
-    number: dict[str, Any] = {"type": int, "metavar": "N"}
     default = ProxySamSettings
     add = parser.add_argument
     data = "planned and preprocessed data sets whose training cases' images are used (never their labels)"
     add("-d", required=True, nargs="+", metavar="ID", help=data)
-    fold = f"fold whose validation cases are left out (default: {default.fold})"
-    add("-f", default=default.fold, help=fold, **number)
+    left_out = f"fold whose validation cases are left out (default: {default.fold})"
+    add("-f", type=fold, default=default.fold, metavar="N", help=left_out)
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"name of the plans (default: {DEFAULT_PLANS})")
-    steps = f"number of training steps of 16 prompts each (default: {default.steps})"
-    add("--steps", default=default.steps, help=steps, **number)
+    shown = f"number of training steps of 16 prompts each (default: {default.steps})"
+    add("--steps", type=steps, default=default.steps, metavar="N", help=shown)
     pixels = f"image size in pixels, a multiple of 16 (default: {default.image_size})"
-    add("--image-size", default=default.image_size, help=pixels, **number)
-    add("--seed", default=default.seed, help=f"seed of weights, images and prompts (default: {default.seed})", **number)
+    add("--image-size", type=whole(64, 4096), default=default.image_size, metavar="N", help=pixels)
+    drawn = f"seed of weights, images and prompts (default: {default.seed})"
+    add("--seed", type=seed, default=default.seed, metavar="N", help=drawn)
 
 
 def run(args: argparse.Namespace) -> int:

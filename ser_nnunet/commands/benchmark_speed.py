@@ -8,21 +8,25 @@ from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import SAM_SIZES, SpeedSettings
 from ser_nnunet.commands.benchmark_plan import add_plan_arguments, read_plan_settings
+from ser_nnunet.commands.number_types import batch_size, threads, whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
     add_plan_arguments(parser)
-    number: dict[str, Any] = {"type": int, "metavar": "N"}
+    number: dict[str, Any] = {"type": whole(1, 10_000), "metavar": "N"}
+    pixels: dict[str, Any] = {"type": whole(16, 4096), "metavar": "PX"}
     default = SpeedSettings
     add = parser.add_argument
     add("--rounds", default=default.rounds, help=f"number of timed rounds (default: {default.rounds})", **number)
     warmup = f"number of rounds before them that are not timed (default: {default.warmup})"
-    add("--warmup", default=default.warmup, help=warmup, **number)
-    add("--batch-size", help="batch size of the training step (default: that of the plan)", **number)
+    add("--warmup", type=whole(0, 10_000), default=default.warmup, metavar="N", help=warmup)
+    own = "batch size of the training step (default: that of the plan)"
+    add("--batch-size", type=batch_size, metavar="N", help=own)
     slices = "number of slices to predict in 2D instead of the whole volume (the time is proportional)"
     add("--slices", help=slices, **number)
-    add("--threads", help="number of CPU threads of torch (default: all cores; one beside a GPU)", **number)
+    of_torch = "number of CPU threads of torch (default: all cores; one beside a GPU)"
+    add("--threads", type=threads, metavar="N", help=of_torch)
     add(
         "--sam-checkpoint",
         type=Path,
@@ -30,18 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint of SAM, with which a guided training step is timed in addition",
     )
     size = "size in pixels at which SAM sees a slice while training (default: that of the checkpoint)"
-    add("--sam-image-size", help=size, **number)
+    add("--sam-image-size", help=size, **pixels)
     encoder = "size of SAM whose image encoder is timed in addition: ViT-B, ViT-L or ViT-H (no weights needed)"
     add("--sam-encoder", metavar="SIZE", choices=SAM_SIZES, help=encoder)
-    pixels = default.sam_encoder_sizes
-    add(
-        "--sam-encoder-sizes",
-        type=int,
-        nargs="+",
-        default=pixels,
-        metavar="PX",
-        help=f"image sizes in pixels at which --sam-encoder is timed (default: {pixels[0]})",
-    )
+    sizes = default.sam_encoder_sizes
+    timed = f"image sizes in pixels at which --sam-encoder is timed (default: {sizes[0]})"
+    add("--sam-encoder-sizes", nargs="+", default=sizes, help=timed, **pixels)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`ser-nnunet check-model FOLDER_OR_ZIP`: what a received model holds, before nnU-Net loads it."""
+"""`ser-nnunet check-model MODEL`: what a received model holds, before anything of it is loaded or run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's argument."""
     parser.description = (
         "Look into a model from elsewhere without loading it: nnUNetv2_predict unpickles checkpoints, which can run "
-        "any code. Exit status 1 if it holds more than tensors and plain data, or can't be used here."
+        "any code, and an exported file brings code along. Exit status 1 if it holds more than tensors and plain data, "
+        "was changed after its export, or can't be used here."
     )
     what = (
-        "TRAINER__PLANS__CONFIGURATION of nnUNet_results, a folder around it, or a zip of nnUNetv2_export_model_to_zip"
+        "TRAINER__PLANS__CONFIGURATION of nnUNet_results, a folder around it, a zip of nnUNetv2_export_model_to_zip, "
+        "or a file of ser-nnunet export"
     )
-    parser.add_argument("model", type=Path, metavar="FOLDER_OR_ZIP", help=what)
+    parser.add_argument("model", type=Path, metavar="MODEL", help=what)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; return 1 if something is not as it should be, else 0."""
+    from ser_nnunet.export.received_file import examine_exported, is_exported
     from ser_nnunet.nnunet.received_model import examine_model
     from ser_nnunet.utils.printable import printable
 
-    observations = list(examine_model(args.model))
+    examine = examine_exported if is_exported(args.model) else examine_model
+    observations = list(examine(args.model))
     width = max(len(observation.subject) for observation in observations)
     for subject, is_fine, found in observations:
         print(printable(f"{subject:<{width}}  {'ok' if is_fine else 'PROBLEM':<7}  {found}"))
     bad = sum(not observation.is_fine for observation in observations)
-    print(f"\n{bad} problems: see above" if bad else "\nno code found; this does not say how good the model is")
+    harmless = "no code but that of ser-nnunet" if examine is examine_exported else "no code"
+    print(f"\n{bad} problems: see above" if bad else f"\n{harmless} found; this does not say how good the model is")
     return 1 if bad else 0

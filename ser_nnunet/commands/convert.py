@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from ser_nnunet.commands.layout_arguments import LAYOUTS
-from ser_nnunet.commands.number_types import processes
+from ser_nnunet.commands.number_types import processes, whole
 from ser_nnunet.dataset_conversion.registry import CONVERTERS
 from ser_nnunet.utils.printable import printable
 
@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "source", metavar="SOURCE", help="folder of the unpacked download; the files may lie at any depth"
         )
-        sub.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="nnU-Net's id, 1 to 999")
+        identifier = "nnU-Net's id, 1 to 999"
+        sub.add_argument("-d", dest="dataset_id", type=whole(1, 999), required=True, metavar="ID", help=identifier)
         sub.add_argument("--name", help="name after DatasetXXX_ (default: the data set's)")
         sub.add_argument("--exclude", nargs="+", metavar="CASE", default=[], help="cases to exclude")
         sub.add_argument(

@@ -6,27 +6,29 @@ import argparse
 import sys
 from pathlib import Path
 
-from ser_nnunet.demo.demo_settings import DemoSettings, check_settings
+from ser_nnunet.commands.number_types import decimal, seed, whole
+from ser_nnunet.demo.demo_settings import LEAST_PATIENTS, MOST_PATIENTS, SPACINGS, DemoSettings, check_settings
 from ser_nnunet.utils.output_checks import require_writable_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the command's parser."""
-    defaults = DemoSettings()
+    defaults, add = DemoSettings(), parser.add_argument
     folder = "folder to write all files to (default: %(default)s); an earlier demo there is replaced"
-    parser.add_argument("--folder", type=Path, default=defaults.folder, metavar="DIR", help=folder)
+    add("--folder", type=Path, default=defaults.folder, metavar="DIR", help=folder)
     patients = "number of simulated training patients (default: %(default)s; some have several scans)"
-    parser.add_argument("--patients", type=int, default=defaults.patients, metavar="N", help=patients)
+    add("--patients", type=whole(LEAST_PATIENTS, MOST_PATIENTS), default=defaults.patients, metavar="N", help=patients)
     test_patients = "number of simulated test patients (default: %(default)s)"
-    parser.add_argument("--test-patients", type=int, default=defaults.test_patients, metavar="N", help=test_patients)
+    tested = whole(1, MOST_PATIENTS)
+    add("--test-patients", type=tested, default=defaults.test_patients, metavar="N", help=test_patients)
     spacing = "voxel size in mm (default: %(default)s)"
-    parser.add_argument("--spacing", type=float, default=defaults.spacing, metavar="MM", help=spacing)
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of the simulation (default: %(default)s)")
+    add("--spacing", type=decimal(*SPACINGS), default=defaults.spacing, metavar="MM", help=spacing)
+    add("--seed", type=seed, default=defaults.seed, help="seed of the simulation (default: %(default)s)")
     configuration = "configuration that nnU-Net plans and the demo trains (default: %(default)s)"
     choices = ("2d", "3d_fullres")
-    parser.add_argument("--configuration", choices=choices, default=defaults.configuration, help=configuration)
+    add("--configuration", choices=choices, default=defaults.configuration, help=configuration)
     device = "device to train and predict on (default: cuda if there is a GPU)"
-    parser.add_argument("--device", choices=("cpu", "cuda"), help=device)
+    add("--device", choices=("cpu", "cuda"), help=device)
 
 
 def run(args: argparse.Namespace) -> int:

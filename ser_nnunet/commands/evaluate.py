@@ -130,15 +130,15 @@ def parse_tolerances(words: list[str]) -> tuple[float, dict[str, float]]:
     """Return `(1.0, {"cancer": 8.0})` for `["1", "cancer=8"]`.
 
     Raises:
-        UserError: not a number.
+        UserError: no number, or none from 0.001 to 10,000 mm.
     """
-    general, by_class = Settings.tolerance_mm, {}
+    general, by_class, read = Settings.tolerance_mm, {}, decimal(0.001, 10_000)
     for word in words:
         name, _, value = word.rpartition("=")
         try:
-            millimetres = float(value)
-        except ValueError as error:
-            raise UserError(f"--tolerance {word}: expected millimetres, such as 2 or Cancer=8") from error
+            millimetres = read(value)
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"--tolerance: {error}; expected millimetres, such as 2 or Cancer=8") from error
         if name:
             by_class[name] = millimetres
         else:

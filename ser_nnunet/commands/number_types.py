@@ -41,3 +41,16 @@ processes = whole(1, 512)
 """Processes at once: more than a machine's cores are of no use."""
 
 seed = whole(0, 2**31 - 1)
+
+threads = whole(1, 1024)
+"""CPU threads of one process."""
+
+steps = whole(1, 10_000_000)
+"""Of a training, epochs and iterations: more would take weeks on the fastest GPU."""
+
+fold = whole(0, 999)
+
+batch_size = whole(1, 4096)
+
+tile_step = decimal(0.01, 1)
+"""Distance of tiles, in tiles: below a hundredth, one image would take days."""

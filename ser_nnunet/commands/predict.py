@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ser_nnunet.commands.number_types import threads, tile_step
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.requirements import ENGINES, check_requirements
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
         )
     else:
         parser.set_defaults(m=model)
-    add("--threads", type=int, metavar="N", help="number of CPU threads (default: every core)")
+    add("--threads", type=threads, metavar="N", help="number of CPU threads (default: every core)")
     add(
         "--tta",
         choices=("mirror", "off"),
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
     )
     add(
         "--step",
-        type=float,
+        type=tile_step,
         default=0.5,
         metavar="F",
         help="distance of neighbouring tiles, in tiles (default: 0.5, as nnU-Net)",
@@ -66,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
     if args.i is None or args.o is None:
         raise UserError("-i and -o are missing: images to predict and a folder for their masks (or --card)")
     if args.threads is not None:
-        if args.threads < 1:
-            raise UserError(f"--threads {args.threads}: expected 1 or more")
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of numpy's matrix products; read when it is imported
             os.environ[name] = str(args.threads)
     check_requirements()

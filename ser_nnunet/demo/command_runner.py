@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
-
-GRACE = 5
-"""Seconds that a command has to end after SIGTERM."""
+from ser_nnunet.utils.process_groups import running_group
 
 TAIL = 15
 """Number of lines of a failed command's output that the error message repeats."""
@@ -71,7 +67,7 @@ class StepRunner:
 def run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
     """Run a command, copy its output to the screen and to `log` while it runs, and return its exit status.
 
-    If this process is interrupted, the command ends with all processes that it has started.
+    If this process is interrupted or killed, the command ends with all processes that it has started.
 
     Args:
         command: its name, searched among the scripts of this Python first, and its arguments.
@@ -81,37 +77,20 @@ def run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path
     variables = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
     with (
         log.open("wb") as file,
-        subprocess.Popen(
+        running_group(
             [find_executable(command[0]), *command[1:]],
             env=variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, which can be ended as a whole
         ) as process,
     ):
         assert process.stdout is not None
-        try:
-            # Not line by line: progress bars end in carriage returns.
-            while chunk := os.read(process.stdout.fileno(), 4096):
-                file.write(chunk)
-                sys.stdout.write(chunk.decode(errors="replace"))
-                sys.stdout.flush()
-        except BaseException:
-            end_group(process)
-            raise
-        return process.wait()
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a group, and the group: SIGTERM, and SIGKILL for what is left after `GRACE` seconds."""
-    if not hasattr(os, "killpg"):  # Windows
-        process.terminate()
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-        os.killpg(process.pid, signal.SIGKILL)
+        # Not line by line: progress bars end in carriage returns.
+        while chunk := os.read(process.stdout.fileno(), 4096):
+            file.write(chunk)
+            sys.stdout.write(chunk.decode(errors="replace"))
+            sys.stdout.flush()
+        return int(process.wait())
 
 
 def find_executable(name: str) -> str:

@@ -35,21 +35,23 @@ def run_demo(settings: DemoSettings) -> float:
     """
     check_settings(settings)
     workspace = Workspace(settings.folder.resolve())
-    workspace.prepare()
-    device = settings.device or _default_device()
-    print(
-        f"Everything goes to {workspace.folder}, your own nnU-Net folders are not touched.\n"
-        "The images are SIMULATED and the SAM is a DUMMY with random weights that carries no knowledge: the demo\n"
-        "shows that every step works, not how well the method does. Its results mean nothing for real scans.\n"
-        f"Training runs on: {device}. To repeat a command later: source {workspace.environment_file}"
-    )
-    runner = StepRunner(workspace.logs, total=8)
-    simulate_and_convert(runner, workspace, settings)
-    plan_and_train(runner, workspace, settings.configuration, device)
-    predict_without_sam(runner, workspace, settings.configuration, device)
-    dice = evaluate_and_draw(runner, workspace)
-    print_summary(runner, workspace, dice)
-    return dice
+    workspace.claim()
+    with workspace.lock():
+        workspace.prepare()
+        device = settings.device or _default_device()
+        print(
+            f"Everything goes to {workspace.folder}, your own nnU-Net folders are not touched.\n"
+            "The images are SIMULATED and the SAM is a DUMMY with random weights that carries no knowledge: the demo\n"
+            "shows that every step works, not how well the method does. Its results mean nothing for real scans.\n"
+            f"Training runs on: {device}. To repeat a command later: source {workspace.environment_file}"
+        )
+        runner = StepRunner(workspace.logs, total=8)
+        simulate_and_convert(runner, workspace, settings)
+        plan_and_train(runner, workspace, settings.configuration, device)
+        predict_without_sam(runner, workspace, settings.configuration, device)
+        dice = evaluate_and_draw(runner, workspace)
+        print_summary(runner, workspace, dice)
+        return dice
 
 
 def _default_device() -> str:

@@ -11,7 +11,8 @@ from ser_nnunet.errors import UserError
 EXTRAS = {"nilearn": "demo", "segment_anything": "sam", "torchvision": "sam"}
 """Optional modules that the demo imports, and the extra of this package that installs each."""
 
-MOST_PATIENTS = 1000
+LEAST_PATIENTS, MOST_PATIENTS = 5, 1000
+SPACINGS = (1.0, 4.0)  # mm
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ def check_settings(settings: DemoSettings) -> None:
     missing = sorted({extra for module, extra in EXTRAS.items() if find_spec(module) is None})
     if missing:
         problems.append(f"packages are missing: pip install 'ser-nnunet[{','.join(missing)}]'")
-    if settings.patients < 5:
-        problems.append(f"--patients {settings.patients}: nnU-Net's five folds need at least 5 patients")
+    if settings.patients < LEAST_PATIENTS:
+        problems.append(f"--patients {settings.patients}: nnU-Net's five folds need at least {LEAST_PATIENTS} patients")
     if settings.test_patients < 1:
         problems.append(f"--test-patients {settings.test_patients}: at least 1 is needed to evaluate")
-    if not 1.0 <= settings.spacing <= 4.0:
+    if not SPACINGS[0] <= settings.spacing <= SPACINGS[1]:
         problems.append(f"--spacing {settings.spacing:g}: expected 1 to 4 mm")
     if max(settings.patients, settings.test_patients) > MOST_PATIENTS:
         problems.append(f"--patients and --test-patients: at most {MOST_PATIENTS} each")

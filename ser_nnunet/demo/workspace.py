@@ -12,11 +12,14 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
 from ser_nnunet.utils.files import UNFINISHED, remove
+from ser_nnunet.utils.locks import ExclusiveLock
 from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 MARKER = ".made_by_ser_nnunet_demo"
 """Name of a file that marks a folder as the demo's."""
+
+LOCK = ".demo.lock"
 
 DATASET_ID = "777"
 DATASET_NAME = "MSPhantom"
@@ -121,14 +124,11 @@ class Workspace:
         path = [str(self.sam_blocker), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {**self.environment(), SAM_CHECKPOINT: "", "PYTHONPATH": os.pathsep.join(path)}
 
-    def prepare(self) -> None:
-        """Make the folder, or remove an earlier demo's own files from it, and nothing else.
-
-        A user may have sourced `env.sh` and worked there: other data sets and other trainers' models stay.
+    def claim(self) -> None:
+        """Make the folder and mark it as a demo's.
 
         Raises:
-            UserError: the folder contains files and is not a demo's, or a folder whose content would be replaced
-                contains files that the demo did not write. Nothing was changed.
+            UserError: it contains files and is not a demo's. Nothing was changed.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; name a folder that is new or empty with --folder")
@@ -138,16 +138,31 @@ class Workspace:
                 "changed there. Name a folder that is new or empty with --folder"
             )
         require_writable_folder(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARKER).write_text("ser-nnunet demo made this folder and replaces its own files in it.\n")
+
+    def lock(self) -> ExclusiveLock:
+        """Return the lock that keeps two demos out of one folder, once it is claimed."""
+        return ExclusiveLock(self.folder / LOCK, f"a demo in {self.folder}")
+
+    def prepare(self) -> None:
+        """Claim the folder, and remove an earlier demo's own files from it, and nothing else.
+
+        A user may have sourced `env.sh` and worked there: other data sets and other trainers' models stay.
+
+        Raises:
+            UserError: the folder contains files and is not a demo's, or a folder whose content would be replaced
+                contains files that the demo did not write. Nothing was changed.
+        """
+        self.claim()
         if foreign := self.find_foreign_files():
             listed = "\n".join(f"  {path}" for path in foreign[:10]) + ("\n  ..." if len(foreign) > 10 else "")
             raise UserError(
                 f"these {len(foreign)} files are in folders that the demo replaces, and the demo did not write them; "
                 f"nothing was changed. Move them, or name another folder with --folder:\n{listed}"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.replaced:
             remove(path)
-        (self.folder / MARKER).write_text("ser-nnunet demo made this folder and replaces its own files in it.\n")
         for path in (self.logs, self.raw, self.preprocessed, self.results, self.sam_blocker):
             path.mkdir(exist_ok=True)
         exports = [f"export {name}={shlex.quote(value)}" for name, value in self.environment().items()]

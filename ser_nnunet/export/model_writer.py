@@ -28,7 +28,14 @@ READING = (
     "whole_gzip",
 )
 SOURCES = (
-    *("__init__.py", "errors.py", "runtime/*.py", "commands/__init__.py", "commands/predict.py"),
+    *(
+        "__init__.py",
+        "errors.py",
+        "runtime/*.py",
+        "commands/__init__.py",
+        "commands/number_types.py",
+        "commands/predict.py",
+    ),
     *(f"utils/{name}.py" for name in READING),
 )
 """The package's files that a model file brings along: what predicts, and what checks images before they are read."""

@@ -75,7 +75,7 @@ def examine_model(place: Path) -> Iterator[Observation]:
     if not any(name.lower().endswith((".pth", ".pt")) for name in checkpoints):
         raise UserError(f"{place} holds no checkpoint (*.pth): a folder of nnUNet_results or an exported zip expected")
     if files.archive is not None:
-        yield _examine_archive(files.archive)
+        yield examine_archive(files.archive)
     for name in checkpoints:
         yield _examine_checkpoint(files, name)
     others = [name for name in files.names if not name.lower().endswith((*CHECKPOINT_ENDINGS, *DATA_ENDINGS))]
@@ -85,7 +85,7 @@ def examine_model(place: Path) -> Iterator[Observation]:
         yield from _examine_configuration(files, folder)
 
 
-def _examine_archive(archive: zipfile.ZipFile) -> Observation:
+def examine_archive(archive: zipfile.ZipFile) -> Observation:
     """Check whether unpacking stays in the target folder and within reason."""
     members = archive.infolist()
     outside = [member.filename for member in members if _leads_out(member)]

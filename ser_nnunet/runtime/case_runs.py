@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -47,8 +48,9 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
     """
     cases = find_cases(inputs, model.recipe)
     targets = {case.name: output / f"{case.name}{case.ending}" for case in cases}
-    images = {path.resolve() for case in cases for path in case.images}
-    replaced = [target.name for target in targets.values() if target.resolve() in images]
+    # os.path.realpath: Path.resolve raises an exception for links in a circle
+    images = {os.path.realpath(path) for case in cases for path in case.images}
+    replaced = [target.name for target in targets.values() if os.path.realpath(target) in images]
     if replaced:
         raise UserError(f"masks would replace the images {', '.join(replaced)}: choose another output folder")
     same = _record(model, output, list(targets.values()), overwrite)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,10 +17,17 @@ from typing import Any
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.recipe import Recipe, read_recipe
+from ser_nnunet.utils.regular_files import regular_size
 
 MANIFEST = "model/manifest.json"
 RECIPE = "model/recipe.json"
 CARD = "model/card.html"
+END = b"PK\x05\x06"  # of the last 22 bytes of a zip without comment
+LARGEST_COMPRESSED = 64 << 20  # bytes of an unpacked part: recipe, source or card
+UNREADABLE = (
+    *(OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),  # RuntimeError: encrypted
+    *(AttributeError, KeyError, TypeError, ValueError, RecursionError),  # JSON of another shape
+)
 
 
 @dataclass(frozen=True)
@@ -69,18 +77,21 @@ def open_model(path: Path) -> ModelFile:
         UserError: the file is missing, is no model file, or has parts that were changed, added or removed.
     """
     try:
+        regular_size(path)
         with zipfile.ZipFile(path) as archive:
+            _refuse_odd_archive(archive, path)
             manifest = json.loads(archive.read(MANIFEST))
             recipe = json.loads(archive.read(RECIPE))
             sums = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+        sums.pop(MANIFEST)
+        expected = {str(name): str(digest) for name, digest in manifest["sha256"].items()}
+        networks = [str(name) for name in manifest["networks"] if name in expected]
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, zlib.error) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"{path}: expected a file that `ser-nnunet export` wrote, and it isn't one or is damaged ({error})"
         ) from error
-    sums.pop(MANIFEST)
-    expected = manifest["sha256"]
     changed = [
         f"{name}: {state}"
         for name in sorted({*sums, *expected})
@@ -91,7 +102,26 @@ def open_model(path: Path) -> ModelFile:
             f"{path}: parts differ from what was exported; get the file again from where it came\n  "
             + "\n  ".join(changed)
         )
-    return ModelFile(path, manifest, read_recipe(recipe))
+    try:
+        return ModelFile(path, {**manifest, "networks": networks}, read_recipe(recipe))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its recipe is none of `ser-nnunet export` ({error})") from error
+
+
+def _refuse_odd_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise `ValueError` for something behind the zip, and for parts that would fill the memory.
+
+    The networks, which are large, are not compressed.
+    """
+    with path.open("rb") as stream:
+        stream.seek(-len(END) - 18, os.SEEK_END)
+        if stream.read(len(END)) != END:
+            raise ValueError("something follows the zip in it")
+    for part in archive.infolist():
+        if part.file_size > max(part.compress_size, LARGEST_COMPRESSED):
+            raise ValueError(f"{part.filename} would have {part.file_size / 1e6:.0f} MB")
 
 
 def _state(found: str | None, expected: str | None) -> str | None:

@@ -11,6 +11,12 @@ from ser_nnunet.errors import UserError
 FORMAT = 1
 """Version of the recipe's layout; a runtime refuses other versions."""
 
+KINDS: dict[type, tuple[str, ...]] = {
+    list: ("channels", "transpose_forward", "spacing", "patch_size", "normalization", "mirror_axes"),
+    Mapping: ("resampling_data", "resampling_logits", "labels", "trained_on", "provenance"),
+}
+"""Kinds of entries that would otherwise be found wrong in the middle of a prediction."""
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -117,7 +123,7 @@ def read_recipe(content: Mapping[str, Any]) -> Recipe:
     """Return the recipe that `dataclasses.asdict` made JSON of.
 
     Raises:
-        UserError: another format, or entries that are missing.
+        UserError: another format, or entries that are missing or of another kind.
     """
     if content.get("format") != FORMAT:
         raise UserError(
@@ -127,6 +133,9 @@ def read_recipe(content: Mapping[str, Any]) -> Recipe:
     missing = [each.name for each in fields(Recipe) if each.name not in content]
     if missing:
         raise UserError(f"the model's recipe lacks {', '.join(missing)}: export the model again")
+    wrong = [name for kind, names in KINDS.items() for name in names if not isinstance(content[name], kind)]
+    if wrong:
+        raise UserError(f"the model's recipe has another kind of value than expected in {', '.join(wrong)}")
     values: dict[str, Any] = {
         each.name: tuple(content[each.name]) if isinstance(content[each.name], list) else content[each.name]
         for each in fields(Recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ LARGEST_JSON = 1 << 30
 """Bytes; an evaluation of 10,000 cases with all metrics has about 100 MB."""
 
 UNFINISHED = ".unfinished_"  # a prefix: libraries choose a file's format by its ending
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a write, which don't name the file by themselves."""
 
 
 @contextmanager
@@ -33,8 +38,10 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.replace(target)
-    except BaseException:
+    except BaseException as error:
         remove(unfinished)
+        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+            error.filename = str(target)
         raise
 
 

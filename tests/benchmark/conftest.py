@@ -19,11 +19,15 @@ def environment(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def preprocessed(tmp_path_factory):
-    """Preprocess the data set once: a bright square at another position in every case."""
+    """Preprocess the data set once."""
+    return preprocess_tiny(tmp_path_factory.mktemp("preprocessed"))
+
+
+def preprocess_tiny(root):
+    """Write nnUNet_preprocessed with the tiny data set: a bright square at another position in every case."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    root = tmp_path_factory.mktemp("preprocessed")
     folder, data = root / NAME, root / NAME / "nnUNetPlans_2d"
     for part in (data, folder / "gt_segmentations", folder / "images"):
         part.mkdir(parents=True)

@@ -17,9 +17,8 @@ pytestmark = pytest.mark.usefixtures("planned_data")
 
 def test_everything_that_would_stop_a_run_is_reported_before_it_starts(tmp_path, capsys):
     command = ["benchmark", "accuracy", "-d", "1", "-tr", "SERTrainer", "NoSuchTrainer", "SERTrainer"]
-    assert main([*command, "--epochs", "0", "-o", str(tmp_path / "out"), "-device", "cpu"]) == 2
+    assert main([*command, "--epochs", "1", "-o", str(tmp_path / "out"), "-device", "cpu"]) == 2
     message = capsys.readouterr().err
-    assert "--epochs must be at least 1" in message
     assert "SERTrainer named twice" in message
     assert "trainer NoSuchTrainer: Could not find" in message
     assert not (tmp_path / "out").exists()

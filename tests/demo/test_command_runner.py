@@ -1,6 +1,7 @@
 """Users see what runs; a failure names the step and the log."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,27 @@ def test_an_interrupted_command_ends_with_the_processes_that_it_started(tmp_path
         patch.setattr(Path, "open", unbuffered(Path.open))
         run_logged([sys.executable, "-u", "-c", PARENT], {}, log)
     grandchild = int(log.read_text())
+    end = time.monotonic() + 10
+    while is_running(grandchild) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_running(grandchild)
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from ser_nnunet.demo.command_runner import run_logged
+run_logged([sys.executable, "-u", "-c", sys.argv[1]], {}, Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX process groups")
+def test_a_command_ends_with_the_processes_that_it_started_after_a_kill(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNNER, PARENT, str(tmp_path / "log.txt")], stdout=subprocess.PIPE, text=True
+    ) as runner:
+        grandchild = int(runner.stdout.readline())
+        runner.kill()
     end = time.monotonic() + 10
     while is_running(grandchild) and time.monotonic() < end:
         time.sleep(0.05)

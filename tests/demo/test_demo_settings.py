@@ -1,14 +1,17 @@
 """The demo's options: their defaults, and all impossible values reported at once."""
 
+import pytest
+
 from ser_nnunet.cli import build_parser, main
+from ser_nnunet.demo.demo_settings import DemoSettings, check_settings
+from ser_nnunet.errors import UserError
 
 
-def test_all_impossible_settings_are_reported_at_once_before_anything_is_written(tmp_path, capsys):
-    wrong = ["--patients", "2", "--test-patients", "0", "--spacing", "9", "--seed", "-1"]
-    assert main(["demo", "--folder", str(tmp_path / "demo"), *wrong]) == 2
-    message = capsys.readouterr().err
+def test_all_impossible_settings_are_reported_at_once():
+    with pytest.raises(UserError) as refusal:
+        check_settings(DemoSettings(patients=2, test_patients=0, spacing=9, seed=-1))
+    message = str(refusal.value)
     assert all(option in message for option in ("--patients 2", "--test-patients 0", "--spacing 9", "--seed -1"))
-    assert not (tmp_path / "demo").exists()
 
 
 def test_the_defaults_are_those_that_the_readme_states():

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from ser_nnunet.cli import main
 from ser_nnunet.demo.workspace import Workspace
 from ser_nnunet.errors import UserError
 
@@ -39,6 +40,17 @@ def test_an_earlier_demo_is_replaced_but_not_the_users_files_in_it(tmp_path):
     workspace.prepare()
     assert not any(path.exists() for path in old)
     assert (workspace.folder / "notes.txt").read_text() == "old"
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_while_the_first_one_runs(tmp_path, capsys):
+    pytest.importorskip("nilearn")
+    workspace = Workspace(tmp_path / "demo")
+    workspace.prepare()
+    workspace.picture.write_text("of the first demo")
+    with workspace.lock():
+        assert main(["demo", "--folder", str(workspace.folder)]) == 2
+    assert "a demo in" in (shown := capsys.readouterr().err) and f"process {os.getpid()}" in shown
+    assert workspace.picture.read_text() == "of the first demo"
 
 
 def test_data_sets_and_models_that_were_made_with_the_demos_environment_stay(tmp_path):

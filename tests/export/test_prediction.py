@@ -230,8 +230,6 @@ def test_files_without_channel_number_are_refused_by_a_model_of_several_channels
         (["-i", "absent"], "absent: no such file or folder"),
         (["-i", "."], "no images found"),
         (["-m", "absent.pyz"], "absent.pyz: no such file"),
-        (["--step", "0"], "step 0: expected a part of a tile above 0 and at most 1"),
-        (["--threads", "0"], "--threads 0: expected 1 or more"),
     ],
 )
 def test_wrong_arguments_end_with_a_sentence(model_file, tmp_path, monkeypatch, capsys, arguments, message):

@@ -1,5 +1,6 @@
 """Files and folders are there completely or not at all."""
 
+import errno
 import json
 
 import pytest
@@ -38,6 +39,12 @@ def test_after_an_error_a_file_keeps_its_old_content_and_nothing_else_is_left(tm
         raise error
     assert target.read_text() == "old"
     assert names(tmp_path) == ["result.csv"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(OSError) as failure, replacing(tmp_path / "result.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as write() raises it, which knows no name
+    assert failure.value.filename == str(tmp_path / "result.csv")
 
 
 def test_a_folder_appears_with_all_its_files(tmp_path):

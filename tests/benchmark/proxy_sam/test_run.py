@@ -13,10 +13,10 @@ from tests.benchmark.tiny_dataset import CASES, NAME
 def test_wrong_arguments_are_all_reported_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
     (tmp_path / "Dataset001_Empty").mkdir()
-    command = ["benchmark", "proxy-sam", "-d", "1", "--steps", "0", "--image-size", "100"]
+    command = ["benchmark", "proxy-sam", "-d", "1", "--image-size", "100"]
     assert main([*command, "-o", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
-    for expected in ("--steps", "--image-size", "nnUNetPlans.json is missing"):
+    for expected in ("--image-size", "nnUNetPlans.json is missing"):
         assert expected in message
     assert not (tmp_path / "out").exists()
 
