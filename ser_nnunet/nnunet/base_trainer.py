@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,6 +18,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.log import epoch_log, make_plain
 from ser_nnunet.utils.files import replacing
 from ser_nnunet.utils.locks import ExclusiveLock
+from ser_nnunet.utils.variables import CHECKPOINT_SECONDS
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
 SETTINGS = (
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
         def initialize(self) -> None: ...
         def on_train_start(self) -> None: ...
         def on_train_epoch_start(self) -> None: ...
+        def on_epoch_end(self) -> None: ...
         def on_train_end(self) -> None: ...
         def print_to_log_file(
             self, *args: object, also_print_to_console: bool = True, add_timestamp: bool = True
@@ -86,6 +90,7 @@ class BaseTrainer(TypedTrainer):
     finished_batches = 0
     """Steps of the current epoch that `require_finite` has seen."""
     _lock: ExclusiveLock | None = None
+    _saved_at: float | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -128,6 +133,7 @@ class BaseTrainer(TypedTrainer):
             lock.acquire()
             self._lock = lock
         super().on_train_start()
+        self._saved_at = time.monotonic()
 
     def on_train_end(self) -> None:
         """End as nnU-Net does, and let other trainings write into the folder."""
@@ -143,6 +149,20 @@ class BaseTrainer(TypedTrainer):
         """Begin to count the epoch's batches."""
         super().on_train_epoch_start()
         self.finished_batches = 0
+
+    def on_epoch_end(self) -> None:
+        """End as nnU-Net does; save the epoch also when the last checkpoint is older than `SER_CHECKPOINT_SECONDS`.
+
+        A job that is stopped at its time limit then loses no more than that, whatever `save_every` is.
+        """
+        longest = os.environ.get(CHECKPOINT_SECONDS)
+        save_every = self.save_every
+        if longest and self._saved_at is not None and time.monotonic() - self._saved_at >= float(longest):
+            self.save_every = 1
+        try:
+            super().on_epoch_end()
+        finally:
+            self.save_every = save_every
 
     def require_finite(self, losses: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
         """Stop the training at the first loss that is NaN or Inf; call it once per training step, after the step.
@@ -230,6 +250,8 @@ class BaseTrainer(TypedTrainer):
         self._best_ema = make_plain(self._best_ema)
         with replacing(Path(filename)) as unfinished:
             super().save_checkpoint(str(unfinished))
+        if Path(filename).name == "checkpoint_latest.pth":
+            self._saved_at = time.monotonic()
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -16,6 +16,10 @@ TEACHER = "SER_TEACHER"
 """A trained model's folder in nnU-Net's results, the teacher of `SERTrainerDistill`."""
 
 
+CHECKPOINT_SECONDS = "SER_CHECKPOINT_SECONDS"
+"""SER's trainers also save a checkpoint at the end of an epoch when the last one is older; `crossval` sets it."""
+
+
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables within the block and restore them afterwards."""
