@@ -23,8 +23,10 @@ LAYERS = {
     "ser_nnunet.evaluation.report": {"ser_nnunet.evaluation"},
     "ser_nnunet.demo": {"ser_nnunet.evaluation.report", "ser_nnunet.sam", "ser_nnunet.dataset_conversion"},
     "ser_nnunet.benchmark": {"ser_nnunet.evaluation.report", "ser_nnunet.training"},
+    "ser_nnunet.cluster": {"ser_nnunet.training"},
     "ser_nnunet.commands": {
         "ser_nnunet.benchmark",
+        "ser_nnunet.cluster",
         "ser_nnunet.demo",
         "ser_nnunet.dataset_conversion",
         "ser_nnunet.export",

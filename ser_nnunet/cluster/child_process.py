@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 GRACE = 15.0
 """Seconds that a child has to end its own processes after SIGTERM."""
@@ -59,3 +60,15 @@ class ChildProcess:
         """Kill what is left of the group, such as workers of a command that has ended."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.id, signal.SIGKILL)
+
+
+def end_with_parent() -> None:
+    """End this process and its group soon after the supervising process is gone, however it ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(0, signal.SIGKILL)
+
+    Thread(target=watch, daemon=True).start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import time
@@ -153,13 +155,14 @@ def write_splits(crossval: Crossval) -> None:
     from nnunetv2.run.run_training import get_trainer_from_args
 
     first = next(iter(crossval.trainings.values()))
-    with environment({EXTERNAL_TRAINERS: with_trainers(os.environ.get(EXTERNAL_TRAINERS))}):
+    variables = environment({EXTERNAL_TRAINERS: with_trainers(os.environ.get(EXTERNAL_TRAINERS))})
+    with variables, contextlib.redirect_stdout(io.StringIO()):  # nnU-Net's search for the trainer, and its citation
         arguments = (settings.dataset, first.configuration, int(first.fold), first.trainer, settings.plans)
         trainer = get_trainer_from_args(*arguments, device=torch.device("cpu"))
-    try:
-        trainer.do_split()
-    finally:
-        remove(Path(trainer.log_file))
+        try:
+            trainer.do_split()
+        finally:
+            remove(Path(trainer.log_file))
 
 
 def cancel(crossval: Crossval, report: Callable[[str], object] = print) -> None:

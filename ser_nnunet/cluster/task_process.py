@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 from pathlib import Path
-from threading import Thread
-from time import sleep, strftime
+from time import strftime
 
+from ser_nnunet.cluster.child_process import end_with_parent
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings
 from ser_nnunet.cluster.crossval_tasks import Crossval, list_crossval
 from ser_nnunet.errors import UserError
@@ -17,18 +17,6 @@ from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.utils.files import read_json
 from ser_nnunet.utils.json_files import validate
-
-
-def end_with_parent() -> None:
-    """End this process and its group soon after the supervising process is gone, however it ended."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            sleep(0.5)
-        os.killpg(0, signal.SIGKILL)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def train(crossval: Crossval, key: str) -> None:

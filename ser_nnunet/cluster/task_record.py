@@ -79,8 +79,11 @@ class TaskRecord:
         self._write("attempts.json", [*earlier, Attempt(now, socket.gethostname(), os.getpid(), job)])
 
     def end_attempt(self, outcome: str, reason: str, progressed: bool) -> None:
-        """Note how the last run ended."""
-        *earlier, last = self.attempts()
+        """Note how the last run ended; nothing where the record has been removed meanwhile."""
+        attempts = self.attempts()
+        if not attempts:
+            return
+        *earlier, last = attempts
         now = datetime.now().timestamp()
         last = replace(last, ended=now, outcome=outcome, reason=reason, progressed=progressed)
         self._write("attempts.json", [*earlier, last])
