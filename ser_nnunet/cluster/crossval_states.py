@@ -62,7 +62,7 @@ def read_states(crossval: Crossval, queue: Mapping[str, QueuedTask]) -> dict[str
         training = crossval.trainings.get(key)
         progress = read_progress(training.files.folder) if training else None
         state, reason = (DONE, "") if key in done else _state_of(record, attempts, queue.get(key), command is not None)
-        unfinished = [other for other, each in states.items() if each.state not in (DONE, ABSENT, *UNDER_WAY)]
+        unfinished = [other for other, each in states.items() if each.state in (FAILED, STOPPED, CANCELLED)]
         blocking = held_up_by(task, tasks, unfinished)
         if blocking and (state in (ABSENT, WAITING, STOPPED, CANCELLED) or (state == FAILED and not attempts)):
             state, reason = HELD_UP, f"by {', '.join(blocking[:3])}{' ...' if len(blocking) > 3 else ''}"

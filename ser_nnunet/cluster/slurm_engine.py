@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import submitit
+from submitit.core.utils import FailedJobError
 
 from ser_nnunet.cluster.slurm_job import TaskJob
 from ser_nnunet.cluster.slurm_queue import QueuedTask, comment_of, sbatch_options
 from ser_nnunet.cluster.task_record import Submission, TaskRecord
 from ser_nnunet.cluster.tasks import Task, waves
+from ser_nnunet.errors import UserError
 
 MOST_REQUEUES = 1000
 """By time limits; submitit's default of 3 would end a training of a week in jobs of a day."""
 
-LARGEST_ARRAY = 1000  # SLURM's default MaxArraySize is 1001
+LARGEST_ARRAY = 150  # the comment that names an array's tasks has 1024 characters at most; MaxArraySize is 1001
 SIGNAL_SECONDS = 90
 """Before the time limit, for the training to end; SLURM may be up to a minute early."""
 
@@ -36,6 +38,9 @@ def submit(
 
     Returns:
         Key -> job of the submitted tasks.
+
+    Raises:
+        UserError: SLURM refuses a job; the arrays before it are submitted.
     """
     jobs = {key: queued.job for key, queued in active.items()}
     needed = {key for task in tasks for key in task.needs}
@@ -77,8 +82,14 @@ def _submit_array(
         # since 22.05, srun doesn't take over the job's number of cores
         srun_args=[f"--cpus-per-task={options['cpus_per_task']}"],
     )
-    with executor.batch():
-        submissions = [executor.submit(TaskJob(task, records)) for task in tasks]
+    try:
+        with executor.batch():
+            submissions = [executor.submit(TaskJob(task, records)) for task in tasks]
+    except FailedJobError as error:
+        raise UserError(
+            f"SLURM refuses {first.group}: {' '.join(str(error).split())}. What was submitted before goes on, the same "
+            "command submits the rest"
+        ) from None
     ids = {task.key: str(job.job_id) for task, job in zip(tasks, submissions, strict=True)}
     now = time.time()
     for key, job in ids.items():

@@ -76,6 +76,7 @@ def test_a_failed_fold_holds_up_the_best_configuration_and_nothing_else(crossval
     states = states_of(crossval)
     assert states[FOLDS[0]][0] == "done" and states[FOLDS[1]] == ("failed", "exit status 1")
     assert states[BEST] == ("held up", f"by {FOLDS[1]}")
+    assert states["report/crossval"] == states[BEST], "the cause, not the steps between"
     text = format_states(list(read_states(crossval, {}).values()))
     assert "CUDA out of memory" in text and f"less {record(crossval, FOLDS[1]).log}" in text
 

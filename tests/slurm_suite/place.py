@@ -10,7 +10,7 @@ from tests.nnunet_workplace import Workplace
 
 DATASET = "Dataset004_Hippocampus"
 FAST, SLOW, STOCK, FAILING = "SlurmFast", "SlurmSlow", "SlurmStock", "SlurmFailing"
-EPOCHS = {FAST: 2, SLOW: 100, STOCK: 100, FAILING: 2}
+EPOCHS = {FAST: 2, SLOW: 60, STOCK: 60, FAILING: 2}
 
 TRAINERS = """
 import os
@@ -23,6 +23,17 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.training.variants import SERTrainerNoSAM
 
+class Slow:
+    # epochs of some seconds that need hardly any of the processor
+
+    def on_train_start(self):
+        super().on_train_start()
+        self.logger.plot_progress_png = lambda folder: None
+
+    def on_train_epoch_start(self):
+        super().on_train_epoch_start()
+        time.sleep(float(os.environ.get("SER_TEST_EPOCH_SECONDS", "1")))
+
 class SlurmFast(SERTrainerNoSAM):
     num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = 2, 4, 1
     initial_lr, batch_size = 1e-2, 2
@@ -33,12 +44,8 @@ class SlurmFast(SERTrainerNoSAM):
         torch.manual_seed(0)
         super().initialize()
 
-class SlurmSlow(SlurmFast):
-    num_epochs, num_iterations_per_epoch = 100, 1
-
-    def on_train_epoch_start(self):
-        super().on_train_epoch_start()
-        time.sleep(1)
+class SlurmSlow(Slow, SlurmFast):
+    num_epochs, num_iterations_per_epoch = 60, 1
 
 class SlurmFailing(SlurmFast):
     def on_train_start(self):
@@ -46,16 +53,12 @@ class SlurmFailing(SlurmFast):
         if self.fold == 1 and not os.path.exists(os.environ["nnUNet_results"] + "/repaired"):
             raise RuntimeError("this fold fails on purpose")
 
-class SlurmStock(nnUNetTrainer):  # nnU-Net's own: no save_every of ours, checkpoints that a kill may cut off
+class SlurmStock(Slow, nnUNetTrainer):  # nnU-Net's own: no save_every of ours, checkpoints that a kill may cut off
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cpu")):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 100, 1, 1
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 60, 1, 1
         self.save_every = 5
         self.configuration_manager.configuration["batch_size"] = 2
-
-    def on_train_epoch_start(self):
-        super().on_train_epoch_start()
-        time.sleep(1)
 """
 
 

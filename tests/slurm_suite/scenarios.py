@@ -52,8 +52,8 @@ def local_queue(place: SlurmWorkplace, cluster: SlurmCluster) -> None:
 
 def time_limit(place: SlurmWorkplace, cluster: SlurmCluster) -> None:
     """A time limit in the middle of a training: requeued, resumes at its epoch, the log is whole."""
-    scenario = Scenario(place, "time_limit", cluster.environment)
-    scenario.command("-c", "2d", "-f", "0", "-tr", SLOW, *SMALL, "--time", "3m", "--slurm", "signal=USR2@45")
+    scenario = Scenario(place, "time_limit", {**cluster.environment, "SER_TEST_EPOCH_SECONDS": "4"})
+    scenario.command("-c", "2d", "-f", "0", "-tr", SLOW, *SMALL, "--time", "4m")
     scenario.wait(lambda: len(scenario.attempts(RESUMED)) > 1, "a requeued job")
     scenario.command("--status")
     scenario.wait_done(RESUMED)
