@@ -57,6 +57,8 @@ def prepare(settings: CrossvalSettings) -> Crossval:
     Raises:
         UserError: all problems, one per line.
     """
+    if os.name == "nt":
+        raise UserError("crossval starts and ends processes as Linux and macOS do; Windows can't")
     if settings.engine == SLURM and find_spec("submitit") is None:
         raise UserError("submitit is missing: pip install 'ser-nnunet[cluster]'")
     plans, dataset = read_plans(settings)

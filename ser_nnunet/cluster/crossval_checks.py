@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -53,14 +54,13 @@ def find_settings_problems(settings: CrossvalSettings, plans: dict[str, Any]) ->
 def find_trainers_problems(settings: CrossvalSettings, plans: dict[str, Any], dataset: dict[str, Any]) -> Iterator[str]:
     """Yield what the trainers lack: themselves, SAM's checkpoint, a teacher, support of a configuration."""
     known = [name for name in settings.configurations if name in plans["configurations"]]
-    found, names = {}, list_trainers()
+    found = {}
     for name in settings.trainers:
-        if name not in names:
-            similar = ", ".join(get_close_matches(name, names, 3))
-            yield f"-tr {name}: nnU-Net finds no such trainer" + (f"; there are {similar}" if similar else "")
-            continue
         try:
             found[name] = find_trainer(name)
+        except RuntimeError:  # with a long message of nnU-Net's
+            similar = ", ".join(get_close_matches(name, list_trainers(), 3))
+            yield f"-tr {name}: nnU-Net finds no such trainer" + (f"; there are {similar}" if similar else "")
         except Exception as error:  # whatever a user's module raises when it is imported
             yield f"-tr {name} can't be imported: {type(error).__name__}: {error}".splitlines()[0]
     problems = [
@@ -102,7 +102,7 @@ def find_place_problems(settings: CrossvalSettings) -> Iterator[str]:
             yield f"{folder}: the disk is full, {free / 1e9:.2f} GB are free, {LEAST_FREE / 1e9:.1f} GB expected"
     except UserError as error:
         yield str(error)
-    if settings.predict is not None and not os.path.isdir(settings.predict):  # noqa: PTH112
+    if settings.predict is not None and not Path(settings.predict).is_dir():
         yield f"--predict: the folder {settings.predict} doesn't exist"
 
 

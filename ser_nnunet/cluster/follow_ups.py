@@ -55,9 +55,9 @@ class FollowUp:
             parts += [[key, trainings.get(key)] for key in self.needs]
             if any(trainings.get(key) is None for key in self.needs):
                 return None
-        if self.kind == "predict" and self.settings.predict is not None:
-            images = sorted(Path(self.settings.predict).iterdir())
-            parts += [[file.name, file.stat().st_size] for file in images if file.is_file()]
+        if self.kind == "predict":
+            images = Path(self.settings.predict or "")
+            parts += [[file.name, file.stat().st_size] for file in sorted(images.glob("*")) if file.is_file()]
         for step in self.before:
             if not step.is_done(trainings):
                 return None

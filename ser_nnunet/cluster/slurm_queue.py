@@ -88,10 +88,9 @@ def read_queue(folder: Path, keys: Mapping[tuple[str, str], str]) -> dict[str, Q
             continue
         group, _, names = comment.removeprefix(prefix).rpartition(":")
         index = job.partition("_")[2]
-        name = names.split(",")[int(index) if index.isdigit() else 0]
-        key = keys.get((group, name))
-        if key is not None:
-            found[key] = QueuedTask(job, state, time_left, reason, node)
+        name = dict(enumerate(names.split(","))).get(int(index) if index.isdigit() else 0, "")
+        if (group, name) in keys:
+            found[keys[group, name]] = QueuedTask(job, state, time_left, reason, node)
     return found
 
 

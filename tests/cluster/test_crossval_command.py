@@ -44,6 +44,13 @@ def test_all_problems_are_told_at_once(planned, capsys):
         assert part in message, part
 
 
+def test_trainers_of_nnunet_and_short_schedules_are_known(planned, capsys):
+    """The short schedules' file has another name than their classes."""
+    for trainer in ("nnUNetTrainer_5epochs", "SERTrainerNoSAM_100epochs"):
+        assert main(["crossval", "-d", "1", *LOCAL, "-tr", trainer, "--dry-run"]) == 0
+        assert f"-tr {trainer}" in capsys.readouterr().out
+
+
 def test_a_dataset_that_is_not_planned_or_not_preprocessed(planned, capsys):
     assert "nnUNetv2_plan_and_preprocess" in refused(capsys, planned, *LOCAL, "-d", "77")
     shutil.rmtree(planned / "nnUNet_preprocessed" / DATASET / "nnUNetPlans_2d")
