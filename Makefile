@@ -1,11 +1,12 @@
-# make demo | test | test-fast | nnunet-suite | lint | docs | clean    (each makes and fills .venv when it is missing or out of date)
+# make demo | test | test-fast | nnunet-suite | slurm-suite | lint | docs | clean
+# (each makes and fills .venv when it is missing or out of date)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
-.PHONY: demo test test-fast nnunet-suite lint docs clean
+.PHONY: demo test test-fast nnunet-suite slurm-suite lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.filled
@@ -20,6 +21,9 @@ test-fast: $(VENV)/.filled
 nnunet-suite: $(VENV)/.filled
 	$(BIN)/python -m tests.nnunet_suite --processes $(PROCESSES) $(SUITE_ARGS)
 
+slurm-suite: $(VENV)/.filled
+	$(BIN)/python -m tests.slurm_suite $(SUITE_ARGS)
+
 lint: $(VENV)/.filled
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
@@ -31,7 +35,7 @@ docs: $(VENV)/.filled
 $(VENV)/.filled: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "ser-nnunet needs Python 3.10 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,export,demo,test,docs]'
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -e '.[sam,export,cluster,demo,test,docs]'
 	touch $@
 
 clean:

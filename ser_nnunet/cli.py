@@ -42,6 +42,9 @@ COMMANDS = {
     ),
     "evaluate": Command("ser_nnunet.commands.evaluate", "compare predicted with reference segmentations"),
     "report": Command("ser_nnunet.commands.report", "turn an evaluation into one HTML page"),
+    "crossval": Command(
+        "ser_nnunet.commands.crossval", "train all folds and configurations, on a SLURM cluster or on this machine"
+    ),
     "benchmark": Command("ser_nnunet.commands.benchmark", "compare size, speed and accuracy with nnU-Net"),
     "completion": Command("ser_nnunet.commands.completion", "print the script that completes commands in your shell"),
     "demo": Command(

@@ -24,8 +24,10 @@ LAYERS = {
     "ser_nnunet.verification": {"ser_nnunet.dataset_conversion", "ser_nnunet.evaluation.report"},
     "ser_nnunet.demo": {"ser_nnunet.evaluation.report", "ser_nnunet.sam", "ser_nnunet.dataset_conversion"},
     "ser_nnunet.benchmark": {"ser_nnunet.evaluation.report", "ser_nnunet.training"},
+    "ser_nnunet.cluster": {"ser_nnunet.training"},
     "ser_nnunet.commands": {
         "ser_nnunet.benchmark",
+        "ser_nnunet.cluster",
         "ser_nnunet.demo",
         "ser_nnunet.dataset_conversion",
         "ser_nnunet.export",

@@ -22,12 +22,12 @@ from ser_nnunet.benchmark.teacher_checks import (
     record_teachers,
     refuse_other_teachers,
 )
-from ser_nnunet.benchmark.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
 from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import find_trainer
+from ser_nnunet.training.trainer_checks import find_trainer_problems, is_guided
 from ser_nnunet.utils.files import read_json, write_json
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 

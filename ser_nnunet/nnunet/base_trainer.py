@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from ser_nnunet.nnunet.model_record import add_record, record_in_plans, unwrap, 
 from ser_nnunet.utils.files import replacing
 from ser_nnunet.utils.locks import ExclusiveLock
 from ser_nnunet.utils.model_format import require_known_format
+from ser_nnunet.utils.variables import CHECKPOINT_SECONDS
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
 SETTINGS = (
@@ -67,8 +70,8 @@ if TYPE_CHECKING:
         def initialize(self) -> None: ...
         def on_train_start(self) -> None: ...
         def on_train_epoch_start(self) -> None: ...
-        def on_train_end(self) -> None: ...
         def on_epoch_end(self) -> None: ...
+        def on_train_end(self) -> None: ...
         def run_training(self) -> None: ...
         def print_to_log_file(
             self, *args: object, also_print_to_console: bool = True, add_timestamp: bool = True
@@ -91,6 +94,7 @@ class BaseTrainer(TypedTrainer):
     finished_batches = 0
     """Steps of the current epoch that `require_finite` has seen."""
     _lock: ExclusiveLock | None = None
+    _saved_at: float | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -140,6 +144,7 @@ class BaseTrainer(TypedTrainer):
         super().on_train_start()
         if self._lock is not None:
             write_readme(self, Path(self.output_folder))
+        self._saved_at = time.monotonic()
 
     def run_training(self) -> None:
         """Train as nnU-Net does; a training that stops before anything but its log was written leaves no folder."""
@@ -173,6 +178,20 @@ class BaseTrainer(TypedTrainer):
         """Begin to count the epoch's batches."""
         super().on_train_epoch_start()
         self.finished_batches = 0
+
+    def on_epoch_end(self) -> None:
+        """End as nnU-Net does; save the epoch also when the last checkpoint is older than `SER_CHECKPOINT_SECONDS`.
+
+        A job that is stopped at its time limit then loses no more than that, whatever `save_every` is.
+        """
+        longest = os.environ.get(CHECKPOINT_SECONDS)
+        save_every = self.save_every
+        if longest and self._saved_at is not None and time.monotonic() - self._saved_at >= float(longest):
+            self.save_every = 1
+        try:
+            super().on_epoch_end()
+        finally:
+            self.save_every = save_every
 
     def require_finite(self, losses: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
         """Stop the training at the first loss that is NaN or Inf; call it once per training step, after the step.
@@ -261,6 +280,8 @@ class BaseTrainer(TypedTrainer):
         with replacing(Path(filename)) as unfinished:
             super().save_checkpoint(str(unfinished))
             add_record(unfinished, self)
+        if Path(filename).name == "checkpoint_latest.pth":
+            self._saved_at = time.monotonic()
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load as nnU-Net does.

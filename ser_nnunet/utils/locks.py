@@ -36,15 +36,15 @@ class ExclusiveLock:
         self.holder = file.with_name(f"{file.name}.json")
         self._lock = FileLock(file)
 
-    def acquire(self) -> None:
-        """Take the lock at once.
+    def acquire(self, seconds: float = 0) -> None:
+        """Take the lock at once, or within some seconds.
 
         Raises:
             UserError: another process holds it; names that process and since when.
             OSError: the files can't be written.
         """
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=seconds)
         except Timeout:
             raise UserError(f"{self.what} is running already{self._describe_holder()}: wait until it ends") from None
         except (NotImplementedError, OSError) as error:

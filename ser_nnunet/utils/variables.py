@@ -24,6 +24,10 @@ def is_quiet() -> bool:
     return os.environ.get(QUIET, "0") not in ("", "0")
 
 
+CHECKPOINT_SECONDS = "SER_CHECKPOINT_SECONDS"
+"""SER's trainers also save a checkpoint at the end of an epoch when the last one is older; `crossval` sets it."""
+
+
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables within the block and restore them afterwards."""

@@ -1,0 +1,176 @@
+"""`ser-nnunet crossval`: all folds and configurations, on a SLURM cluster or on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_nnunet.cluster.crossval_settings import CrossvalSettings, parse_minutes, read_settings
+from ser_nnunet.commands.number_types import whole
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.utils.printable import printable
+
+if TYPE_CHECKING:
+    from ser_nnunet.cluster.crossval_states import TaskState
+
+CLEAR = "\x1b[H\x1b[2J"
+ATTENTION = 1
+"""Exit status where a task has failed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    default = CrossvalSettings("", (), (), "")
+    add = parser.add_argument
+    add("-d", required=True, metavar="ID", help="a planned and preprocessed data set: number or name")
+    add("-c", nargs="+", default=["2d"], metavar="CONFIG", help="configurations (default: 2d)")
+    folds = "numbers, or all (default: 0 1 2 3 4)"
+    add("-f", nargs="+", type=_fold, default=["0", "1", "2", "3", "4"], metavar="FOLD", help=folds)
+    add("-tr", default="SERTrainer", metavar="TRAINER", help="SER's, nnU-Net's or yours (default: SERTrainer)")
+    compare = "train these as well, and compare them in the evaluation"
+    add("--compare", nargs="+", default=[], metavar="TRAINER", help=compare)
+    add("-p", default=default.plans, metavar="PLANS", help=f"the plans' name (default: {default.plans})")
+    images = "predict this folder of images (imagesTs, or a path) with the best configuration"
+    add("--predict", metavar="DIR", help=images)
+    add("-device", choices=("cuda", "cpu", "mps"), default=default.device, help="default: cuda")
+    where = "slurm, or local: a queue for this machine with one training per GPU at a time (default: slurm)"
+    add("--cluster", choices=("slurm", "local"), default=default.engine, help=where)
+    add("--dry-run", action="store_true", help="check everything and show what would be done; write nothing")
+    _add_resources(parser.add_argument_group("resources of a job; CONFIG is a configuration or best, predict, ..."))
+    _add_actions(parser.add_argument_group("a cross-validation that has been started (needs -d alone)"))
+
+
+def _add_resources(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--gpus-per-job", type=whole(1, 64), default=1, metavar="N", help="default: 1")
+    add("--cpus-per-job", type=whole(1, 1024), default=12, metavar="N", help="default: 12")
+    time = "limit, such as 24h or 1-12:00:00; a training that needs longer is requeued and resumes (default: 24h)"
+    add("--time", nargs="+", default=[], metavar="[CONFIG=]TIME", help=time)
+    memory = "of the machine, in GB (default: 24 for 2D, 48 for 3D)"
+    add("--memory", nargs="+", default=[], metavar="[CONFIG=]GB", help=memory)
+    add("--partition", metavar="P", help="SLURM's partition")
+    add("--account", metavar="A", help="SLURM's account")
+    options = "any options of sbatch, such as qos=long or 3d_fullres:constraint=a100 for one configuration"
+    add("--slurm", nargs="+", default=[], metavar="[CONFIG:]KEY=VALUE", help=options)
+
+
+def _add_actions(group: argparse._ArgumentGroup) -> None:
+    action = group.add_mutually_exclusive_group()
+    action.add_argument("--status", action="store_true", help="show where every training stands")
+    action.add_argument("--cancel", action="store_true", help="end all that is under way; it can be resumed")
+    action.add_argument("--retry-failed", action="store_true", help="give the last command again")
+    group.add_argument("--watch", action="store_true", help="with --status: until nothing is under way")
+    seconds = "of --watch (default: 30)"
+    group.add_argument("--interval", type=whole(1, 3600), default=30, metavar="SECONDS", help=seconds)
+    page = "with --status: write a page with all learning curves (default: crossval/status.html in the results)"
+    group.add_argument("--html", nargs="?", type=Path, const=Path(), metavar="FILE", help=page)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start, go on with, show or cancel a cross-validation; 1 if something has failed."""
+    dataset = preprocessed_dataset(args.d).name
+    if not args.status and (args.watch or args.html is not None):
+        raise UserError("--watch and --html belong to --status")
+    if args.status or args.cancel:
+        from ser_nnunet.cluster.cross_validation import cancel, open_crossval
+
+        crossval = open_crossval(read_settings(dataset))
+        if args.cancel:
+            cancel(crossval)
+            return 0
+        return _show(crossval, args)
+    settings = read_settings(dataset) if args.retry_failed else make_settings(args, dataset)
+    from ser_nnunet.cluster import cross_validation
+
+    if args.dry_run:
+        print(printable("\n".join(cross_validation.describe_plan(cross_validation.prepare(settings)))))
+        return 0
+    everything = cross_validation.run(settings, lambda line: print(printable(line), flush=True))
+    print(f"\nser-nnunet crossval -d {args.d} --status [--watch] [--html]   shows where it stands")
+    if settings.engine == "local":
+        args.watch = False
+        status = _show(cross_validation.open_crossval(settings), args)
+        return status or (0 if everything else ATTENTION)
+    return 0
+
+
+def _show(crossval: Any, args: argparse.Namespace) -> int:
+    from ser_nnunet.cluster.cross_validation import watch
+    from ser_nnunet.cluster.status_table import attention, format_states
+
+    file = args.html
+    if file == Path():
+        file = crossval.settings.folder / "status.html"
+    clear = CLEAR if args.watch and sys.stdout.isatty() else ""
+
+    def show(states: Sequence[TaskState]) -> None:
+        print(f"{clear}{printable(format_states(states))}", flush=True)
+        if file is not None:
+            from ser_nnunet.cluster.status_page import write_status_page
+
+            write_status_page(crossval.settings, states, file, args.interval if args.watch else None)
+            print(f"written: {file}")
+
+    states = watch(crossval, show, args.interval if args.watch else None)
+    return ATTENTION if attention(list(states.values())) else 0
+
+
+def make_settings(args: argparse.Namespace, dataset: str) -> CrossvalSettings:
+    """Return the settings that the arguments mean; `UserError` for what can't be read."""
+    minutes: dict[str, int] = {}
+    memory: dict[str, float] = {}
+    slurm: dict[str, dict[str, str]] = {}
+    problems: list[str] = []
+    for word in args.time:
+        name, _, value = word.rpartition("=")
+        try:
+            minutes[name] = parse_minutes(value)
+        except ValueError as error:
+            problems.append(f"--time {word}: {error}")
+    for word in args.memory:
+        name, _, value = word.rpartition("=")
+        try:
+            memory[name] = float(value)
+        except ValueError:
+            problems.append(f"--memory {word}: expected GB, such as 32 or 3d_fullres=64")
+    for word in args.slurm:
+        key, separator, value = word.partition("=")
+        name, _, option = key.rpartition(":")
+        if not separator or not option:
+            problems.append(f"--slurm {word}: expected KEY=VALUE, such as qos=long or 3d_fullres:constraint=a100")
+        slurm.setdefault(name, {})[option.lstrip("-")] = value
+    if problems:
+        raise UserError("\n".join(problems))
+    common = {"partition": args.partition, "account": args.account}
+    slurm[""] = {name: value for name, value in common.items() if value} | slurm.get("", {})
+    settings = CrossvalSettings(
+        dataset,
+        tuple(dict.fromkeys(args.c)),
+        tuple(dict.fromkeys(args.f)),
+        args.tr,
+        compare=tuple(name for name in dict.fromkeys(args.compare) if name != args.tr),
+        plans=args.p,
+        device=args.device,
+        engine=args.cluster,
+        gpus_per_job=args.gpus_per_job,
+        cpus_per_job=args.cpus_per_job,
+        minutes=minutes,
+        memory_gb=memory,
+        slurm=slurm,
+    )
+    if args.predict is None:
+        return settings
+    images = Path(args.predict)
+    images = images if images.is_dir() else settings.raw / images
+    return replace(settings, predict=str(images.resolve()))
+
+
+def _fold(text: str) -> str:
+    if text != "all" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is neither a number nor all")
+    return text if text == "all" else str(int(text))
