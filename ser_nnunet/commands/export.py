@@ -11,7 +11,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     where = "nnU-Net's folder of the trained model, TRAINER__PLANS__CONFIGURATION in nnUNet_results"
     add("folder", type=Path, metavar="MODEL_FOLDER", help=where)
-    add("-o", type=Path, required=True, metavar="FILE", help="the file to write, such as model.pyz")
+    add("-o", type=Path, required=True, metavar="FILE", help="the file to write, such as model.pyz or model.zip")
+    form = (
+        "pyz: one file that predicts without nnU-Net; nnunet: a zip for nnUNetv2_install_pretrained_model_from_zip,"
+        " which needs nnU-Net, but not this package (default: pyz)"
+    )
+    add("--format", choices=("pyz", "nnunet"), default="pyz", help=form)
     add("-f", nargs="+", metavar="FOLD", help="folds of the ensemble (default: all that were trained)")
     add("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint (default: checkpoint_final.pth)")
     picture = (
@@ -23,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print how to use the file."""
+    if args.format == "nnunet":
+        from ser_nnunet.export.nnunet_zip import export_to_nnunet
+
+        card = export_to_nnunet(args.folder, args.o, args.f, args.chk, print, args.picture)
+        print(f"written to {args.o}, {args.o.stat().st_size / 1e6:.1f} MB\nmodel card: {card}")
+        return 0
     from ser_nnunet.export.exporter import export_model
 
     exported = export_model(args.folder, args.o, args.f, args.chk, print, args.picture)

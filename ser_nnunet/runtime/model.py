@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.decoding import decode
 from ser_nnunet.runtime.engine import Network, load_network
-from ser_nnunet.runtime.image_io import Scan, mask_image, scan_from_images
 from ser_nnunet.runtime.input_checks import check_scan
 from ser_nnunet.runtime.model_file import ModelFile, open_model
 from ser_nnunet.runtime.preprocessing import preprocess, restore
 from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.runtime.resampling import resample
+from ser_nnunet.runtime.scan import Scan
 from ser_nnunet.runtime.sliding_window import SlidingWindow, batch_size
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 KEPT_BYTES = 200 << 20
 """ONNX files of an ensemble that are kept loaded together; larger ones are loaded again for every case."""
@@ -97,6 +99,8 @@ class Model:
                     f"and spacing {spacing}"
                 )
             return self.segment(Scan(images.astype(np.float32), tuple(map(float, spacing))))
+        from ser_nnunet.runtime.image_io import mask_image, scan_from_images  # needs SimpleITK, which arrays do not
+
         scan = scan_from_images(images, [f"channel {index}" for index in range(len(images))], self.recipe)
         assert scan.grid is not None
         return mask_image(self.segment(scan), scan.grid)
@@ -105,7 +109,7 @@ class Model:
         """Return the mask `(z, y, x)`, uint8 (uint16 for labels from 255), of a scan that was read.
 
         Args:
-            scan: see `image_io`.
+            scan: see `Scan`.
             progress: called with the finished part of the tiles, up to 1.
         """
         recipe = self.recipe
