@@ -35,6 +35,7 @@ class Model:
         engine: `openvino` or `onnxruntime`; the first that is installed by default.
         mirror: predict every tile mirrored along the allowed axes, too, and take the mean (nnU-Net's default).
         step: distance of neighbouring tiles, in tiles, in (0, 1]; nnU-Net's default is 0.5.
+        device: `cpu`, `cuda` or `gpu` (see `engine.DEVICES`).
 
     Raises:
         UserError: a step outside of (0, 1].
@@ -48,13 +49,14 @@ class Model:
         engine: str | None = None,
         mirror: bool = True,
         step: float = 0.5,
+        device: str = "cpu",
     ) -> None:
         if not 0 < step <= 1:
             raise UserError(f"step {step:g}: expected a part of a tile above 0 and at most 1")
         self.file, self.step = file, step
         self.recipe: Recipe = file.recipe
         self.mirror_axes = self.recipe.mirror_axes if mirror else ()
-        self._threads, self._engine = threads, engine
+        self._threads, self._engine, self._device = threads, engine, device
         self._loaded: dict[str, Network] = {}
 
     @classmethod
@@ -66,13 +68,14 @@ class Model:
         engine: str | None = None,
         mirror: bool = True,
         step: float = 0.5,
+        device: str = "cpu",
     ) -> Model:
         """Open a file that `ser-nnunet export` wrote; the arguments are those of the class.
 
         Raises:
             UserError: no model file, or one whose parts were changed.
         """
-        return cls(open_model(Path(path)), threads=threads, engine=engine, mirror=mirror, step=step)
+        return cls(open_model(Path(path)), threads=threads, engine=engine, mirror=mirror, step=step, device=device)
 
     @overload
     def predict(self, images: np.ndarray, spacing: Sequence[float]) -> np.ndarray: ...
@@ -137,5 +140,6 @@ class Model:
             onnx = self.file.read(name)
             if len(onnx) * len(self.file.networks) > KEPT_BYTES:
                 self._loaded.clear()
-            self._loaded[name] = load_network(onnx, batch_size(self.recipe.patch_size), self._threads, self._engine)
+            size = batch_size(self.recipe.patch_size)
+            self._loaded[name] = load_network(onnx, size, self._threads, self._engine, self._device)
         return self._loaded[name]
