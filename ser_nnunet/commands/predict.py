@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
         help="distance of neighbouring tiles, in tiles (default: 0.5, as nnU-Net)",
     )
     add("--engine", choices=ENGINES, help="inference engine (default: the first of these that is installed)")
+    device = "device to compute on; cuda: NVIDIA, by onnxruntime-gpu; gpu: Intel, by OpenVINO (default: cpu)"
+    add("--device", choices=("cpu", "cuda", "gpu"), default="cpu", help=device)
     add("--overwrite", action="store_true", help="predict cases again that have a mask")
     add("--card", action="store_true", help="print the model card, an HTML page, and predict nothing")
 
@@ -71,11 +73,14 @@ def run(args: argparse.Namespace) -> int:
             os.environ[name] = str(args.threads)
     check_requirements()
     from ser_nnunet.runtime.case_runs import predict_cases
+    from ser_nnunet.runtime.engine import choose_engine
     from ser_nnunet.runtime.model import Model
 
+    choose_engine(args.engine, args.device)  # what is missing is no fault of the first case
     mirror = args.tta == "mirror"
     with model_file(args.m) as file:
-        model = Model.load(file, threads=args.threads, engine=args.engine, mirror=mirror, step=args.step)
+        settings = {"threads": args.threads, "engine": args.engine, "device": args.device}
+        model = Model.load(file, mirror=mirror, step=args.step, **settings)
         outcome = predict_cases(model, args.i, args.o, args.overwrite)
     print(
         f"{len(outcome.written)} masks written to {args.o}, {len(outcome.skipped)} were there already, "

@@ -22,6 +22,8 @@ from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.utils.printable import printable
 
 FROM_DATASET_JSON = {"Licence": ("licence", "license"), "Reference": ("reference",), "Citation": ("citation",)}
+COMMANDS = ("python -m pip install numpy SimpleITK onnxruntime", "python MODEL.pyz -i IMAGES -o MASKS")
+"""By which an exported model file is used."""
 
 
 def make_card(
@@ -30,6 +32,7 @@ def make_card(
     networks: Mapping[str, bytes],
     picture: str | None = None,
     report: Callable[[str], None] = lambda line: None,
+    commands: Sequence[str] = COMMANDS,
 ) -> bytes:
     """Return the page in UTF-8; the same model gives the same bytes.
 
@@ -38,9 +41,10 @@ def make_card(
     Args:
         model: what `read_model_folder` returned.
         folder: that it was read from.
-        networks: the ONNX files by name.
+        networks: the ONNX files by name; none in nnU-Net's format.
         picture: a validation case to show, or `median`; None shows none.
         report: called with a sentence on the picture.
+        commands: by which the model is used.
 
     Raises:
         UserError: the folder's dataset.json or summaries of validations are none of nnU-Net's, or see
@@ -80,6 +84,7 @@ def make_card(
         megabytes=[len(onnx) / 1e6 for onnx in networks.values()],
         spacing_margin=SPACING_MARGIN,
         limits=describe_limits(recipe, validation),
+        commands=commands,
     )
     return page.encode()
 

@@ -9,6 +9,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import ser_nnunet
 from ser_nnunet.errors import UserError
@@ -54,6 +55,7 @@ sys.exit(run_model_file(sys.argv[0], sys.argv[1:]))
 CARD_MARK = b'<meta name="generator" content="ser-nnunet model card">'
 """In the first `CARD_BEGINNING` bytes of every model card: files without it are not replaced."""
 CARD_BEGINNING = 1000
+WEIGHTS = (".onnx", ".pth")
 STAMP = (1980, 1, 1, 0, 0, 0)  # of every part: the same model gives the same bytes
 
 
@@ -71,7 +73,7 @@ def find_card_file(target: Path) -> Path:
     Raises:
         UserError: something of that name is no model card, or can't be replaced.
     """
-    stem = target.stem if target.suffix.lower() == ".pyz" else target.name
+    stem = target.stem if target.suffix.lower() in (".pyz", ".zip") else target.name
     file = target.with_name(f"{stem}.html")
     require_writable_file(file)
     if os.path.lexists(file):
@@ -111,11 +113,16 @@ def write_model_file(target: Path, card_file: Path, recipe: Recipe, networks: Ma
         page.write_bytes(card)
         with unfinished.open("wb") as stream:
             stream.write(b"#!/usr/bin/env python3\n")  # as `python -m zipapp` does, so that it can be executed
-            with zipfile.ZipFile(stream, "w") as archive:
-                for name, part in parts.items():
-                    entry = zipfile.ZipInfo(name, STAMP)
-                    # Weights shrink by a few per cent, and large ones would take seconds to unpack.
-                    entry.compress_type = zipfile.ZIP_STORED if name in models else zipfile.ZIP_DEFLATED
-                    archive.writestr(entry, part)
+            write_parts(stream, parts)
         unfinished.chmod(0o755)
     return target
+
+
+def write_parts(stream: IO[bytes], parts: Mapping[str, bytes]) -> None:
+    """Write a zip: names in the archive and contents; the same parts give the same bytes."""
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, part in parts.items():
+            entry = zipfile.ZipInfo(name, STAMP)
+            # Weights shrink by a few per cent, and large ones would take seconds to unpack.
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith(WEIGHTS) else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, part)

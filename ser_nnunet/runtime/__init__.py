@@ -1,1 +1,1 @@
-"""Prediction from one file, without torch and nnU-Net: numpy, scipy, SimpleITK and onnxruntime or OpenVINO."""
+"""Prediction from one file, without torch and nnU-Net: numpy, SimpleITK or nibabel, and onnxruntime or OpenVINO."""

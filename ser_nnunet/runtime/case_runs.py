@@ -9,14 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import SimpleITK as sitk
+import numpy as np
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.runtime.image_io import Scan, mask_image, read_image, scan_from_images, write_image
 from ser_nnunet.runtime.input_cases import InputCase, find_cases, image_ending
 from ser_nnunet.runtime.input_checks import check_scan, warnings_about
 from ser_nnunet.runtime.model import Model
 from ser_nnunet.runtime.progress import Progress
+from ser_nnunet.runtime.requirements import available_readers
+from ser_nnunet.runtime.scan import Grid, Scan
 
 RECORD = "prediction.json"
 """In the output folder: which model and settings its masks are of."""
@@ -66,8 +67,8 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
             assert upcoming is not None
             reading, upcoming = upcoming, reader.submit(read_case, model, following) if following else None
             try:
-                mask = _predict(model, case.name, reading, outcome, progress)
-                writes[case.name] = writer.submit(write_image, mask, targets[case.name])
+                mask, grid = _predict(model, case.name, reading, outcome, progress)
+                writes[case.name] = writer.submit(write_mask, mask, grid, targets[case.name])
             except Exception as error:  # one broken case must not stop the others
                 outcome.failed[case.name] = _describe(error)
                 progress.note(f"{case.name}: failed: {outcome.failed[case.name]}")
@@ -81,8 +82,10 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
     return outcome
 
 
-def _predict(model: Model, name: str, reading: Future[Scan], outcome: Outcome, progress: Progress) -> sitk.Image:
-    """Return the mask of a case as an image; note what the user should know of it."""
+def _predict(
+    model: Model, name: str, reading: Future[Scan], outcome: Outcome, progress: Progress
+) -> tuple[np.ndarray, Grid]:
+    """Return the mask of a case and its grid; note what the user should know of it."""
     scan = reading.result()
     check_scan(scan, model.recipe)
     if found := warnings_about(scan, model.recipe):
@@ -90,13 +93,31 @@ def _predict(model: Model, name: str, reading: Future[Scan], outcome: Outcome, p
         progress.note("\n".join(f"{name}: warning: {each}" for each in found))
     mask = model.segment(scan, lambda part: progress.update(name, part))
     assert scan.grid is not None
-    return mask_image(mask, scan.grid)
+    return mask, scan.grid
 
 
 def read_case(model: Model, case: InputCase) -> Scan:
-    """Read a case's images; raises `UserError`."""
-    images = [read_image(path) for path in case.images]
-    return scan_from_images(images, [path.name for path in case.images], model.recipe)
+    """Read a case's images, with SimpleITK or else nibabel; raises `UserError`."""
+    if available_readers()[0] == "SimpleITK":
+        from ser_nnunet.runtime.image_io import read_image, scan_from_images
+
+        images = [read_image(path) for path in case.images]
+        return scan_from_images(images, [path.name for path in case.images], model.recipe)
+    from ser_nnunet.runtime.nifti_io import read_nifti_scan
+
+    return read_nifti_scan(case.images, model.recipe)
+
+
+def write_mask(mask: np.ndarray, grid: Grid, path: Path) -> None:
+    """Write a mask `(z, y, x)` on the grid of its image, as the one who read the image does."""
+    if grid.source is None:
+        from ser_nnunet.runtime.image_io import mask_image, write_image
+
+        write_image(mask_image(mask, grid), path)
+    else:
+        from ser_nnunet.runtime.nifti_io import write_nifti_mask
+
+        write_nifti_mask(mask, grid, path)
 
 
 def _describe(error: BaseException) -> str:

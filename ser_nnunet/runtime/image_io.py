@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,40 +10,11 @@ import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.recipe import Recipe
+from ser_nnunet.runtime.scan import Grid, Scan, different_grids, flat_spacing, holds_dicom
 from ser_nnunet.utils.dicom_slices import SeriesError, check_series_files, read_slices
 from ser_nnunet.utils.image_files import check_image
 
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff")
-DICOM_ENDING = ".nii.gz"
-"""What masks of DICOM series are written as."""
 PICTURE_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's for PNG and the like
-SAME_GRID = 1e-3  # mm or cosines: headers of one scan, converted by different tools, differ in the last digits
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A case's channels on one grid.
-
-    Attributes:
-        voxels: `(C, z, y, x)`, float32; a 2D image has one slice.
-        spacing: mm, in the order of the axes `(z, y, x)`.
-        grid: the geometry that the mask gets; None for arrays.
-    """
-
-    voxels: np.ndarray
-    spacing: tuple[float, ...]
-    grid: Grid | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Geometry of a SimpleITK image; `orientation` is the one to return to where the recipe reorients images."""
-
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-    orientation: str | None = None
 
 
 def read_image(path: Path) -> sitk.Image:
@@ -69,16 +39,6 @@ def read_image(path: Path) -> sitk.Image:
         raise UserError(f"{path}: not an image that can be read, perhaps truncated ({reason})") from error
 
 
-def holds_dicom(path: Path) -> bool:
-    """Whether a path is a folder with DICOM files in it: `DICM` behind a preamble of 128 bytes (PS3.10)."""
-    for file in path.iterdir() if path.is_dir() else ():
-        if file.is_file():
-            with file.open("rb") as stream:
-                if stream.read(132)[128:] == b"DICM":
-                    return True
-    return False
-
-
 def scan_from_images(images: Sequence[sitk.Image], names: Sequence[str], recipe: Recipe) -> Scan:
     """Return the channels as one scan.
 
@@ -97,7 +57,7 @@ def scan_from_images(images: Sequence[sitk.Image], names: Sequence[str], recipe:
         if (each.GetDimension() != 2 if recipe.pictures else each.GetDimension() not in (2, 3))
         or (each.GetNumberOfComponentsPerPixel() > 1 and not recipe.pictures)
     ]
-    problems = problems or _different_grids(images, names)
+    problems = problems or different_grids([_grid(each) for each in images], names)
     if problems:
         raise UserError("\n".join(problems))
     orientation = None
@@ -110,9 +70,12 @@ def scan_from_images(images: Sequence[sitk.Image], names: Sequence[str], recipe:
     if recipe.pictures:
         spacing = PICTURE_SPACING
     elif first.GetDimension() == 2:
-        spacing = (max(spacing) * 999, *spacing)
-    grid = Grid(first.GetSize(), first.GetSpacing(), first.GetOrigin(), first.GetDirection(), orientation)
-    return Scan(voxels, tuple(abs(float(edge)) for edge in spacing), grid)
+        spacing = flat_spacing(spacing)
+    return Scan(voxels, tuple(abs(float(edge)) for edge in spacing), _grid(first, orientation))
+
+
+def _grid(image: sitk.Image, orientation: str | None = None) -> Grid:
+    return Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection(), orientation)
 
 
 def _channels(image: sitk.Image) -> np.ndarray:
@@ -121,21 +84,6 @@ def _channels(image: sitk.Image) -> np.ndarray:
     if image.GetNumberOfComponentsPerPixel() > 1:
         return np.moveaxis(array, -1, 0)[:, None]
     return array[None, None] if array.ndim == 2 else array[None]
-
-
-def _different_grids(images: Sequence[sitk.Image], names: Sequence[str]) -> list[str]:
-    first, problems = images[0], []
-    for image, name in zip(images[1:], names[1:], strict=True):
-        for what, one, other in (
-            ("size", first.GetSize(), image.GetSize()),
-            ("spacing", first.GetSpacing(), image.GetSpacing()),
-            ("orientation", first.GetDirection(), image.GetDirection()),
-            ("origin", first.GetOrigin(), image.GetOrigin()),
-        ):
-            if len(one) != len(other) or not np.allclose(one, other, atol=SAME_GRID, rtol=0):
-                shown = [tuple(round(float(value), 4) for value in each) for each in (one, other)]
-                problems.append(f"{name}: {what} {shown[1]} found, expected {shown[0]} as of {names[0]}")
-    return problems and [*problems, "register and resample the channels to one grid first"]
 
 
 def mask_image(mask: np.ndarray, grid: Grid) -> sitk.Image:

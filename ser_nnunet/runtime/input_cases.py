@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.runtime.image_io import DICOM_ENDING, ENDINGS, holds_dicom
 from ser_nnunet.runtime.recipe import Recipe
+from ser_nnunet.runtime.scan import DICOM_ENDING, ENDINGS, holds_dicom
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 

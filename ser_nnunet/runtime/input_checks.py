@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.runtime.image_io import Scan
 from ser_nnunet.runtime.recipe import Recipe
+from ser_nnunet.runtime.scan import Scan
 
 SPACING_MARGIN = 1.25
 """Spacings up to this factor outside the training's range are no reason for a warning."""

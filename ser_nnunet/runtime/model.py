@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.decoding import decode
 from ser_nnunet.runtime.engine import Network, load_network
-from ser_nnunet.runtime.image_io import Scan, mask_image, scan_from_images
 from ser_nnunet.runtime.input_checks import check_scan
 from ser_nnunet.runtime.model_file import ModelFile, open_model
 from ser_nnunet.runtime.preprocessing import preprocess, restore
 from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.runtime.resampling import resample
+from ser_nnunet.runtime.scan import Scan
 from ser_nnunet.runtime.sliding_window import SlidingWindow, batch_size
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 KEPT_BYTES = 200 << 20
 """ONNX files of an ensemble that are kept loaded together; larger ones are loaded again for every case."""
@@ -33,6 +35,7 @@ class Model:
         engine: `openvino` or `onnxruntime`; the first that is installed by default.
         mirror: predict every tile mirrored along the allowed axes, too, and take the mean (nnU-Net's default).
         step: distance of neighbouring tiles, in tiles, in (0, 1]; nnU-Net's default is 0.5.
+        device: `cpu`, `cuda` or `gpu` (see `engine.DEVICES`).
 
     Raises:
         UserError: a step outside of (0, 1].
@@ -46,13 +49,14 @@ class Model:
         engine: str | None = None,
         mirror: bool = True,
         step: float = 0.5,
+        device: str = "cpu",
     ) -> None:
         if not 0 < step <= 1:
             raise UserError(f"step {step:g}: expected a part of a tile above 0 and at most 1")
         self.file, self.step = file, step
         self.recipe: Recipe = file.recipe
         self.mirror_axes = self.recipe.mirror_axes if mirror else ()
-        self._threads, self._engine = threads, engine
+        self._threads, self._engine, self._device = threads, engine, device
         self._loaded: dict[str, Network] = {}
 
     @classmethod
@@ -64,13 +68,14 @@ class Model:
         engine: str | None = None,
         mirror: bool = True,
         step: float = 0.5,
+        device: str = "cpu",
     ) -> Model:
         """Open a file that `ser-nnunet export` wrote; the arguments are those of the class.
 
         Raises:
             UserError: no model file, or one whose parts were changed.
         """
-        return cls(open_model(Path(path)), threads=threads, engine=engine, mirror=mirror, step=step)
+        return cls(open_model(Path(path)), threads=threads, engine=engine, mirror=mirror, step=step, device=device)
 
     @overload
     def predict(self, images: np.ndarray, spacing: Sequence[float]) -> np.ndarray: ...
@@ -97,6 +102,8 @@ class Model:
                     f"and spacing {spacing}"
                 )
             return self.segment(Scan(images.astype(np.float32), tuple(map(float, spacing))))
+        from ser_nnunet.runtime.image_io import mask_image, scan_from_images  # needs SimpleITK, which arrays do not
+
         scan = scan_from_images(images, [f"channel {index}" for index in range(len(images))], self.recipe)
         assert scan.grid is not None
         return mask_image(self.segment(scan), scan.grid)
@@ -105,7 +112,7 @@ class Model:
         """Return the mask `(z, y, x)`, uint8 (uint16 for labels from 255), of a scan that was read.
 
         Args:
-            scan: see `image_io`.
+            scan: see `Scan`.
             progress: called with the finished part of the tiles, up to 1.
         """
         recipe = self.recipe
@@ -133,5 +140,6 @@ class Model:
             onnx = self.file.read(name)
             if len(onnx) * len(self.file.networks) > KEPT_BYTES:
                 self._loaded.clear()
-            self._loaded[name] = load_network(onnx, batch_size(self.recipe.patch_size), self._threads, self._engine)
+            size = batch_size(self.recipe.patch_size)
+            self._loaded[name] = load_network(onnx, size, self._threads, self._engine, self._device)
         return self._loaded[name]

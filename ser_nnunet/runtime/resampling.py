@@ -1,19 +1,19 @@
 """nnU-Net's resampling as one small matrix per axis.
 
-nnU-Net calls `skimage.transform.resize`, which is `scipy.ndimage.zoom` and a clip to the input's range: linear and
-separable, but computed voxel by voxel from 64 neighbours in 3D. Here, `zoom` itself is applied once to the unit vectors
-of each axis; the product with the matrix of its results resamples that axis, by BLAS and in float32. The results differ
+nnU-Net calls `skimage.transform.resize`, which is `scipy.ndimage.zoom` and a clip to the input's range, and
+`scipy.ndimage.map_coordinates` along the axis of thick slices: linear and separable, but computed voxel by voxel from
+64 neighbours in 3D. Here, the product with one matrix resamples an axis, by BLAS and in float32. The results differ
 from nnU-Net's by float32's rounding (docs/deployment.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from ser_nnunet.runtime.recipe import Resampling
+from ser_nnunet.runtime.splines import spline_matrix
 
 
 def new_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
@@ -34,24 +34,6 @@ def separate_axis(rule: Resampling, spacing: Sequence[float], target: Sequence[f
             largest = [axis for axis, edge in enumerate(each) if edge == max(each)]
             return largest[0] if len(largest) == 1 else None
     return None
-
-
-@lru_cache(maxsize=32)
-def resampling_matrix(old: int, new: int, order: int) -> np.ndarray:
-    """Return `(new, old)`, float32: row i holds the weights of the old voxels in the new voxel i."""
-    from scipy.ndimage import zoom  # slow to import, and most cases of isotropic data sets need no resampling
-
-    # Weights of float64 even for order 0; along the second axis, a factor of 1 leaves the unit vectors as they are.
-    matrix = zoom(np.eye(old), (new / old, 1), order=order, mode="nearest", grid_mode=True)
-    return np.ascontiguousarray(matrix, dtype=np.float32)
-
-
-@lru_cache(maxsize=32)
-def _nearest_slices(old: int, new: int) -> np.ndarray:
-    from scipy.ndimage import map_coordinates
-
-    places = old / new * (np.arange(new) + 0.5) - 0.5
-    return np.asarray(map_coordinates(np.arange(old), [places], order=0, mode="nearest"))
 
 
 def _along(image: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
@@ -89,23 +71,14 @@ def resample(
         lowest, highest = image.min(whole, keepdims=True), image.max(whole, keepdims=True)
     result = np.ascontiguousarray(image, dtype=np.float32)
     for axis in sorted(axes, key=lambda axis: shape[axis] / image.shape[axis]):  # what shrinks comes first
-        result = _along(result, axis, resampling_matrix(image.shape[axis], shape[axis], rule.order))
+        result = _along(result, axis, spline_matrix(image.shape[axis], shape[axis], rule.order))
     if axes and rule.order > 1:
         np.clip(result, lowest, highest, out=result)
     if separate is not None and image.shape[separate] != shape[separate]:
         old, new = image.shape[separate], shape[separate]
+        matrix = spline_matrix(old, new, rule.order_z)
         if rule.order_z == 0:
-            result = np.take(result, _nearest_slices(old, new), axis=separate)
+            result = np.take(result, matrix.argmax(axis=1), axis=separate)
         else:
-            result = _along(result, separate, _separate_matrix(old, new, rule.order_z))
+            result = _along(result, separate, matrix)
     return result.astype(image.dtype, copy=False) if rule.keeps_precision else result
-
-
-@lru_cache(maxsize=32)
-def _separate_matrix(old: int, new: int, order: int) -> np.ndarray:
-    """As `resampling_matrix`, by `map_coordinates`, which nnU-Net calls along the separate axis."""
-    from scipy.ndimage import map_coordinates
-
-    places = old / new * (np.arange(new) + 0.5) - 0.5
-    columns = [map_coordinates(unit, [places], order=order, mode="nearest") for unit in np.eye(old)]
-    return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)

@@ -10,8 +10,6 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-import SimpleITK as sitk
-
 from ser_nnunet.utils import metaimage, nifti_header
 from ser_nnunet.utils.memory import available_memory
 from ser_nnunet.utils.regular_files import regular_size
@@ -92,6 +90,8 @@ def _check_metaimage(file: Path, with_voxels: bool) -> None:
 
 def _check_other(file: Path, size: int) -> None:
     """Check the size that SimpleITK reads from the header of another format, most of which can be compressed."""
+    import SimpleITK as sitk  # exported models check NIfTI files without it
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     reader.ReadImageInformation()

@@ -119,6 +119,11 @@ def test_torch_resampling_of_other_modes_is_refused(tmp_path, kwargs, message):
         read_model_folder(write_model_folder(tmp_path / "model", planned), None, "checkpoint_final.pth")
 
 
+def test_int8_is_refused_with_what_it_costs(model_folder, tmp_path, capsys):
+    assert main(["export", str(model_folder), "-o", str(tmp_path / "model.pyz"), "--precision", "int8"]) == 2
+    assert "lost 0.018 of 0.681 Dice" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("what", ["absent", "empty"])
 def test_folders_without_a_model_are_refused(tmp_path, what, capsys):
     folder = tmp_path / what

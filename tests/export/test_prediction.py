@@ -269,12 +269,17 @@ def test_3d_models_refuse_2d_images(tmp_path):
 
 # What a colleague's fresh environment lacks, and no network.
 ISOLATED = """
-import socket, sys
+import importlib.util, socket, sys
+
+ABSENT = {"torch", "nnunetv2", "skimage", "tqdm", "nibabel", "pandas", "onnx", "scipy"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "nnunetv2", "skimage", "tqdm", "nibabel", "pandas", "onnx"}:
+        if name.split(".")[0] in ABSENT:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in ABSENT else found(name, package)
 
 def refuse(*arguments, **settings):
     raise OSError("no network")
@@ -301,6 +306,19 @@ def test_the_file_runs_by_itself_without_torch_nnunet_and_network(model_file, im
     assert (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
 
 
+def test_the_file_runs_with_nibabel_in_place_of_simpleitk(model_file, tmp_path):
+    write_case(tmp_path / "in", "case", 1)
+    write_case(tmp_path / "in", "other", 2, ending=".mha")
+    smallest = ISOLATED.replace('"nibabel"', '"SimpleITK"')
+    done = run_file(model_file, tmp_path, "-i", "in", "-o", "masks", "--threads", 1, isolate=smallest)
+    assert done.returncode == 1 and "ISOLATED" in done.stdout and "1 masks written" in done.stdout, done.stderr
+    assert "other_0000.mha: no NIfTI file, needs SimpleITK" in done.stderr
+    assert predict(model_file, tmp_path / "in", tmp_path / "in process") == 0
+    one, other = (sitk.ReadImage(tmp_path / each / "case.nii.gz") for each in ("masks", "in process"))
+    assert (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
+    assert np.allclose(one.GetDirection(), other.GetDirection()) and np.allclose(one.GetOrigin(), other.GetOrigin())
+
+
 def test_the_file_runs_its_own_runtime(model_file, tmp_path):
     """Not the one that happens to be installed: a changed part of the file shows."""
 
@@ -316,7 +334,7 @@ def test_the_file_names_missing_requirements(model_file, tmp_path):
     hidden = """
 import importlib.util
 found = importlib.util.find_spec
-absent = {"SimpleITK", "onnxruntime", "openvino"}
+absent = {"SimpleITK", "nibabel", "onnxruntime", "openvino"}
 importlib.util.find_spec = lambda name, package=None: None if name in absent else found(name, package)
 """
     done = run_file(model_file, tmp_path, "-i", "in", "-o", "out", isolate=hidden)

@@ -20,7 +20,7 @@ import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         own = name.startswith("ser_nnunet.") and name not in SHIPPED
-        foreign = {"torch", "nnunetv2", "skimage", "monai", "pandas", "nibabel", "batchgenerators"}
+        foreign = {"torch", "nnunetv2", "skimage", "monai", "pandas", "nibabel", "batchgenerators", "scipy"}
         if own or name.split(".")[0] in foreign:
             raise ModuleNotFoundError(f"blocked: {name}", name=name)
 
@@ -43,14 +43,15 @@ def test_the_block_works():
 
 def test_missing_requirements_are_named_with_the_line_that_installs_them(monkeypatch):
     monkeypatch.setattr(requirements, "find_spec", lambda name: object() if name == "numpy" else None)
-    with pytest.raises(UserError, match="pip install scipy SimpleITK onnxruntime") as caught:
+    with pytest.raises(UserError, match="pip install SimpleITK onnxruntime") as caught:
         requirements.check_requirements()
-    assert "openvino will do instead of onnxruntime" in str(caught.value)
+    for alternative in ("openvino will do instead of onnxruntime", "nibabel will do instead of SimpleITK for NIfTI"):
+        assert alternative in str(caught.value)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_either_engine_will_do(monkeypatch, engine):
-    there = {"numpy", "scipy", "SimpleITK", engine}
+def test_either_engine_and_the_smaller_reader_will_do(monkeypatch, engine):
+    there = {"numpy", "nibabel", engine}
     monkeypatch.setattr(requirements, "find_spec", lambda name: object() if name in there else None)
     requirements.check_requirements()
-    assert requirements.available_engines() == (engine,)
+    assert requirements.available_engines() == (engine,) and requirements.available_readers() == ("nibabel",)

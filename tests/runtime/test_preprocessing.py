@@ -6,9 +6,9 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from scipy.ndimage import binary_fill_holes
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.runtime.image_io import Scan
 from ser_nnunet.runtime.normalization import SCHEMES
 from ser_nnunet.runtime.preprocessing import bounding_box, fill_holes, preprocess, restore
+from ser_nnunet.runtime.scan import Scan
 from tests.runtime.toy import plan, recipe, volume
 
 ALL_SCHEMES = {"schemes": tuple(SCHEMES), "masks": (True, False, False, False, False)}

@@ -1,0 +1,172 @@
+"""A trained model as a zip for nnU-Net's own `nnUNetv2_install_pretrained_model_from_zip`, without the plugin.
+
+nnU-Net searches the folder in nnUNet_extTrainer for the trainer that a checkpoint names. The model's folder therefore
+brings a trainer of that name, and the network's modules as they are here, in a package beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ser_nnunet
+from ser_nnunet.errors import UserError
+from ser_nnunet.export.model_card import make_card
+from ser_nnunet.export.model_folder import FOLD, TrainedModel, read_model_folder
+from ser_nnunet.export.model_writer import find_card_file, write_parts
+from ser_nnunet.network.ser_net import SERNet
+from ser_nnunet.nnunet.trainers import find_trainer
+from ser_nnunet.utils.files import replacing
+
+KEPT = ("network_weights", "init_args", "trainer_name", "inference_allowed_mirroring_axes", "current_epoch")
+"""What a checkpoint keeps: all that prediction reads; neither the optimiser's state nor the log of the training."""
+
+PACKAGE = "sernet_modules"
+"""In the model's folder; not `ser_nnunet`, so that an installed plugin of another version changes nothing."""
+
+IMPORT = re.compile(r"^from ser_nnunet\.(?:\w+\.)*(\w+) import", re.MULTILINE)
+CARD = "model_card.html"
+
+TRAINER = '''"""{name} for prediction by nnU-Net without the plugin it was trained with.
+
+Written by ser-nnunet {version} (Apache-2.0). nnU-Net (2.8 or newer) finds it if nnUNet_extTrainer names this folder.
+"""
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from {package}.ser_net import SERNet
+
+
+class {name}(nnUNetTrainer):
+    """Builds the network of the checkpoints in this folder."""
+
+    def initialize(self) -> None:
+        """Refuse training, which needs more than the network."""
+        raise NotImplementedError(
+            "this {name} only predicts: to train, install ser-nnunet and take this folder out of nnUNet_extTrainer"
+        )
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> torch.nn.Module:
+        """Return the network that the plans beside this file describe."""
+        return SERNet(
+            num_input_channels,
+            num_output_channels,
+            deep_supervision=enable_deep_supervision,
+            **configuration_manager.network_arch_init_kwargs,
+        )
+'''
+
+
+def export_to_nnunet(
+    folder: Path,
+    target: Path,
+    folds: Sequence[str] | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+    report: Callable[[str], None] = lambda line: None,
+    picture: str | None = None,
+) -> Path:
+    """Write the zip, and the model card that is in it beside it; return the card's path.
+
+    Args:
+        folder: nnU-Net's, `TRAINER__PLANS__CONFIGURATION`.
+        target: the zip, replaced if it exists; the card has its name with `.html` in place of `.zip`.
+        folds: see `read_model_folder`.
+        checkpoint: file name in the folds' folders.
+        report: called with the lines by which the model is installed and used.
+        picture: a validation case that the card shows, or `median`; None shows none.
+
+    Raises:
+        UserError: as by `read_model_folder`, or the model needs a package that the receiver would have to install.
+    """
+    card_file = find_card_file(target)
+    model = read_model_folder(folder, folds, checkpoint)
+    known = model.recipe.provenance
+    modules = trainer_modules(model)
+    place = f"{known['dataset']}/{known['trainer']}__{known['plans']}__{model.recipe.configuration}"
+    commands = describe_use(known, model.recipe.configuration, target.name, place if modules else None)
+    card = make_card(model, folder, {}, picture, report, commands)
+    parts = {CARD: card, **modules}
+    for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
+        if (folder / name).is_file():
+            parts[name] = (folder / name).read_bytes()
+    for fold in known["folds"]:
+        parts[f"{FOLD}{fold}/{checkpoint}"] = reduce_checkpoint(folder / f"{FOLD}{fold}" / checkpoint)
+    with replacing(card_file) as page, replacing(target) as unfinished:
+        page.write_bytes(card)
+        with unfinished.open("wb") as stream:
+            write_parts(stream, {f"{place}/{name}": part for name, part in parts.items()})
+    report("\n".join(["the receiver's commands:", *commands]))
+    return card_file
+
+
+def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
+    """Return the Python files that nnU-Net needs to build the network: none for nnU-Net's own.
+
+    Raises:
+        UserError: the network is neither nnU-Net's nor SERNet.
+    """
+    name = model.recipe.provenance["trainer"]
+    stock = find_trainer(name).__module__.startswith("nnunetv2.")
+    is_sernet = isinstance(model.network, SERNet)
+    if stock and not is_sernet:
+        return {}
+    if stock or not is_sernet:
+        kind = f"{type(model.network).__module__}.{type(model.network).__qualname__}"
+        raise UserError(
+            f"{name} with the network {kind} can't be exported for nnU-Net: expected a trainer of nnU-Net with a "
+            "network of nnU-Net, or one of ser-nnunet's with SERNet"
+        )
+    package = Path(ser_nnunet.__file__).parent
+    sources: dict[str, bytes] = {}
+    waiting = [SERNet.__module__]
+    while waiting:
+        module = waiting.pop()
+        text = package.joinpath(*module.split(".")[1:]).with_suffix(".py").read_text(encoding="utf-8")
+        origin = f"# {module} of ser-nnunet {ser_nnunet.__version__}, Apache-2.0\n"
+        file = f"{PACKAGE}/{module.rpartition('.')[2]}.py"
+        sources[file] = (origin + IMPORT.sub(rf"from {PACKAGE}.\1 import", text)).encode()
+        found = [match[0].split()[1] for match in IMPORT.finditer(text)]
+        waiting += [each for each in found if f"{PACKAGE}/{each.rpartition('.')[2]}.py" not in sources]
+    trainer = TRAINER.format(name=name, version=ser_nnunet.__version__, package=PACKAGE)
+    return {f"{name}.py": trainer.encode(), f"{PACKAGE}/__init__.py": b"", **dict(sorted(sources.items()))}
+
+
+def reduce_checkpoint(file: Path) -> bytes:
+    """Return a checkpoint with what prediction reads, as a file."""
+    content = torch.load(file, map_location="cpu", weights_only=False)
+    stream = io.BytesIO()
+    torch.save({key: content[key] for key in KEPT if key in content}, stream)
+    return stream.getvalue()
+
+
+def describe_use(known: dict[str, Any], configuration: str, name: str, place: str | None) -> list[str]:
+    """Return the commands by which the receiver installs the zip and predicts.
+
+    Args:
+        known: the recipe's provenance.
+        configuration: such as `2d`.
+        name: of the zip.
+        place: of the model in nnUNet_results, if it brings a trainer.
+    """
+    number = int(known["dataset"].removeprefix("Dataset").split("_")[0])
+    variable = f"nnUNet_extTrainer=$nnUNet_results/{place} " if place else ""
+    chosen = f" -chk {known['checkpoint']}" if known["checkpoint"] != "checkpoint_final.pth" else ""
+    return [
+        f"nnUNetv2_install_pretrained_model_from_zip {name}",
+        f"{variable}nnUNetv2_predict -i IMAGES -o MASKS -d {number} -tr {known['trainer']} -p {known['plans']} "
+        f"-c {configuration} -f {' '.join(known['folds'])}{chosen}",
+    ]
