@@ -107,7 +107,7 @@ def examine_all() -> Iterator[Finding]:
         file.stem for file in trainers_folder().glob("SER*.py") if not file.stem.endswith(("Demo", "epochs"))
     )
     found = ", ".join(names) if finding.state == OK else finding.found
-    yield replace(finding, subject="nnU-Net finds the trainers", found=found)
+    yield replace(finding, subject="nnU-Net finds the trainers", found=found, purposes=(TRAIN, GUIDED))
     for each in (check_package("segment-anything"), check_sam_checkpoint()):
         yield replace(each, purposes=(GUIDED,))
     yield check_gpu()

@@ -114,7 +114,10 @@ def measure_cases(
         pairs: the cases.
         unpaired: problems of the names that have been found before.
         ungrouped: problems of the patients.
-        labels, settings, processes, progress: see `evaluate`.
+        labels: of the data set.
+        settings: metrics and rules.
+        processes: None uses every core, as far as memory allows.
+        progress: whether to show a progress bar.
 
     Raises:
         UserError: these problems, and those of the files; all of them.

@@ -57,7 +57,9 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
     Its checkpoints are unpickled, as by `nnUNetv2_predict`: read only folders that you trust.
 
     Args:
-        folder, folds, checkpoint: see `find_checkpoints`.
+        folder: `TRAINER__PLANS__CONFIGURATION`, as in nnUNet_results.
+        folds: see `find_checkpoints`.
+        checkpoint: file name in the folds' folders.
 
     Raises:
         UserError: files are missing, or the model needs what the runtime can't do; all reasons at once.

@@ -12,7 +12,7 @@ LAYOUT_0_1 = "aggregator.upsample.weight"
 
 
 def describe_misfit(network: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
-    """Return which tensors differ, how many, and what to do.
+    """Return which tensors differ, how many, and what to do; an empty text if none does.
 
     Args:
         network: the network's state dict.
@@ -30,6 +30,8 @@ def describe_misfit(network: Mapping[str, Any], weights: Mapping[str, Any]) -> s
         ],
     }
     found = "; ".join(f"{len(names)} {kind} ({names[0]}, ...)" for kind, names in kinds.items() if names)
+    if not found:
+        return ""
     if LAYOUT_0_1 in given and LAYOUT_0_1 not in own:
         remedy = "they are of the network `light` of ser-nnunet 0.1.0: pip install ser-nnunet==0.1.0, or train again"
     else:

@@ -187,7 +187,10 @@ class SERNet(nn.Module):
         try:
             return super().load_state_dict(state_dict, strict, assign)
         except RuntimeError:
-            raise UserError(describe_misfit(self.state_dict(), state_dict)) from None
+            misfit = describe_misfit(self.state_dict(), state_dict)
+            if not misfit:  # torch has another reason
+                raise
+            raise UserError(misfit) from None
 
 
 def set_foreground_prior(bias: torch.Tensor, probability: float, exclusive: bool) -> None:

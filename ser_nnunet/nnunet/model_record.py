@@ -92,7 +92,7 @@ def describe_model(trainer: nnUNetTrainer) -> str:
         configuration=trainer.configuration_name,
         needs=needs.format(trainer=name),
         format=MODEL_FORMAT,
-        channels=", ".join(str(channels[number]) for number in sorted(channels, key=str)) or "see dataset.json",
+        channels=", ".join(str(channels[number]) for number in sorted(channels, key=int)) or "see dataset.json",
         labels=", ".join(label for label in dataset["labels"] if label not in ("background", "ignore")),
         versions=", ".join(f"{package} {version}" for package, version in record["versions"].items()),
         citation=dataset.get("citation") or dataset.get("reference") or "see its dataset.json",

@@ -22,6 +22,7 @@ CHECKPOINT_ENDINGS = (".pth", ".pt", ".pkl", ".pickle")
 DATA_ENDINGS = (".json", ".txt", ".png", ".pdf", ".csv", ".md", ".log", ".nii.gz")
 ZIP_MAGIC = b"PK\x03\x04"
 OWN_PACKAGES = ("ser_nnunet", "nnunetv2", "dynamic_network_architectures")
+NNUNET_TRAINER = "nnUNetTrainer"  # builds the networks that plans name, in every installation
 LARGEST_PICKLE = 64 << 20  # bytes of a checkpoint's instructions, without the tensors
 LARGEST_JSON = 64 << 20
 LARGEST_RATIO = 200  # of unpacked to packed bytes; a model's weights hardly shrink
@@ -161,7 +162,7 @@ def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator
         return
     if isinstance(record, dict):
         yield _examine_record(record)
-    if isinstance(record, dict) and record.get("builder") not in (None, trainer):
+    if isinstance(record, dict) and record.get("builder") == NNUNET_TRAINER != trainer:
         yield Observation("trainer", True, f"{trainer} isn't needed for a prediction")
     else:
         yield _find_trainer(trainer)

@@ -5,6 +5,7 @@ The number changes with every change after which earlier weights don't fit the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,6 +15,7 @@ from ser_nnunet.errors import UserError
 
 MODEL_FORMAT = 2
 FIRST_VERSIONS = {1: "0.1.0", 2: "0.2.0"}  # of this package, by format
+VERSION = re.compile(r"\d+(\.\w{1,10}){1,4}")  # nothing else of a file is put into a command that a user may copy
 RECORD = "ser_nnunet"
 """The key of the record in checkpoints and in a model folder's plans.json; versions before 0.2.0 wrote none."""
 
@@ -66,7 +68,7 @@ def require_known_format(content: Mapping[str, Any], where: object) -> None:
         require_format(record.get("format"), where, record.get("version"))
 
 
-def require_format(number: object, where: object, written_by: str | None = None) -> None:
+def require_format(number: object, where: object, written_by: object = None) -> None:
     """Refuse a format that is not `MODEL_FORMAT`.
 
     Args:
@@ -79,12 +81,13 @@ def require_format(number: object, where: object, written_by: str | None = None)
     """
     if number == MODEL_FORMAT:
         return
-    author = written_by or (FIRST_VERSIONS.get(number) if isinstance(number, int) else None)
+    known = written_by if isinstance(written_by, str) and VERSION.fullmatch(written_by) else None
+    author = known or (FIRST_VERSIONS.get(number) if isinstance(number, int) else None)
     if author:
         remedy = f"pip install ser-nnunet=={author}, or train the model again"
     else:
         remedy = "it is from a later version: pip install --upgrade ser-nnunet"
+    found = f"{str(number)[:20]} of ser-nnunet {author}" if author else str(number)[:20]
     raise UserError(
-        f"{where} has the model format {number}{f' of ser-nnunet {author}' if author else ''}, and ser-nnunet "
-        f"{__version__} reads format {MODEL_FORMAT}: {remedy}"
+        f"{where} has the model format {found}, and ser-nnunet {__version__} reads format {MODEL_FORMAT}: {remedy}"
     )

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ser_nnunet.cli import main
+from ser_nnunet.utils.model_format import MODEL_FORMAT
 from ser_nnunet.utils.pickle_contents import imported_names, is_plain
 
 NETWORK = "ser_nnunet.network.ser_net.SERNet"
@@ -151,3 +152,19 @@ def test_what_is_no_model_is_refused(tmp_path, capsys):
     for name in ("empty", "text.zip", "absent"):
         status, shown = check(tmp_path / name, capsys)
         assert status == 2 and name in shown
+
+
+def test_the_record_in_the_plans_says_whether_a_trainer_is_needed_and_which_format_the_model_has(tmp_path, capsys):
+    folder = write_model(tmp_path / "results", trainer="OfAColleague")
+    plans = json.loads((folder / "plans.json").read_text())
+    shown = {}
+    for name, record in {
+        "ours": {"version": "0.2.0", "format": MODEL_FORMAT, "builder": "nnUNetTrainer"},
+        "own network": {"version": "0.2.0", "format": MODEL_FORMAT, "builder": "OfAColleague"},
+        "later": {"version": "9.0.0", "format": 99, "builder": "nnUNetTrainer"},
+    }.items():
+        (folder / "plans.json").write_text(json.dumps(plans | {"ser_nnunet": record}))
+        shown[name] = check(folder, capsys)
+    assert shown["ours"][0] == 0 and "OfAColleague isn't needed for a prediction" in shown["ours"][1]
+    assert shown["own network"][0] == 1 and "OfAColleague is not found" in shown["own network"][1]
+    assert shown["later"][0] == 1 and "the model format 99 of ser-nnunet 9.0.0" in shown["later"][1]

@@ -138,6 +138,7 @@ class TestOtherFormats:
                 "format 1 of ser-nnunet 0.1.0.*pip install ser-nnunet==0.1.0, or train",
             ),
             ({"format": 99, "version": "7.0.0"}, "format 99 of ser-nnunet 7.0.0.*pip install ser-nnunet==7.0.0"),
+            ({"format": 99, "version": "7; rm -rf x"}, "format 99, and .* from a later version: pip install --upgrade"),
             ({"format": 99}, "format 99, and ser-nnunet .* from a later version: pip install --upgrade"),
         ],
     )
