@@ -82,8 +82,8 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the tables, and print the headline metrics."""
     tolerance_mm, class_tolerance_mm = parse_tolerances(args.tolerance)
-    off, keyword = args.lesions == ["off"], args.lesions in (["auto"], ["all"], ["off"])
-    chosen = ("auto" if off else args.lesions[0]) if keyword else tuple(args.lesions)
+    off = args.lesions == ["off"]
+    chosen: Any = {"auto": "auto", "all": "all", "off": "auto"}.get(" ".join(args.lesions), tuple(args.lesions))
     settings = Settings(
         groups=tuple(name for name in GROUPS if name in args.metrics and not (off and name == "lesions")),
         lesion_classes=chosen,
