@@ -117,7 +117,7 @@ def try_input(place: Place, kind: str, work: Path) -> tuple[str, float, int]:
     child = os.fork()
     if not child:
         os.dup2(writer, 2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(writer, 1)
         os.environ |= {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
         sys.stderr, sys.stdout = os.fdopen(2, "w", closefd=False), os.fdopen(1, "w", closefd=False)
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
@@ -125,6 +125,7 @@ def try_input(place: Place, kind: str, work: Path) -> tuple[str, float, int]:
         try:
             status = main(list(map(str, place.command(folder, out))))
         finally:
+            sys.stdout.flush()
             print(f"\n{MEMORY}{read_memory('VmHWM') - resident}", file=sys.stderr, flush=True)
             os._exit(status)
     os.close(writer)

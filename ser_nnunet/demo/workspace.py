@@ -112,6 +112,8 @@ class Workspace:
             SAM_CHECKPOINT: str(self.sam),
             # nnU-Net starts 8 processes by default, each of which first imports torch: slower than 2 for so few cases.
             "nnUNet_def_n_proc": "2",
+            # nnU-Net's planner fails with the 0 that a user may have set for trainings.
+            "nnUNet_n_proc_DA": "1",
             # Compiling takes longer than this short training (and happens on GPUs only).
             "nnUNet_compile": "f",
             # nnU-Net gives torch one thread per core. If another process keeps a core busy, threads that spin while
