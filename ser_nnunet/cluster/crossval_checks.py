@@ -13,7 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ser_nnunet.cluster.crossval_settings import FOLLOW_UPS, CrossvalSettings, results_of
 from ser_nnunet.cluster.crossval_tasks import Crossval
-from ser_nnunet.cluster.slurm_queue import refused_submission, sbatch_options, slurm
+from ser_nnunet.cluster.slurm_queue import refused_submission, sbatch_options, slurm, time_limits
 from ser_nnunet.cluster.training_files import TrainingFiles
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
@@ -149,4 +149,14 @@ def find_slurm_problems(crossval: Crossval) -> list[str]:
     for group, reason in refused.items():
         if reason is not None:
             reasons.setdefault(reason, []).append(group)
-    return [f"SLURM refuses jobs such as {groups[0]}: {reason}" for reason, groups in reasons.items()]
+    problems = [f"SLURM refuses jobs such as {groups[0]}: {reason}" for reason, groups in reasons.items()]
+    limits = time_limits()
+    longest: dict[str, int] = {}
+    for task in crossval.tasks().values():
+        partition = task.resources.slurm.get("partition", "")
+        longest[partition] = max(longest.get(partition, 0), task.resources.minutes)
+    return problems + [
+        f"--time: {minutes} minutes, but the partition {partition or '(default)'} allows {limits[partition]}"
+        for partition, minutes in longest.items()
+        if minutes > limits.get(partition, minutes)
+    ]

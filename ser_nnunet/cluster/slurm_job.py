@@ -53,6 +53,7 @@ class TaskJob:
         Returns:
             None, which ends the job as failed, if the last runs have not come as far as a checkpoint.
         """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the requeue, for whose kill nothing has to wait
         if self._run is not None:
             self._run.stop("time limit or preemption: requeued")
             if runs_without_progress(self._run.record.attempts()) >= TRIES and self.task.checkpoints is not None:

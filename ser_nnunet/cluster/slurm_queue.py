@@ -17,6 +17,9 @@ PREFIX = "ser-nnunet"
 SECONDS = 60
 """For an answer of SLURM's."""
 
+CLOSED = "partition not available"
+"""Of a partition that is down or drained; jobs are accepted and wait."""
+
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "DEADLINE")
 
 
@@ -109,13 +112,34 @@ def sbatch_options(task: Task) -> dict[str, str]:
 
 
 def refused_submission(options: Mapping[str, str]) -> str | None:
-    """Return why SLURM would not accept a job with these options of sbatch, None if it would."""
+    """Return why SLURM would not accept a job with these options of sbatch, None if it would.
+
+    A partition that is closed at the moment is no reason: the job waits.
+    """
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     try:
         slurm("sbatch", "--test-only", *flags, "--wrap", "true")
     except UserError as error:
-        return str(error)
+        return None if CLOSED in str(error) else str(error)
     return None
+
+
+def time_limits() -> dict[str, int]:
+    """Return the time limit of every partition in minutes; the default one's also as ""; none where there is none.
+
+    `sbatch --test-only` accepts more, and the job then waits for ever.
+    """
+    limits = {}
+    for line in slurm("sinfo", "-h", "-o", "%P|%l").splitlines():
+        name, _, limit = line.strip().partition("|")
+        days, _, clock = limit.rpartition("-")
+        parts = clock.split(":")
+        if all(part.isdigit() for part in parts):  # else: infinite
+            hours, minutes, _ = map(int, ["0", *parts][-3:])
+            limits[name.rstrip("*")] = (int(days or 0) * 24 + hours) * 60 + minutes
+            if name.endswith("*"):
+                limits[""] = limits[name.rstrip("*")]
+    return limits
 
 
 def last_state(job: str) -> str:

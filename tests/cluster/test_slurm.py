@@ -12,7 +12,7 @@ pytest.importorskip("submitit", reason="pip install 'ser-nnunet[cluster]'")
 
 from ser_nnunet.cluster import slurm_engine
 from ser_nnunet.cluster.crossval_settings import Resources
-from ser_nnunet.cluster.slurm_queue import read_queue, refused_submission, sbatch_options
+from ser_nnunet.cluster.slurm_queue import read_queue, refused_submission, sbatch_options, time_limits
 from ser_nnunet.cluster.task_record import TaskRecord
 from ser_nnunet.cluster.tasks import Task
 
@@ -100,3 +100,9 @@ def test_jobs_that_slurm_would_refuse_are_refused_before(cluster):
     for options, part in (({"partition": "nowhere"}, "partition"), ({"mem": "900G"}, "node configuration")):
         resources = replace(good.resources, slurm=options)
         assert part in refused_submission(sbatch_options(replace(good, resources=resources)))
+    assert time_limits() == {"": 48 * 60, "test": 48 * 60, "urgent": 60}
+    cluster.command("scontrol", "update", "PartitionName=test", "State=DRAIN")
+    try:
+        assert refused_submission(sbatch_options(good)) is None, "a job would be accepted, and wait"
+    finally:
+        cluster.command("scontrol", "update", "PartitionName=test", "State=UP")

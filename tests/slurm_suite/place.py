@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import SimpleITK as sitk
+
+from tests.dataset_conversion.volumes import save
 from tests.nnunet_suite.kinds import LOWRES_SCRIPT, write_hippocampus
 from tests.nnunet_workplace import Workplace
 
@@ -72,11 +75,9 @@ class SlurmWorkplace(Workplace):
     def prepare(self, cases: int, configurations: list[str]) -> None:
         write_hippocampus(self.folder / "raw", cases, None)
         raw = self.folder / "raw" / DATASET
-        labels = raw / "labelsTs"
-        labels.mkdir()
-        for image in (raw / "imagesTs").iterdir():  # any masks will do: that they are evaluated is what is tested
-            source = raw / "labelsTr" / "hippocampus_000.nii.gz"
-            (labels / image.name.replace("_0000", "")).write_bytes(source.read_bytes())
+        for file in (raw / "imagesTs").iterdir():  # any masks will do: that they are evaluated is what is tested
+            image = sitk.ReadImage(str(file))
+            save(sitk.Cast(image > 130, sitk.sitkUInt8), raw / "labelsTs" / file.name.replace("_0000", ""))
         planning = ("--verify_dataset_integrity", "--no_pp", "-npfp", 1)
         self.nnunet("nnUNetv2_plan_and_preprocess", "-d", 4, *planning, nnUNet_n_proc_DA="1")
         if any(name.startswith("3d_") and name != "3d_fullres" for name in configurations):
