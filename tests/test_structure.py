@@ -14,7 +14,7 @@ LAYERS = {
     "ser_nnunet.network": {"ser_nnunet.utils"},
     "ser_nnunet.sam": {"ser_nnunet.network"},
     "ser_nnunet.nnunet": {"ser_nnunet.utils"},
-    "ser_nnunet.export": {"ser_nnunet.runtime", "ser_nnunet.evaluation.report"},
+    "ser_nnunet.export": {"ser_nnunet.runtime", "ser_nnunet.network", "ser_nnunet.evaluation.report"},
     "ser_nnunet.training": {"ser_nnunet.sam", "ser_nnunet.nnunet"},
     "ser_nnunet.trainers": {"ser_nnunet.training"},
     "ser_nnunet.dataset_conversion.core": {"ser_nnunet.nnunet"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def reduce_checkpoint(file: Path) -> bytes:
     return stream.getvalue()
 
 
-def describe_use(known: dict[str, Any], configuration: str, name: str, place: str | None) -> list[str]:
+def describe_use(known: Mapping[str, Any], configuration: str, name: str, place: str | None) -> list[str]:
     """Return the commands by which the receiver installs the zip and predicts.
 
     Args:
