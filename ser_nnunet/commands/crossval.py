@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings, parse_minutes, read_settings
-from ser_nnunet.commands.number_types import whole
+from ser_nnunet.commands.number_types import fold, whole
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.utils.printable import printable
@@ -171,6 +171,7 @@ def make_settings(args: argparse.Namespace, dataset: str) -> CrossvalSettings:
 
 
 def _fold(text: str) -> str:
-    if text != "all" and not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is neither a number nor all")
-    return text if text == "all" else str(int(text))
+    try:
+        return text if text == "all" else str(fold(text))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, and not all") from None

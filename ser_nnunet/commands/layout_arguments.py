@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from ser_nnunet.commands.number_types import whole
 from ser_nnunet.dataset_conversion import BidsLayout, Description, FolderLayout
 from ser_nnunet.dataset_conversion.core.class_options import parse_labels, parse_value_map
 from ser_nnunet.errors import UserError
@@ -48,7 +49,7 @@ def add_description_arguments(parser: argparse.ArgumentParser) -> None:
     labels = "classes and their values, such as background=0 lesion=1; whole=1,2 for a region"
     add("--labels", nargs="+", required=True, metavar="NAME=VALUE", help=labels)
     order = "for regions: the value of each, outermost first (nnU-Net's regions_class_order)"
-    add("--regions-class-order", nargs="+", type=int, metavar="VALUE", help=order)
+    add("--regions-class-order", nargs="+", type=whole(1, 65535), metavar="VALUE", help=order)
     change = "values to change, such as 255=1; all others must be declared"
     add("--map", nargs="+", default=[], metavar="FOUND=WRITTEN", help=change)
     add("--allow-empty-masks", action="store_true", help="accept cases without foreground")

@@ -16,8 +16,9 @@ import torch
 
 import ser_nnunet
 from ser_nnunet.errors import UserError
+from ser_nnunet.export.fold_files import FOLD
 from ser_nnunet.export.model_card import make_card
-from ser_nnunet.export.model_folder import FOLD, TrainedModel, read_model_folder
+from ser_nnunet.export.model_folder import TrainedModel, read_model_folder
 from ser_nnunet.export.model_writer import find_card_file, write_parts
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.trainers import find_trainer
