@@ -10,6 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ser_nnunet.cluster.crossval_states import TaskState
 
@@ -47,6 +48,7 @@ def draw_learning_curves(model: str, states: Sequence[TaskState | None]) -> str:
         dice.set_ylim(-0.02, 1.02)
         loss.set_ylabel("loss: training, validation (thin)")
         loss.set_xlabel("epoch")
+        loss.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside upper center", ncols=5, frameon=False, handlelength=1.4, columnspacing=1.0)
         output = io.StringIO()
         figure.savefig(output, format="svg", transparent=True, metadata={"Date": None, "Title": f"{model}"})
