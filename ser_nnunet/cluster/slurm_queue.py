@@ -49,7 +49,7 @@ class QueuedTask:
 
 
 def slurm(*command: str, tries: int = 1) -> str:
-    """Return what a command of SLURM's prints; `UserError` with its message if it fails `tries` times or isn't there."""
+    """Return what a command of SLURM's prints; `UserError` if it isn't there or fails `tries` times."""
     if shutil.which(command[0]) is None:
         raise UserError(
             f"no SLURM here: {command[0]} isn't on PATH. Run this on a login node of the cluster, or train on this "
