@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ class QueuedTask:
         return self.state in ("RUNNING", "COMPLETING", "STOPPED", "SUSPENDED")
 
 
-def slurm(*command: str) -> str:
-    """Return what a command of SLURM's prints; `UserError` with its message if it fails or isn't there."""
+def slurm(*command: str, tries: int = 1) -> str:
+    """Return what a command of SLURM's prints; `UserError` if it isn't there or fails `tries` times."""
     if shutil.which(command[0]) is None:
         raise UserError(
             f"no SLURM here: {command[0]} isn't on PATH. Run this on a login node of the cluster, or train on this "
@@ -58,6 +59,9 @@ def slurm(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         raise UserError(f"SLURM gives no answer within {SECONDS} s ({command[0]}): try again later") from None
+    if done.returncode and tries > 1:
+        time.sleep(2)
+        return slurm(*command, tries=tries - 1)
     if done.returncode:
         raise UserError(f"{command[0]}: {' '.join((done.stderr or done.stdout).split())}")
     return done.stdout
@@ -85,7 +89,7 @@ def read_queue(folder: Path, keys: Mapping[tuple[str, str], str]) -> dict[str, Q
     """
     prefix = comment_of(folder, "", ()).removesuffix(":")
     found = {}
-    for line in slurm("squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i|%T|%L|%r|%N|%k").splitlines():
+    for line in slurm("squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i|%T|%L|%r|%N|%k", tries=3).splitlines():
         job, state, time_left, reason, node, comment = (line.split("|", 5) + [""] * 6)[:6]
         if not comment.startswith(prefix) or state in ENDED:
             continue
