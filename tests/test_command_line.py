@@ -68,7 +68,9 @@ def test_check_passes_when_nothing_is_missing(ready, capsys):
         "missing" not in output
         and "can train guided by SAM  yes  nnUNetv2_train DATASET_ID 2d 0 -tr SERTrainer " in output
     )
-    assert "SERTrainerNoSAM, SERTrainerPaper, SERTrainerSAMDistill" in row(output, "nnU-Net finds the trainers")
+    assert "SERTrainerNoSAM, SERTrainerNoSAMDoubleBatch, SERTrainerPaper, SERTrainerSAMDistill" in row(
+        output, "nnU-Net finds the trainers"
+    )
 
 
 @pytest.mark.slow

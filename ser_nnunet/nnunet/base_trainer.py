@@ -88,9 +88,11 @@ class BaseTrainer(TypedTrainer):
 
     Attributes:
         batch_size: patches per step, over all GPUs, instead of the plan's; None keeps the plan's.
+        batch_factor: multiplies that batch size. nnU-Net's planner chooses it for the memory that its U-Net needs.
     """
 
     batch_size: int | None = None
+    batch_factor = 1
     finished_batches = 0
     """Steps of the current epoch that `require_finite` has seen."""
     _lock: ExclusiveLock | None = None
@@ -120,8 +122,9 @@ class BaseTrainer(TypedTrainer):
 
     def initialize(self) -> None:
         """Build everything as nnU-Net does, with the class's batch size if it has one."""
-        if self.batch_size is not None and not self.was_initialized:
-            self.configuration_manager.configuration["batch_size"] = self.batch_size
+        if not self.was_initialized:
+            planned = self.configuration_manager.configuration
+            planned["batch_size"] = self.batch_factor * (self.batch_size or planned["batch_size"])
         super().initialize()
 
     def on_train_start(self) -> None:

@@ -30,6 +30,12 @@ class SERTrainerNoSAM(SERTrainer):
     guided_fraction = 0.0
 
 
+class SERTrainerNoSAMDoubleBatch(SERTrainerNoSAM):
+    """SERTrainerNoSAM with twice the plan's batch: for few cases and short trainings (docs/research-log.md)."""
+
+    batch_factor = 2
+
+
 class SERTrainerDemo(SERTrainer):
     """What `ser-nnunet demo` trains in a few minutes on a CPU: 300 steps, half of them guided."""
 

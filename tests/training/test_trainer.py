@@ -12,7 +12,12 @@ from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.checkpoint import CheckpointError
 from ser_nnunet.training.trainer import LOGGED, SERTrainer
-from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM, SERTrainerSAMDistill
+from ser_nnunet.training.variants import (
+    SERTrainerJoint,
+    SERTrainerNoSAM,
+    SERTrainerNoSAMDoubleBatch,
+    SERTrainerSAMDistill,
+)
 from tests.training.helpers import ALONE, DATASETS, GUIDED, is_zero, make_plans, part_gradients, silence, start_epoch
 
 
@@ -257,3 +262,11 @@ class TestRefusals:
         trainer.guidance_ratio = 0
         with pytest.raises(ValueError, match="guidance_ratio must be above 0"):
             trainer.on_train_start()
+
+
+def test_twice_the_batch_is_twice_the_plans_or_the_trainers_own(make_trainer):
+    class TwiceTen(SERTrainerNoSAMDoubleBatch):
+        batch_size = 10
+
+    trainers = [make_trainer(each, batch_size=4) for each in (SERTrainerNoSAM, SERTrainerNoSAMDoubleBatch, TwiceTen)]
+    assert [trainer.batch_size for trainer in trainers] == [4, 8, 20]
