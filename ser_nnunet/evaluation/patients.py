@@ -70,7 +70,7 @@ def read_groups(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
         else:
             table = csv.DictReader(text.splitlines(), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
             rows = [(row["case"] or "", row["patient"] or "") for row in table]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:  # of Python 3.10: a NUL
         expected = 'JSON {"case": "patient"}, or CSV or TSV with the columns case and patient'
         return [], [f"{file}: {expected} expected ({type(error).__name__}: {error})"]
     return [(str(case).strip(), str(patient).strip()) for case, patient in rows], []

@@ -20,6 +20,7 @@ from ser_nnunet.utils.output_checks import require_writable_file
 
 READING = (
     "__init__",
+    "dicom_elements",
     "dicom_slices",
     "image_files",
     "memory",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ser_nnunet.utils.dicom_elements import find_overlong_element
 from ser_nnunet.utils.image_files import check_image_header
 from ser_nnunet.utils.regular_files import NotRegularError, regular_size
 
@@ -21,12 +22,17 @@ class SeriesError(Exception):
 
 
 def check_series_files(paths: Iterable[Path]) -> None:
-    """Raise `SeriesError` for paths that GDCM would wait for or crash on; call it before GDCM sees their folder."""
+    """Raise `SeriesError` for paths that GDCM would wait for, crash on or reserve gigabytes for.
+
+    Call it before GDCM sees their folder.
+    """
     for path in paths:
         try:
             str(path).encode()
             if not path.is_dir():
                 regular_size(path)
+                if problem := find_overlong_element(path):
+                    raise SeriesError(f"{path.name} is damaged: {problem}")
         except NotRegularError as error:
             raise SeriesError(f"{path.name}: {error}") from None
         except UnicodeEncodeError:
