@@ -12,7 +12,12 @@ from tests.sources import repository_files
 
 PAGE = REPOSITORY / "docs" / "errors.md"
 QUOTED = re.findall(r"^### `([^`]+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-OF_TORCH = ("operator torchvision::nms does not exist", "Torch not compiled with CUDA enabled", "CUDA out of memory")
+OF_TORCH = (
+    "operator torchvision::nms does not exist",
+    "Torch not compiled with CUDA enabled",
+    "CUDA out of memory",
+    "Found no NVIDIA driver on your system",
+)
 NEXT_LINE = re.compile(r"""["']\s*\\?\n\s*[fr]?["']""")  # between the parts of a text that goes on in the next line
 
 
