@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_missing(args: argparse.Namespace) -> None:
-    """Refuse data sets, files and folders that don't exist before torch and nnU-Net are imported, which takes seconds.
+    """Refuse data sets, plans, images and models that don't exist before the imports, which take seconds.
+
+    What else is wrong is found after them, and all of it is reported at once.
 
     Raises:
         UserError: names them.
@@ -50,7 +52,7 @@ def refuse_missing(args: argparse.Namespace) -> None:
     datasets = given.get("d") or []
     for dataset in [datasets] if isinstance(datasets, str) else datasets:
         preprocessed_dataset(dataset)
-    files = [given[name] for name in ("plans", "dataset_json", "i", "m", "sam_checkpoint", "groups") if given.get(name)]
+    files = [given[name] for name in ("plans", "dataset_json", "i", "m") if given.get(name)]
     missing = [str(path) for path in [*files, *given.get("folders", ())] if not path.exists()]
     if missing:
         raise UserError(f"no such file or folder: {', '.join(missing)}")

@@ -31,6 +31,7 @@ PACKAGE = "sernet_modules"
 """In the model's folder; not `ser_nnunet`, so that an installed plugin of another version changes nothing."""
 
 IMPORT = re.compile(r"^from ser_nnunet\.(?:\w+\.)*(\w+) import", re.MULTILINE)
+VERSION_IMPORT = "from ser_nnunet import __version__"
 CARD = "model_card.html"
 
 TRAINER = '''"""{name} for prediction by nnU-Net without the plugin it was trained with.
@@ -105,7 +106,7 @@ def export_to_nnunet(
         if (folder / name).is_file():
             parts[name] = (folder / name).read_bytes()
     for fold in known["folds"]:
-        parts[f"{FOLD}{fold}/{checkpoint}"] = reduce_checkpoint(folder / f"{FOLD}{fold}" / checkpoint)
+        parts[f"{FOLD}{fold}/{checkpoint}"] = reduce_checkpoint(folder / f"{FOLD}{fold}" / checkpoint, known["trainer"])
     with replacing(card_file) as page, replacing(target) as unfinished:
         page.write_bytes(card)
         with unfinished.open("wb") as stream:
@@ -139,6 +140,7 @@ def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
         text = package.joinpath(*module.split(".")[1:]).with_suffix(".py").read_text(encoding="utf-8")
         origin = f"# {module} of ser-nnunet {ser_nnunet.__version__}, Apache-2.0\n"
         file = f"{PACKAGE}/{module.rpartition('.')[2]}.py"
+        text = text.replace(VERSION_IMPORT, f'__version__ = "{ser_nnunet.__version__}"')
         sources[file] = (origin + IMPORT.sub(rf"from {PACKAGE}.\1 import", text)).encode()
         found = [match[0].split()[1] for match in IMPORT.finditer(text)]
         waiting += [each for each in found if f"{PACKAGE}/{each.rpartition('.')[2]}.py" not in sources]
@@ -146,9 +148,9 @@ def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
     return {f"{name}.py": trainer.encode(), f"{PACKAGE}/__init__.py": b"", **dict(sorted(sources.items()))}
 
 
-def reduce_checkpoint(file: Path) -> bytes:
-    """Return a checkpoint with what prediction reads, as a file."""
-    content = torch.load(file, map_location="cpu", weights_only=False)
+def reduce_checkpoint(file: Path, trainer: str) -> bytes:
+    """Return a checkpoint with what prediction reads, as a file; nnU-Net looks up `trainer` to build the network."""
+    content = torch.load(file, map_location="cpu", weights_only=False) | {"trainer_name": trainer}
     stream = io.BytesIO()
     torch.save({key: content[key] for key in KEPT if key in content}, stream)
     return stream.getvalue()
