@@ -14,6 +14,7 @@ from ser_nnunet.cluster.task_record import Attempt, TaskRecord
 from ser_nnunet.cluster.task_run import TaskRun, limits_of, runs_without_progress
 from ser_nnunet.cluster.tasks import Task
 from ser_nnunet.errors import UserError
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux's processes and signals")
 RESOURCES = Resources(0, 2, 60, 1.0)
@@ -78,15 +79,26 @@ def test_a_stopped_task_ends_with_all_that_it_has_started(record, tmp_path):
     assert_ends(int((tmp_path / "worker").read_text()))
 
 
-def test_a_stop_from_a_signal_handler_does_not_hang(record):
-    started = TaskRun(task_of("sleep 100"), record)
-    started.start(0)
-    before = signal.signal(signal.SIGUSR1, lambda *_: started.stop("signal"))
-    try:
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert started.wait(0.02) == "stopped"
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+STOPPED_BY_A_SIGNAL = """
+import os, signal, sys
+from pathlib import Path
+from ser_nnunet.cluster.task_record import TaskRecord
+from ser_nnunet.cluster.task_run import TaskRun
+from tests.cluster.test_task_run import task_of
+
+started = TaskRun(task_of("sleep 100"), TaskRecord(Path(sys.argv[1])))
+started.start(0)
+signal.signal(signal.SIGUSR1, lambda *_: started.stop("signal"))
+os.kill(os.getpid(), signal.SIGUSR1)
+print(started.wait(0.02))
+"""
+
+
+def test_a_stop_from_a_signal_handler_does_not_hang(tmp_path):
+    """In a process of its own: a signal must not reach the one that runs the other tests."""
+    command = [sys.executable, "-c", STOPPED_BY_A_SIGNAL, str(tmp_path / "record")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=REPOSITORY)
+    assert done.stdout == "stopped\n", done.stderr
 
 
 def test_one_process_at_a_time_runs_a_task(record):
