@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.export.fold_files import require_exportable
 
 INT8 = (
     "--precision int8 is not offered: statically quantised, a prostate model lost 0.018 of 0.681 Dice, and a 3D "
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.precision == "int8":
         raise UserError(INT8)
     if args.format == "nnunet":
+        require_exportable(args.folder, args.o, args.f, args.chk)
         from ser_nnunet.export.nnunet_zip import export_to_nnunet
 
         card = export_to_nnunet(args.folder, args.o, args.f, args.chk, print, args.picture)

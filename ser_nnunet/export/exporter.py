@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.export.fold_files import find_checkpoints
+from ser_nnunet.export.fold_files import require_exportable
 from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.runtime.requirements import available_engines
 
@@ -54,9 +54,7 @@ def export_model(
     """
     if find_spec("onnx") is None or not available_engines():
         raise UserError("export needs onnx and onnxruntime: python -m pip install onnx onnxruntime")
-    if target.is_dir():
-        raise UserError(f"{target} is a folder: name the file to write, such as {target / 'model.pyz'}")
-    find_checkpoints(folder, folds, checkpoint)  # before torch is imported, which takes seconds
+    require_exportable(folder, target, folds, checkpoint)
     from ser_nnunet.export.model_card import make_card
     from ser_nnunet.export.model_folder import read_model_folder
     from ser_nnunet.export.model_writer import find_card_file, write_model_file

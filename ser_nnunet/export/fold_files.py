@@ -34,3 +34,10 @@ def find_checkpoints(folder: Path, folds: Sequence[str] | None, checkpoint: str)
         problems = missing or [f"no {FOLD}*/{checkpoint} there"]
         raise UserError(f"{folder}: not a trained model\n  " + "\n  ".join(problems))
     return files
+
+
+def require_exportable(folder: Path, target: Path, folds: Sequence[str] | None, checkpoint: str) -> None:
+    """Raise `UserError`, without importing torch, if there is no such model or `target` is a folder."""
+    if target.is_dir():
+        raise UserError(f"{target} is a folder: name the file to write, such as {target / 'model.pyz'}")
+    find_checkpoints(folder, folds, checkpoint)
