@@ -22,6 +22,7 @@ from ser_nnunet.benchmark.teacher_checks import (
     record_teachers,
     refuse_other_teachers,
 )
+from ser_nnunet.benchmark.unlabelled_view import make_unlabelled_view
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
 from ser_nnunet.evaluation.patients import find_patients
@@ -141,6 +142,16 @@ def record_guides(settings: AccuracySettings) -> dict[str, dict[str, Any]]:
     return records
 
 
+def find_view(dataset: PlannedDataset, views: Path, run: Run) -> Path:
+    """Return the folder for nnUNet_preprocessed that a run trains on.
+
+    With fewer training cases, a trainer that learns from unlabelled ones gets the fold's others without their labels.
+    """
+    if dataset.train_cases is not None and getattr(find_trainer(run.trainer), "uses_unlabelled", False):
+        return make_unlabelled_view(dataset, views, run.seed, run.fold)
+    return dataset.make_view(views, run.seed)
+
+
 def complete_runs(runs: list[Run], views: Path, dataset: PlannedDataset, specs: dict[str, dict[str, Any]]) -> list[Run]:
     """Train and predict what isn't finished, with a progress bar; return the runs that failed.
 
@@ -161,7 +172,7 @@ def complete_runs(runs: list[Run], views: Path, dataset: PlannedDataset, specs: 
                 bar.update(before + done - bar.n)
 
             if run.finished is None:
-                view = dataset.make_view(views, run.seed)
+                view = find_view(dataset, views, run)
                 failed += [] if run.train_and_predict(specs[run.trainer], view, show) else [run]
             show(epochs)
     return failed

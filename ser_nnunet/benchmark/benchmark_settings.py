@@ -193,7 +193,7 @@ class ProxySamSettings:
     """The choices of `benchmark proxy-sam`.
 
     Attributes:
-        datasets: numbers or names of planned and preprocessed data sets; their labels are never read.
+        datasets: numbers or names of planned and preprocessed data sets.
         output: folder of the checkpoint, its history and its provenance.
         device: `cpu`, `cuda` or `mps`.
         fold: its validation cases are left out.
@@ -201,6 +201,8 @@ class ProxySamSettings:
         steps: of training, 16 prompts each.
         image_size: pixels, a multiple of 16 from 64 on.
         seed: of weights, images and prompts.
+        labels: whether the classes of the training cases are regions to segment, too; otherwise labels are never read.
+        unlabelled: training cases whose labels are not read all the same: those that a student will get.
     """
 
     datasets: tuple[str, ...]
@@ -211,10 +213,14 @@ class ProxySamSettings:
     steps: int = 1500
     image_size: int = 256
     seed: int = 0
+    labels: bool = False
+    unlabelled: tuple[str, ...] = ()
 
     def find_problems(self) -> list[str]:
         """Return what is out of range, in sentences."""
         problems = find_too_small({"steps": self.steps}, 1)
+        if self.unlabelled and not self.labels:
+            problems.append("--unlabelled names cases whose labels --labels shall not read; --labels is missing")
         if self.image_size < 64 or self.image_size % 16:
             problems.append(f"--image-size must be a multiple of 16 from 64 on, {self.image_size} given")
         return problems

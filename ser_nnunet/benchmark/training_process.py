@@ -23,9 +23,8 @@ from nnunetv2.run.run_training import get_trainer_from_args
 
 from ser_nnunet.benchmark.device import use_device
 from ser_nnunet.network.layers import count_parameters
-from ser_nnunet.nnunet.base_trainer import TypedTrainer
+from ser_nnunet.nnunet.base_trainer import BaseTrainer, TypedTrainer
 from ser_nnunet.nnunet.log import epoch_log, epoch_seconds
-from ser_nnunet.training.distill_trainer import SERTrainerDistill
 from ser_nnunet.utils.files import read_json, replacing, write_json
 
 CURVE = {
@@ -93,8 +92,8 @@ def use_bfloat16(trainer: TypedTrainer) -> None:
     if not trainer.was_initialized:
         trainer.initialize()
     networks = [trainer.network]
-    if isinstance(trainer, SERTrainerDistill) and trainer.current_epoch < trainer.num_epochs:
-        networks.append(trainer.load_teacher().network)
+    if isinstance(trainer, BaseTrainer) and trainer.current_epoch < trainer.num_epochs:
+        networks = trainer.networks_in_training
     for network in networks:
         network.register_forward_hook(lambda module, inputs, outputs: to_float32(outputs))
         network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)  # type: ignore[method-assign]

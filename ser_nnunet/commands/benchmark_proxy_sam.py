@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser."""
     default = ProxySamSettings
     add = parser.add_argument
-    data = "planned and preprocessed data sets whose training cases' images are used (never their labels)"
+    data = "planned and preprocessed data sets whose training cases' images are used"
     add("-d", required=True, nargs="+", metavar="ID", help=data)
     left_out = f"fold whose validation cases are left out (default: {default.fold})"
     add("-f", type=fold, default=default.fold, metavar="N", help=left_out)
@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image-size", type=whole(64, 4096), default=default.image_size, metavar="N", help=pixels)
     drawn = f"seed of weights, images and prompts (default: {default.seed})"
     add("--seed", type=seed, default=default.seed, metavar="N", help=drawn)
+    known = "train it on the classes of the training cases, too: a teacher that knows the task (default: images alone)"
+    add("--labels", action="store_true", help=known)
+    own = "training cases whose labels are not read even so, because a student will be trained on them"
+    add("--unlabelled", nargs="+", default=[], metavar="CASE", help=own)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,10 +41,12 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         image_size=args.image_size,
         seed=args.seed,
+        labels=args.labels,
+        unlabelled=tuple(args.unlabelled),
     )
-    from ser_nnunet.benchmark.proxy_sam.run import NOT_SAM, run_proxy_sam
+    from ser_nnunet.benchmark.proxy_sam.run import describe, run_proxy_sam
 
-    print(NOT_SAM)
+    print(describe(settings))
     checkpoint, history = run_proxy_sam(settings)
     for kind in dict.fromkeys(progress.kind for progress in history):
         overlaps = [progress.overlap for progress in history if progress.kind == kind]

@@ -15,6 +15,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.annotated_cases import find_unannotated
 from ser_nnunet.nnunet.log import epoch_log, make_plain
 from ser_nnunet.nnunet.model_record import add_record, record_in_plans, unwrap, write_readme
 from ser_nnunet.utils.files import replacing
@@ -89,10 +90,12 @@ class BaseTrainer(TypedTrainer):
     Attributes:
         batch_size: patches per step, over all GPUs, instead of the plan's; None keeps the plan's.
         batch_factor: multiplies that batch size. nnU-Net's planner chooses it for the memory that its U-Net needs.
+        uses_unlabelled: whether cases without any annotated voxel (all of nnU-Net's ignore label) are trained on.
     """
 
     batch_size: int | None = None
     batch_factor = 1
+    uses_unlabelled = False
     finished_batches = 0
     """Steps of the current epoch that `require_finite` has seen."""
     _lock: ExclusiveLock | None = None
@@ -148,6 +151,21 @@ class BaseTrainer(TypedTrainer):
         if self._lock is not None:
             write_readme(self, Path(self.output_folder))
         self._saved_at = time.monotonic()
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """Return the fold's training and validation cases, without those that have no annotated voxel.
+
+        Where nnU-Net's ignore label covers a whole case, there is nothing to validate, and nothing to learn without
+        pseudo-labels.
+        """
+        training, validation = super().do_split()
+        cases = [*validation] if self.uses_unlabelled else [*training, *validation]
+        left_out = set(find_unannotated(self.preprocessed_dataset_folder, dict.fromkeys(cases), self.label_manager))
+        if left_out:
+            self.print_to_log_file(f"{len(left_out)} cases without any annotated voxel are left out")
+        return [case for case in training if case not in left_out], [
+            case for case in validation if case not in left_out
+        ]
 
     def run_training(self) -> None:
         """Train as nnU-Net does; a training that stops before anything but its log was written leaves no folder."""
@@ -230,6 +248,11 @@ class BaseTrainer(TypedTrainer):
         if not kept:
             return "No checkpoint had been written yet"
         return f"The last checkpoint is kept: {kept[-1]} (nnUNetv2_train ... --c continues from checkpoint_latest.pth)"
+
+    @property
+    def networks_in_training(self) -> list[torch.nn.Module]:
+        """The networks that compute in a training step: the one that is trained, then those that it learns from."""
+        return [self.network]
 
     @property
     def bare_network(self) -> torch.nn.Module:

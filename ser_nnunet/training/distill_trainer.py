@@ -77,6 +77,11 @@ class SERTrainerDistill(SERTrainerNoSAM):
                 )
         return self.teacher
 
+    @property
+    def networks_in_training(self) -> list[torch.nn.Module]:
+        """The student's and the teacher's network."""
+        return [self.network, self.load_teacher().network]
+
     def on_train_end(self) -> None:
         """Release the teacher before the final validation, which needs the memory."""
         self.teacher = None

@@ -21,11 +21,20 @@ if TYPE_CHECKING:
     from ser_nnunet.benchmark.proxy_sam.training import Progress
     from ser_nnunet.benchmark.proxy_sam.training_slices import SliceSource
 
-NOT_SAM = (
-    "This is NOT SAM: a few million parameters, trained on the images of these training cases with regions drawn "
-    "without labels. It follows prompts and has none of SAM's knowledge of other images."
-)
 NAME = "proxy_sam"
+
+
+def describe(settings: ProxySamSettings) -> str:
+    """Return what the proxy is and is not."""
+    regions = "regions drawn without labels"
+    known = "none of SAM's knowledge of other images"
+    if settings.labels:
+        regions += " and with the classes that their labels name"
+        known += ", but has seen the task's labels"
+    return (
+        "This is NOT SAM: a few million parameters, trained on the images of these training cases with "
+        f"{regions}. It follows prompts and has {known}."
+    )
 
 
 def run_proxy_sam(settings: ProxySamSettings) -> tuple[Path, list[Progress]]:
@@ -58,8 +67,11 @@ def run_proxy_sam(settings: ProxySamSettings) -> tuple[Path, list[Progress]]:
         image_size=settings.image_size,
         seed=settings.seed,
     )
+    labelled = {source.folder.parent.name: sorted(source.labelled) for source in sources}
     images = {source.folder.parent.name: list(source.cases) for source in sources}
-    write_json(settings.output / f"{NAME}.json", {"notice": NOT_SAM, **about, "images": images})
+    write_json(
+        settings.output / f"{NAME}.json", {"notice": describe(settings), **about, "images": images, "labels": labelled}
+    )
     return checkpoint, history
 
 
@@ -79,8 +91,11 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
         if not found:
             plan = dataset.plans["configurations"]["2d"]
             cases = tuple(dataset.splits[settings.fold]["train"])
+            if unknown := sorted(set(settings.unlabelled) - set(cases)):
+                problems.append(f"--unlabelled: {', '.join(unknown)} are no training cases of {dataset.folder.name}")
             patch, masked = tuple(plan["patch_size"]), plan["use_mask_for_norm"][0]
-            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked))
+            labelled = frozenset(set(cases) - set(settings.unlabelled)) if settings.labels else frozenset()
+            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked, labelled))
     refuse_problems(problems)
     return sources
 

@@ -10,52 +10,71 @@ import torch
 import torch.nn.functional as F
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from ser_nnunet.benchmark.proxy_sam.region_masks import draw_masks
+from ser_nnunet.benchmark.proxy_sam.region_masks import SMALLEST, draw_masks
 from ser_nnunet.sam.architecture import PIXEL_MEAN
 from ser_nnunet.sam.picture import to_rgb
 
 
 @dataclass(frozen=True)
 class SliceSource:
-    """Preprocessed cases of one data set: images alone, no label is ever read.
+    """Preprocessed cases of one data set, of which the labels of none or of some are read.
 
     Attributes:
         folder: a configuration's preprocessed cases.
         cases: which of them.
         patch: rows and columns of the plan's 2D patch.
         masked: the first channel is 0 outside nnU-Net's nonzero mask.
+        labelled: the cases whose classes are regions to segment, too.
     """
 
     folder: Path
     cases: tuple[str, ...]
     patch: tuple[int, int]
     masked: bool = False
+    labelled: frozenset[str] = frozenset()
 
-    def draw_slice(self, rng: np.random.Generator) -> np.ndarray:
-        """Return a random slice as `(rows, columns)`, 0 to 1: one channel, at random mirrored, transposed, inverted."""
+    def draw_slice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a random slice `(rows, columns)`, at random mirrored, transposed, inverted.
+
+        Returns:
+            One channel, 0 to 1, and its labels; None for cases whose labels are not read.
+        """
         from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
         case = self.cases[rng.integers(len(self.cases))]
-        volume = infer_dataset_class(str(self.folder))(str(self.folder), [case]).load_case(case)[0]
-        section = np.asarray(volume[int(rng.integers(volume.shape[0])), int(rng.integers(volume.shape[1]))])
-        window = cut_window(section.astype(np.float32), self.patch, rng)
-        image = to_rgb(torch.from_numpy(window)[None, None], (0,), (0,) if self.masked else ())[0, 0].numpy() / 255
+        volume, labels = infer_dataset_class(str(self.folder))(str(self.folder), [case]).load_case(case)[:2]
+        channel, position = int(rng.integers(volume.shape[0])), int(rng.integers(volume.shape[1]))
+        section = np.asarray(volume[channel, position]).astype(np.float32)
+        if case in self.labelled:
+            section = np.stack([section, np.asarray(labels[0, position])])
+        window = cut_window(section.reshape(-1, *section.shape[-2:]), self.patch, rng)
+        masked = (0,) if self.masked else ()
+        image = to_rgb(torch.from_numpy(window[None, :1].copy()), (0,), masked)[0, 0].numpy() / 255
         image = image ** rng.uniform(0.6, 1.6)
-        image = 1 - image if rng.random() < 0.2 else image
-        for axis in (0, 1):
-            image = np.flip(image, axis) if rng.random() < 0.5 else image
-        return np.ascontiguousarray(image if rng.random() < 0.5 else image.T)
+        window[0] = 1 - image if rng.random() < 0.2 else image
+        for axis in (1, 2):
+            window = np.flip(window, axis) if rng.random() < 0.5 else window
+        window = np.ascontiguousarray(window if rng.random() < 0.5 else window.swapaxes(1, 2))
+        return window[0], window[1] if len(window) > 1 else None
 
 
 def cut_window(section: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Cut a random window of 0.6 to 1 times the patch's edges; a slice that is smaller stays whole."""
+    """Cut a random window of 0.6 to 1 times the patch's edges, `(C, H, W)`; a slice that is smaller stays whole."""
     zoom = rng.uniform(0.6, 1.0)
-    for axis, edge in enumerate(max(8, round(edge * zoom)) for edge in patch):
+    for axis, edge in enumerate((max(8, round(edge * zoom)) for edge in patch), start=1):
         surplus = section.shape[axis] - edge
         if surplus > 0:
             start = int(rng.integers(surplus + 1))
             section = section.take(range(start, start + edge), axis)
     return section
+
+
+def replace_by_classes(masks: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return masks `(M, H, W)` of which the first half are classes of the labels `(H, W)`, where there are any."""
+    present = [label for label in np.unique(labels) if label > 0 and (labels == label).sum() >= SMALLEST]
+    for index in range((len(masks) + 1) // 2 if present else 0):
+        masks[index] = labels == present[rng.integers(len(present))]
+    return masks
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,10 @@ def draw_batch(sources: list[SliceSource], count: int, masks: int, image_size: i
     images = torch.tensor(PIXEL_MEAN)[None, :, None, None].repeat(count, 1, *shape)
     targets, inside = torch.zeros(count, masks, *shape, dtype=torch.bool), torch.zeros(count, *shape, dtype=torch.bool)
     for index in range(count):
-        image, drawn = draw_masks(sources[rng.integers(len(sources))].draw_slice(rng), masks, rng)
+        image, labels = sources[rng.integers(len(sources))].draw_slice(rng)
+        image, drawn = draw_masks(image, masks, rng)
+        if labels is not None:
+            drawn = replace_by_classes(drawn, labels, rng)
         rows, columns = image.shape
         height, width = ResizeLongestSide.get_preprocess_shape(rows, columns, image_size)
         grey = torch.from_numpy(image).float()[None, None] * 255

@@ -27,7 +27,7 @@ class DiscSource(SliceSource):
         rows, columns = np.mgrid[:32, :24]
         centre = rng.uniform(10, 14, 2)
         disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 36
-        return np.where(disc, 0.8, 0.2) + rng.normal(0, 0.02, (32, 24)).clip(-0.1, 0.1)
+        return np.where(disc, 0.8, 0.2) + rng.normal(0, 0.02, (32, 24)).clip(-0.1, 0.1), None
 
 
 def disc_source():

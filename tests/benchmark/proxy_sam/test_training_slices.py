@@ -21,7 +21,7 @@ def test_images_are_padded_as_sam_pads_them(small_sam):
 def test_regions_survive_where_images_shrink():
     class Large(DiscSource):
         def draw_slice(self, rng):
-            return np.kron(super().draw_slice(rng), np.ones((8, 8)))
+            return np.kron(super().draw_slice(rng)[0], np.ones((8, 8))), None
 
     batch = draw_batch([Large(None, (), (256, 192))], 3, 4, 64, np.random.default_rng(0))
     assert batch.masks.flatten(2).any(2).all()
@@ -31,6 +31,19 @@ def test_slices_come_from_the_named_cases_as_images_between_0_and_1(preprocessed
     source = SliceSource(preprocessed / NAME / "nnUNetPlans_2d", tuple(CASES[:2]), (32, 32))
     rng = np.random.default_rng(0)
     for _ in range(5):
-        image = source.draw_slice(rng)
+        image, labels = source.draw_slice(rng)
+        assert labels is None  # never read, unless the case is named
         assert image.ndim == 2 and min(image.shape) >= 18 and max(image.shape) <= 32
         assert image.min() >= 0 and image.max() <= 1 and image.std() > 0
+
+
+def test_classes_of_the_named_cases_are_regions_in_the_image_s_place(preprocessed):
+    """The tiny data set's class is the bright disc of its images, so that its mask lies where the image is bright."""
+    folder, cases = preprocessed / NAME / "nnUNetPlans_2d", tuple(CASES[:2])
+    source = SliceSource(folder, cases, (32, 32), labelled=frozenset(cases))
+    rng = np.random.default_rng(0)
+    found = [source.draw_slice(rng) for _ in range(12)]
+    contrasts = [abs(image[labels > 0].mean() - image[labels == 0].mean()) for image, labels in found if labels.any()]
+    assert min(contrasts) > 0.2
+    batch = draw_batch([source], 8, 2, 64, np.random.default_rng(0))
+    assert batch.masks.flatten(2).any(2).all()
