@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 
+NO_MASK = -10.0  # logit where there is no image: a probability of 0.00005
+
+
 def token_weights(cells: int, filled: float) -> torch.Tensor:
     """Return how SAM's tokens along one axis are averaged from a prompt's cells: bilinear weights with antialiasing.
 
@@ -74,6 +77,12 @@ class SAMGuide:
         """Edge in pixels of SAM's square input."""
         return int(self.sam.image_encoder.img_size)
 
+    def release_encoder(self) -> None:
+        """Free the image encoder's memory; embeddings that are kept can still be decoded."""
+        released = torch.nn.Identity()
+        released.img_size = self.image_size  # type: ignore[assignment]
+        self.sam.image_encoder = released  # type: ignore[assignment]
+
     def __call__(
         self,
         patch: torch.Tensor,
@@ -92,21 +101,64 @@ class SAMGuide:
         Returns:
             Logits `(B, P, H, W)`, one mask per prompt.
         """
-        from segment_anything.utils.transforms import ResizeLongestSide
-
         size = (patch.shape[2], patch.shape[3])
-        # Not by `ResizeLongestSide.apply_image_torch`: segment-anything 1.0 takes batch and channels for the image's
-        # height and width there.
-        resized_size = ResizeLongestSide.get_preprocess_shape(*size, self.image_size)
-        rgb = to_rgb(patch, channels, masked_channels)
-        picture = F.interpolate(rgb, size=resized_size, mode="bilinear", align_corners=False, antialias=True)
-        embedding = self.embed(picture)
+        resized_size = self.resized_size(size)
+        embedding = self.encode(patch, channels, masked_channels)
         # In full precision, also where the caller's autocast is on: SAM's position encoding loses too much in half,
         # and the decoder takes a small part of the encoder's time.
         with disable_autocast(patch.device.type):
             masks = self.decode(embedding.float(), self.place_prompts(prompt.float(), resized_size))
             masks = self.sam.postprocess_masks(masks.flatten(0, 1), resized_size, size)
         return masks.reshape(*prompt.shape[:2], *size)
+
+    def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the rows and columns that an image of `size` has in SAM's input, whose longest side it fills."""
+        from segment_anything.utils.transforms import ResizeLongestSide
+
+        # Not by `ResizeLongestSide.apply_image_torch`: segment-anything 1.0 takes batch and channels for the image's
+        # height and width there.
+        rows, columns = ResizeLongestSide.get_preprocess_shape(*size, self.image_size)
+        return rows, columns
+
+    def encode(
+        self, image: torch.Tensor, channels: Sequence[int] = (0,), masked_channels: Sequence[int] = ()
+    ) -> torch.Tensor:
+        """Return SAM's embeddings `(B, 256, grid, grid)` of images `(B, C, H, W)`, see `__call__`; no gradients."""
+        rgb = to_rgb(image, channels, masked_channels)
+        resized = self.resized_size((image.shape[2], image.shape[3]))
+        return self.embed(F.interpolate(rgb, size=resized, mode="bilinear", align_corners=False, antialias=True))
+
+    def decode_part(
+        self,
+        embedding: torch.Tensor,
+        prompt: torch.Tensor,
+        size: tuple[int, int],
+        first: tuple[int, int],
+        stride: tuple[int, int],
+    ) -> torch.Tensor:
+        """Return SAM's mask logits of a part of an image that was encoded as a whole.
+
+        Outside of the part SAM has no prompt. Where the part extends beyond the image, prompts are left out and there
+        is no mask (logit -10). A part that is the whole image gives what `__call__` gives.
+
+        Args:
+            embedding: of one image, `(256, grid, grid)`.
+            prompt: `(P, 256, h, w)`, cells of `stride` pixels.
+            size: rows and columns of the image.
+            first: the part's first row and column, multiples of `stride` (it ends after its last cell).
+            stride: pixels per cell of the prompt, along rows and columns.
+
+        Returns:
+            Logits `(P, h * stride, w * stride)`.
+        """
+        resized_size = self.resized_size(size)
+        part = [cells * step for cells, step in zip(prompt.shape[2:], stride, strict=True)]
+        with disable_autocast(embedding.device.type):
+            canvas = self.place_part(prompt.float(), resized_size, size, first, stride)
+            masks = self.decode(embedding[None].float(), canvas[None])
+            masks = self.sam.postprocess_masks(masks.flatten(0, 1), resized_size, size)[:, 0]
+        found = masks[:, first[0] : first[0] + part[0], first[1] : first[1] + part[1]]
+        return F.pad(found, (0, part[1] - found.shape[2], 0, part[0] - found.shape[1]), value=NO_MASK)
 
     @torch.no_grad()
     def embed(self, picture: torch.Tensor) -> torch.Tensor:
@@ -135,6 +187,35 @@ class SAMGuide:
         canvas = empty.expand(*prompt.shape[:2], -1, *grid).clone()
         canvas[..., : len(rows), : len(columns)] = rows @ (prompt @ columns.T)
         return canvas
+
+    def place_part(
+        self,
+        prompt: torch.Tensor,
+        picture_size: tuple[int, int],
+        size: tuple[int, int],
+        first: tuple[int, int],
+        stride: tuple[int, int],
+    ) -> torch.Tensor:
+        """Return prompts of a part of an image on SAM's grid, `(P, 256, grid, grid)` (arguments as `decode_part`).
+
+        Every token is the mean of the cells below it; the share that has none is SAM's no-mask embedding.
+        """
+        grid = self.sam.prompt_encoder.image_embedding_size
+        weights = []
+        for axis in (0, 1):
+            cells = -(-size[axis] // stride[axis])
+            # the last cell may extend beyond the image; it is repeated where a token does, as in `place_prompts`
+            filled = picture_size[axis] * grid[axis] / self.image_size * cells * stride[axis] / size[axis]
+            tokens = token_weights(cells, filled).to(prompt)
+            start, count = first[axis] // stride[axis], prompt.shape[2 + axis]
+            part = prompt.new_zeros(grid[axis], count)
+            shown = tokens[: grid[axis], start : start + count]
+            part[: len(shown), : shown.shape[1]] = shown
+            weights.append(part)
+        rows, columns = weights
+        empty = self.sam.prompt_encoder.no_mask_embed.weight.to(prompt.dtype).reshape(1, -1, 1, 1)
+        covered = rows.sum(1)[:, None] * columns.sum(1)
+        return rows @ (prompt @ columns.T) + (1 - covered) * empty
 
     def decode(self, embedding: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         """Return low-resolution logits `(B, P, 1, 4 * grid, 4 * grid)` of all images and prompts.

@@ -151,26 +151,34 @@ class Guidance:
         """
         if self.balance is None or self.measured_this_epoch:
             return
+        patches = self.add_patches(data)
         with mixed_precision(data.device):
-            logits, prompt = network(data)
-            seg_loss = self.step(data, prompt, logits, target).seg_loss
-            loss = dist_loss(logits, target)
+            logits, prompt = network(patches)
+            seg_loss = self.step(patches, prompt, logits, target).seg_loss
+            loss = dist_loss(logits[: len(target)], target)
         scale: Callable[[torch.Tensor], torch.Tensor] = (lambda loss: loss) if scaler is None else scaler.scale
         parameters = network.prompt_learner.parameters()
         self.measured_this_epoch = self.balance.measure(loss, seg_loss, parameters, scale)
+
+    def add_patches(self, data: torch.Tensor) -> torch.Tensor:
+        """Return the patches that the network gets in a step: nnU-Net's batch, and none more here."""
+        return data
 
     def step(self, data: torch.Tensor, prompt: torch.Tensor, logits: torch.Tensor, target: torch.Tensor) -> GuidedStep:
         """Return the losses of SAM's masks for one batch, and their overlap with the annotation.
 
         Args:
-            data: images `(B, C, H, W)`, or `(B, C, D, H, W)` and the same for all others.
+            data: images `(B, C, H, W)` as from `add_patches`, or `(B, C, D, H, W)` and the same for all others.
             prompt: the network's prompts `(B, P, 256, H/stride, W/stride)`.
             logits: the network's output `(B, K, H, W)`.
-            target: nnU-Net's, see `losses.binary_targets`.
+            target: nnU-Net's, of its own batch, see `losses.binary_targets`.
         """
         slices = self.select_slices(data, prompt, logits, target)
         self.steps += 1
-        masks = self.predict_masks(slices)
+        return self.sum_losses(slices, self.predict_masks(slices))
+
+    def sum_losses(self, slices: GuidedSlices, masks: torch.Tensor) -> GuidedStep:
+        """Return the losses of SAM's mask logits `(S, P, H, W)` of slices, and their overlap with the annotation."""
         seg_loss = self.seg_loss(masks, slices.targets)
         overlap = losses.count_overlap(masks.detach(), slices.targets, self.labels)
         loss = self.weight * seg_loss

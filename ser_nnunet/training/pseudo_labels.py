@@ -16,6 +16,13 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 EDGES = (0.25, 0.75)  # of a box that CutMix pastes, relative to the patch's edges
 
 
+def ignore_label(labels: LabelManager) -> int:
+    """Return nnU-Net's ignore label. Raises ValueError for a data set without one."""
+    if labels.ignore_label is None:
+        raise ValueError("the data set has no label 'ignore'")
+    return labels.ignore_label
+
+
 def pseudo_targets(logits: torch.Tensor, labels: LabelManager, confidence: float) -> torch.Tensor:
     """Return what a network predicts, in the format of nnU-Net's target; uncertain voxels carry the ignore label.
 
@@ -32,19 +39,19 @@ def pseudo_targets(logits: torch.Tensor, labels: LabelManager, confidence: float
         certain = (torch.maximum(inside, 1 - inside) >= confidence).all(1, keepdim=True)
         return torch.cat([inside > 0.5, ~certain], 1)
     probability, label = logits.softmax(1).max(1, keepdim=True)
-    return label.masked_fill(probability < confidence, labels.ignore_label)
+    return label.masked_fill(probability < confidence, ignore_label(labels))
 
 
 def find_ignored(target: torch.Tensor, labels: LabelManager) -> torch.Tensor:
     """Return where nnU-Net's target is ignored, booleans `(B, 1, *patch)`."""
-    return target[:, -1:].bool() if labels.has_regions else target == labels.ignore_label
+    return target[:, -1:].bool() if labels.has_regions else target.eq(ignore_label(labels))
 
 
 def ignore_outside(target: torch.Tensor, kept: torch.Tensor, labels: LabelManager) -> torch.Tensor:
     """Return a target that is ignored wherever `kept`, booleans `(B, 1, *patch)`, is false."""
     if labels.has_regions:
         return torch.cat([target[:, :-1].bool(), target[:, -1:].bool() | ~kept], 1)
-    return target.masked_fill(~kept, labels.ignore_label)
+    return target.masked_fill(~kept, ignore_label(labels))
 
 
 def draw_boxes(batch: int, patch: Sequence[int], device: torch.device) -> torch.Tensor:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ser_nnunet.nnunet.annotated_cases import find_unannotated
-from ser_nnunet.nnunet.base_trainer import mixed_precision
+from ser_nnunet.nnunet.annotated_cases import UnannotatedCases, find_unannotated
 from ser_nnunet.nnunet.log import add_logged_values
-from ser_nnunet.training.guidance import step_without_sam
 from ser_nnunet.training.pseudo_labels import cut_mix, draw_boxes, find_ignored, ignore_outside, pseudo_targets
 from ser_nnunet.training.variants import SERTrainerNoSAM
 
+MOST_REPETITIONS = 10  # of the rarer repeated cases, with which a share is met closely enough
 LOGGED_PSEUDO_LABELS = ("train_losses_pseudo", "pseudo_label_share")  # one value per epoch each
 
 
@@ -44,6 +44,9 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     teacher_decay = 0.99
     mixing = True
     uses_unlabelled = True
+    pseudo: torch.Tensor
+    pseudo_loss: torch.Tensor
+    voxels: np.ndarray
     mean_teacher: AveragedModel | None = None
 
     def initialize(self) -> None:
@@ -73,12 +76,21 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Return nnU-Net's data sets; the first repeats cases so that `labelled_share` of the draws have annotation."""
         training, validation = super().get_tr_and_val_datasets()
-        cases = list(training.identifiers)
-        unlabelled = find_unannotated(self.preprocessed_dataset_folder, cases, self.label_manager)
-        labelled = [case for case in cases if case not in set(unlabelled)]
-        training.identifiers = repeat_cases(labelled, unlabelled, self.labelled_share)
+        unlabelled = self.unlabelled_cases
+        labelled = [case for case in training.identifiers if case not in set(unlabelled)]
         self.print_to_log_file(f"{len(labelled)} training cases with annotation, {len(unlabelled)} without any")
+        if isinstance(training, nnUNetDatasetBlosc2):
+            previous = training.folder_with_segs_from_previous_stage
+            training = UnannotatedCases(training.source_folder, training.identifiers, previous)
+            training.labels = self.label_manager
+        training.identifiers = repeat_cases(labelled, unlabelled, self.labelled_share)
         return training, validation
+
+    @property
+    def unlabelled_cases(self) -> list[str]:
+        """The fold's training cases without any annotated voxel."""
+        cases = self.do_split()[0]
+        return find_unannotated(self.preprocessed_dataset_folder, cases, self.label_manager)
 
     @property
     def networks_in_training(self) -> list[torch.nn.Module]:
@@ -101,50 +113,30 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         super().on_train_end()
 
     @torch.no_grad()
-    def label_and_mix(
-        self, data: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return patches, their annotation, and the pseudo-labels of what isn't annotated, mixed alike.
-
-        Args:
-            data: images `(B, C, *patch)`.
-            target: nnU-Net's.
-        """
+    def prepare_patches(self, data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return patches and their annotation, mixed; keep the pseudo-labels of what isn't annotated, mixed alike."""
         teacher = self.networks_in_training[1]
         pseudo = pseudo_targets(teacher(data).float(), self.label_manager, self.confidence)
         pseudo = ignore_outside(pseudo, find_ignored(target, self.label_manager), self.label_manager)
-        if not self.mixing:
-            return data, target, pseudo
-        boxes = draw_boxes(len(data), data.shape[2:], data.device)
-        partners = torch.randperm(len(data), device=data.device)
-        mixed = [cut_mix(values, boxes, partners) for values in (data, target, pseudo)]
-        return mixed[0], mixed[1], mixed[2]
+        if self.mixing:
+            boxes = draw_boxes(len(data), data.shape[2:], data.device)
+            partners = torch.randperm(len(data), device=data.device)
+            data, target, pseudo = (cut_mix(values, boxes, partners) for values in (data, target, pseudo))
+        ignored, unlabelled = (int(find_ignored(given, self.label_manager).sum()) for given in (target, pseudo))
+        self.pseudo, self.voxels = pseudo, np.array([pseudo[:, :1].numel() - unlabelled, ignored])
+        return data, target
+
+    def compute_dist_loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return L_dist of the annotation plus that of the pseudo-labels, at its weight."""
+        self.pseudo_loss = self.loss(logits, self.pseudo)
+        return super().compute_dist_loss(logits, target) + self.current_weight * self.pseudo_loss
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Take one step of nnU-Net's on annotation and pseudo-labels, then update the mean teacher."""
-        data = batch["data"].to(self.device, non_blocking=True)
-        target = batch["target"].to(self.device, non_blocking=True)
-        self.optimizer.zero_grad(set_to_none=True)
-        with mixed_precision(self.device):
-            data, target, pseudo = self.label_and_mix(data, target)
-            logits, prompt = self.network(data)
-            dist_loss, pseudo_loss = self.loss(logits, target), self.loss(logits, pseudo)
-            loss = dist_loss + self.current_weight * pseudo_loss
-        self.backward_and_step(loss)
-        self.require_finite({"L_dist": dist_loss, "the loss on pseudo-labels": pseudo_loss}, batch)
+        outputs = super().train_step(batch)
         assert self.mean_teacher is not None
         self.mean_teacher.update_parameters(self.bare_network)
-        ignored = find_ignored(target, self.label_manager).sum()
-        labelled = (~find_ignored(pseudo, self.label_manager)).sum()
-        unguided = step_without_sam(prompt.shape[1])
-        return {
-            "loss": loss.detach().cpu().numpy(),
-            "loss_seg": unguided.seg_loss.numpy(),
-            "loss_dist": dist_loss.detach().cpu().numpy(),
-            "loss_pseudo": pseudo_loss.detach().cpu().numpy(),
-            "guided_overlap": unguided.overlap.numpy(),
-            "pseudo_voxels": np.array([int(labelled), int(ignored)]),
-        }
+        return outputs | {"loss_pseudo": self.pseudo_loss.detach().cpu().numpy(), "pseudo_voxels": self.voxels}
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Log the loss on pseudo-labels and the share of unannotated voxels that got one, over all GPUs."""
@@ -173,7 +165,9 @@ def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> li
     """
     if not labelled or not unlabelled or share in (0, 1):
         return unlabelled if share == 0 and unlabelled else labelled or unlabelled
-    wanted = share / (1 - share)  # labelled ones per unlabelled one
-    ratio = wanted * len(unlabelled) / len(labelled)
-    more, less = (ratio, 1.0) if ratio >= 1 else (1.0, 1 / ratio)
-    return sorted(labelled * round(more) + unlabelled * round(less))
+    ratio = share / (1 - share) * len(unlabelled) / len(labelled)  # repetitions of labelled cases per unlabelled one's
+    counts = [(max(1, round(ratio * count)), count) for count in range(1, MOST_REPETITIONS + 1)]
+    if ratio < 1:
+        counts = [(count, max(1, round(count / ratio))) for count in range(1, MOST_REPETITIONS + 1)]
+    more, less = min(counts, key=lambda pair: abs(pair[0] / pair[1] / ratio - 1))
+    return sorted(labelled * more + unlabelled * less)

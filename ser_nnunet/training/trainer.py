@@ -240,10 +240,12 @@ class SERTrainer(BaseTrainer):
         if self.guidance is not None:
             self.guidance.update_weight(self.ser_net, self.loss, data, target, self.grad_scaler)
         with mixed_precision(self.device):
-            logits, prompt = self.network(data, detach_prompt=self.schedule.detached(self.current_epoch))
-            dist_loss = self.loss(logits, target)
+            data, target = self.prepare_patches(data, target)
+            patches = data if self.guidance is None else self.guidance.add_patches(data)
+            logits, prompt = self.network(patches, detach_prompt=self.schedule.detached(self.current_epoch))
+            dist_loss = self.compute_dist_loss(logits[: len(target)], target)
             if self.guidance is not None:
-                guided = self.guidance.step(data, prompt, logits, target)
+                guided = self.guidance.step(patches, prompt, logits, target)
             else:
                 guided = step_without_sam(prompt.shape[1])
             loss = dist_loss + guided.loss
@@ -255,6 +257,15 @@ class SERTrainer(BaseTrainer):
             "loss_dist": dist_loss.detach().cpu().numpy(),
             "guided_overlap": guided.overlap.cpu().numpy(),
         }
+
+    def prepare_patches(self, data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the patches and targets of a step as they are trained on; override it to change them."""
+        return data, target
+
+    def compute_dist_loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return L_dist of nnU-Net's batch, a scalar: nnU-Net's own loss; override it to add another one."""
+        loss: torch.Tensor = self.loss(logits, target)
+        return loss
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Log both losses and the Dice of SAM's masks on the training patches, averaged over all GPUs."""
