@@ -90,9 +90,11 @@ class SemiGuidance(CachedGuidance):
     unlabelled: frozenset[str] = frozenset()
 
     def choose_cases(self) -> list[list[KeptSlices]]:
-        """Return the cases with any annotation and those without, from which parts are drawn in turn."""
-        kept = self.cached.kept
-        return [[case for case in kept if (case.case in self.unlabelled) == wanted] for wanted in (True, False)]
+        """Return the cases with any annotation and, once there are pseudo-labels, those without, drawn in turn."""
+        labelled, unlabelled = (
+            [case for case in self.cached.kept if (case.case in self.unlabelled) == wanted] for wanted in (False, True)
+        )
+        return [labelled, unlabelled] if self.pseudo_weight() > 0 or not labelled else [labelled]
 
     def sum_losses(self, slices: GuidedSlices, masks: torch.Tensor) -> GuidedStep:
         """Return the losses of SAM's masks, with that of the network's output towards pseudo-labels added."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -28,18 +29,20 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     that CutMix has joined from two.
 
     Attributes:
-        labelled_share: of the patches that come from cases with any annotation.
-        pseudo_weight: of the loss on pseudo-labels, reached after `ramp_up`.
-        ramp_up: share of the epochs over which that weight rises, as exp(-5 (1 - t)^2) (the mean teacher's).
+        warm_up: share of the epochs before there are pseudo-labels, and cases without annotation take part.
+        ramp_up: share of the epochs, after them, over which `pseudo_weight` is reached, as exp(-5 (1 - t)^2).
+        pseudo_weight: of the loss on pseudo-labels.
+        labelled_share: of the patches that come from cases with any annotation, after the warm-up.
         confidence: smallest probability of a pseudo-label, 0.5 to 1; less certain voxels stay ignored.
         teacher_decay: of the moving average of weights that is the mean teacher, per step.
         mixing: whether CutMix joins patches.
         mean_teacher: None while no training is running; resuming begins it anew from the network's weights.
     """
 
-    labelled_share = 0.5
+    warm_up = 0.5
+    ramp_up = 0.1
     pseudo_weight = 1.0
-    ramp_up = 0.4
+    labelled_share = 0.5
     confidence = 0.8
     teacher_decay = 0.99
     mixing = True
@@ -53,9 +56,10 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         """Build everything as nnU-Net does; refuse impossible settings and data sets without an ignore label."""
         super().initialize()
         bounds = {
-            "labelled_share": (0, 1),
-            "pseudo_weight": (0, math.inf),
+            "warm_up": (0, 1),
             "ramp_up": (0, 1),
+            "pseudo_weight": (0, math.inf),
+            "labelled_share": (0, 1),
             "confidence": (0.5, 1),
             "teacher_decay": (0, 1),
         }
@@ -78,7 +82,13 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         training, validation = super().get_tr_and_val_datasets()
         unlabelled = self.unlabelled_cases
         labelled = [case for case in training.identifiers if case not in set(unlabelled)]
-        self.print_to_log_file(f"{len(labelled)} training cases with annotation, {len(unlabelled)} without any")
+        self.print_to_log_file(
+            f"{len(labelled)} training cases with annotation; {len(unlabelled)} without any take part from epoch "
+            f"{self.warm_up_epochs} on"
+        )
+        if self.current_epoch < self.warm_up_epochs and labelled:
+            training.identifiers = labelled
+            return training, validation
         if isinstance(training, nnUNetDatasetBlosc2):
             previous = training.folder_with_segs_from_previous_stage
             training = UnannotatedCases(training.source_folder, training.identifiers, previous)
@@ -92,20 +102,45 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         cases = self.do_split()[0]
         return find_unannotated(self.preprocessed_dataset_folder, cases, self.label_manager)
 
-    @property
-    def networks_in_training(self) -> list[torch.nn.Module]:
-        """The network and its mean teacher, which is made on the first call."""
+    def start_mean_teacher(self) -> AveragedModel:
+        """Return the mean teacher; on the first call it is a copy of the network."""
         if self.mean_teacher is None:
             average = get_ema_multi_avg_fn(self.teacher_decay)
             self.mean_teacher = AveragedModel(self.bare_network, multi_avg_fn=average, use_buffers=True)
             self.mean_teacher.requires_grad_(False).eval()
-        return [self.network, self.mean_teacher.module]
+        return self.mean_teacher
+
+    @property
+    def networks_in_training(self) -> list[torch.nn.Module]:
+        """The network and its mean teacher."""
+        return [self.network, self.start_mean_teacher().module]
+
+    @property
+    def warm_up_epochs(self) -> int:
+        """The number of epochs before there are pseudo-labels."""
+        return round(self.warm_up * self.num_epochs)
 
     @property
     def current_weight(self) -> float:
         """The weight of the loss on pseudo-labels in this epoch."""
-        progress = self.current_epoch / max(1.0, self.ramp_up * self.num_epochs)
+        passed = self.current_epoch - self.warm_up_epochs
+        if passed < 0:
+            return 0.0
+        progress = passed / max(1.0, self.ramp_up * self.num_epochs)
         return self.pseudo_weight * math.exp(-5 * (1 - min(1.0, progress)) ** 2)
+
+    def on_train_epoch_start(self) -> None:
+        """After the warm-up, start nnU-Net's loaders anew, with the cases that have no annotation."""
+        super().on_train_epoch_start()
+        if 0 < self.warm_up_epochs == self.current_epoch and self.unlabelled_cases:
+            self.finish_loaders()
+            self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+
+    def finish_loaders(self) -> None:
+        """End the loaders' processes, as nnU-Net does at the end of a training."""
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if isinstance(loader, NonDetMultiThreadedAugmenter):
+                loader._finish()
 
     def on_train_end(self) -> None:
         """Release the mean teacher before the final validation."""
@@ -115,10 +150,14 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     @torch.no_grad()
     def prepare_patches(self, data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return patches and their annotation, mixed; keep the pseudo-labels of what isn't annotated, mixed alike."""
-        teacher = self.networks_in_training[1]
-        pseudo = pseudo_targets(teacher(data).float(), self.label_manager, self.confidence)
-        pseudo = ignore_outside(pseudo, find_ignored(target, self.label_manager), self.label_manager)
-        if self.mixing:
+        without = find_ignored(target, self.label_manager)
+        if self.current_epoch < self.warm_up_epochs:
+            pseudo = ignore_outside(target, torch.zeros_like(without), self.label_manager)
+        else:
+            teacher = self.networks_in_training[1]
+            pseudo = pseudo_targets(teacher(data).float(), self.label_manager, self.confidence)
+            pseudo = ignore_outside(pseudo, without, self.label_manager)
+        if self.mixing and self.current_epoch >= self.warm_up_epochs:
             boxes = draw_boxes(len(data), data.shape[2:], data.device)
             partners = torch.randperm(len(data), device=data.device)
             data, target, pseudo = (cut_mix(values, boxes, partners) for values in (data, target, pseudo))
@@ -134,8 +173,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Take one step of nnU-Net's on annotation and pseudo-labels, then update the mean teacher."""
         outputs = super().train_step(batch)
-        assert self.mean_teacher is not None
-        self.mean_teacher.update_parameters(self.bare_network)
+        self.start_mean_teacher().update_parameters(self.bare_network)
         return outputs | {"loss_pseudo": self.pseudo_loss.detach().cpu().numpy(), "pseudo_voxels": self.voxels}
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:

@@ -114,14 +114,14 @@ def test_the_prompt_learner_learns_from_sams_masks_of_the_added_slices(start):
 
 @pytest.mark.parametrize("by", ["agreement", "SAM", "teacher"])
 def test_cases_without_labels_are_trained_on_and_their_labels_never_read(start, by):
-    trainer = start(SERTrainerSemi, labelled=1, pseudo_labels_by=by)
+    trainer = start(SERTrainerSemi, labelled=1, pseudo_labels_by=by, warm_up=0.5)
     trainer.run_training()
     assert len(trainer.unlabelled_cases) == 3
     assert np.isfinite(epoch_log(trainer)["train_losses_pseudo"]).all()
 
 
 def test_agreement_keeps_what_sam_and_the_mean_teacher_both_say(start):
-    trainer = start(SERTrainerSemi, labelled=1, confidence=0.5)
+    trainer = start(SERTrainerSemi, labelled=1, confidence=0.5, warm_up=0.0)
     trainer.on_train_start()
     trainer.on_train_epoch_start()
     guidance = trainer.guidance
