@@ -35,6 +35,7 @@ COMMANDS = {
     "verify": Command("ser_nnunet.commands.verify", "check a data set that is in nnU-Net's raw format"),
     "env": Command("ser_nnunet.commands.env", "print the line that lets nnU-Net find the trainers"),
     "check": Command("ser_nnunet.commands.check", "check whether everything that a training needs is there"),
+    "embed": Command("ser_nnunet.commands.embed", "compute SAM's image embeddings for a guided training in advance"),
     "export": Command("ser_nnunet.commands.export", "write a trained model as one file that needs no nnU-Net"),
     "predict": Command("ser_nnunet.commands.predict", "predict with an exported model, without torch and nnU-Net"),
     "check-model": Command(

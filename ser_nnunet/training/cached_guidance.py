@@ -100,7 +100,7 @@ class SemiGuidance(CachedGuidance):
         """Return the losses of SAM's masks, with that of the network's output towards pseudo-labels added."""
         guided = super().sum_losses(slices, masks)
         target = self.label_parts(slices.data, masks)
-        loss = self.pseudo_weight() * self.dist_loss(slices.logits, target)
+        loss = self.fade * self.pseudo_weight() * self.dist_loss(slices.logits, target)
         return guided._replace(loss=guided.loss + loss)
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ser_nnunet.sam.embedding_store import EmbeddingStore, embed_slices
 from ser_nnunet.sam.guide import SAMGuide
+from ser_nnunet.training.guidance import GuidanceSettings
 from ser_nnunet.training.pseudo_labels import ignore_label
 from ser_nnunet.training.slices import FOREGROUND_SHARE
 
@@ -120,38 +121,28 @@ class CachedSlices:
         self.kept: list[KeptSlices] = []
 
     def embed(
-        self,
-        cases: Sequence[str],
-        per_case: int,
-        guide: SAMGuide | None,
-        channels: tuple[int, ...],
-        masked: tuple[int, ...],
-        device: torch.device,
-    ) -> int:
-        """Embed what isn't kept yet, with a progress bar, and note what is; return the number of embedded cases.
+        self, cases: Sequence[str], per_case: int, guide: SAMGuide, settings: GuidanceSettings, device: torch.device
+    ) -> None:
+        """Embed what isn't kept yet, with a progress bar, and note what is.
 
         Args:
             cases: each once.
             per_case: slices at most.
-            guide: SAM; None only looks, and leaves out the cases that aren't kept.
-            channels, masked: see `SAMGuide`.
+            guide: SAM.
+            settings: the channels that SAM sees.
             device: where SAM is.
         """
-        embedded = 0
         for case in tqdm(cases, desc="SAM's embeddings", unit="case", disable=None):
             image = self.folder / f"{case}.b2nd"
             volume, _, _, properties = self.dataset.load_case(case)
             foreground = find_foreground(properties["class_locations"], self.labels)
             positions = self.store.slices(case, image)
-            if not positions and guide is not None:
+            if len(positions) < min(per_case, volume.shape[1]):
                 positions = choose_positions(volume.shape[1], list(foreground), per_case)
-                embeddings = embed_slices(guide, volume, positions, channels, masked, device)
+                embeddings = embed_slices(guide, volume, positions, settings.channels, settings.masked_channels, device)
                 self.store.save(case, positions, embeddings, image)
-                embedded += 1
-            if positions:
-                known = tuple(position in foreground for position in positions)
-                self.kept.append(KeptSlices(case, tuple(positions), known))
-        return embedded
+            known = tuple(position in foreground for position in positions)
+            self.kept.append(KeptSlices(case, tuple(positions), known))
 
     def draw(self, cases: Sequence[KeptSlices], stride: tuple[int, int]) -> SlicePart:
         """Draw a part of a slice of one of the cases, where known around a foreground voxel in 85 % of the draws.

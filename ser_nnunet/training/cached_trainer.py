@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import torch.distributed as dist
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from ser_nnunet.sam.embedding_store import find_store
+from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training.cached_guidance import CachedGuidance, SemiGuidance
 from ser_nnunet.training.cached_slices import CachedSlices
 from ser_nnunet.training.guidance import load_guide
@@ -21,36 +23,41 @@ Kind = TypeVar("Kind", bound=CachedGuidance)
 BYTES_PER_TOKEN = 2 * 256  # float16
 
 
-def build_cached_guidance(trainer: SERTrainer, kind: type[Kind], gigabytes: float) -> Kind:
-    """Embed the fold's training cases where that hasn't been done; return the guidance that uses the embeddings.
+def open_cache(trainer: SERTrainer, cases: Sequence[str], gigabytes: float) -> tuple[CachedSlices, SAMGuide]:
+    """Embed slices of the cases where that hasn't been done; return them, and SAM without its image encoder.
 
-    With DDP the first process embeds and the others wait. SAM's encoder is released from memory afterwards.
+    With DDP the first process embeds and the others wait.
 
     Args:
-        trainer: initialised.
-        kind: the class of the guidance.
+        trainer: whose settings are used; needs no network.
+        cases: preprocessed ones.
         gigabytes: of all embeddings on disk at most; every case has a slice at least.
     """
     settings, folder = trainer.guidance_settings, Path(trainer.preprocessed_dataset_folder)
     guide = load_guide(settings, trainer.device, type(trainer).__name__)
     assert settings.checkpoint
     store = find_store(folder, settings.checkpoint, guide.image_size, settings.channels, settings.masked_channels)
-    cases = sorted(trainer.do_split()[0])
     tokens = guide.sam.prompt_encoder.image_embedding_size
     per_case = max(1, int(gigabytes * 1e9 / (BYTES_PER_TOKEN * tokens[0] * tokens[1] * len(cases))))
-    dataset = infer_dataset_class(str(folder))(str(folder), cases)
+    dataset = infer_dataset_class(str(folder))(str(folder), sorted(cases))
     patch = trainer.configuration_manager.patch_size
     seed = torch.initial_seed() % 2**32 + trainer.local_rank
     cached = CachedSlices(dataset, folder, trainer.label_manager, store, patch, seed)
     if trainer.is_ddp and trainer.local_rank != 0:
         dist.barrier()
-    cached.embed(cases, per_case, guide, settings.channels, settings.masked_channels, trainer.device)
+    cached.embed(sorted(cases), per_case, guide, settings, trainer.device)
     if trainer.is_ddp and trainer.local_rank == 0:
         dist.barrier()
     guide.release_encoder()
+    return cached, guide
+
+
+def build_cached_guidance(trainer: SERTrainer, kind: type[Kind], gigabytes: float) -> Kind:
+    """Return the guidance that uses the embeddings of the fold's training cases (arguments as `open_cache`)."""
+    cached, guide = open_cache(trainer, trainer.do_split()[0], gigabytes)
     guidance = kind(
         guide,
-        settings,
+        trainer.guidance_settings,
         trainer.label_manager,
         trainer.ser_net.prompt_learner.prompt_stride,
         batch_dice=trainer.configuration_manager.batch_dice,

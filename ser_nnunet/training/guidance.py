@@ -87,6 +87,7 @@ class Guidance:
         settings: see there.
         seg_loss: L_seg of mask logits `(S, P, H, W)` and targets.
         balance: L_seg's weight where both losses train the prompt learner, otherwise None.
+        fade: factor of all losses of SAM's masks, see `fading.fade`.
     """
 
     def __init__(
@@ -109,11 +110,12 @@ class Guidance:
         self.balance = None if settings.ratio is None else GradientBalance(settings.ratio)
         self.measured_this_epoch = False
         self.steps = 0
+        self.fade = 1.0
 
     @property
     def weight(self) -> float:
         """L_seg's weight."""
-        return 1.0 if self.balance is None else self.balance.weight
+        return self.fade * (1.0 if self.balance is None else self.balance.weight)
 
     def describe(self) -> str:
         """Return which SAM guides and what it sees, for the log."""
@@ -124,8 +126,9 @@ class Guidance:
             + (f" across axis {' / '.join(map(str, self.settings.axes))}" if len(self.prompt_stride) == 3 else "")
         )
 
-    def start_epoch(self) -> None:
-        """Let L_seg's weight be measured again, on the first batch of the epoch that allows it."""
+    def start_epoch(self, fade: float = 1.0) -> None:
+        """Let L_seg's weight be measured again, on the first batch of the epoch that allows it; set the fade."""
+        self.fade = fade
         self.measured_this_epoch = False
         self.steps = 0
 
@@ -186,7 +189,7 @@ class Guidance:
             # Weighted by the masks' Dice, so that wrong masks contribute little; 0 where no class occurs (NaN).
             quality = losses.mean_dice(overlap).nan_to_num(0.0)
             distillation = losses.sam_distillation(slices.logits, masks, self.labels)
-            loss = loss + self.settings.distillation_weight * quality * distillation
+            loss = loss + self.fade * self.settings.distillation_weight * quality * distillation
         return GuidedStep(loss, seg_loss, overlap)
 
     def select_slices(

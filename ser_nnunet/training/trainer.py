@@ -15,6 +15,7 @@ from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
 from ser_nnunet.nnunet.log import add_logged_values, epoch_log
 from ser_nnunet.nnunet.log_picture import PICTURE, draw_log
+from ser_nnunet.training.fading import fade
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, step_without_sam
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.losses import mean_dice
@@ -223,9 +224,24 @@ class SERTrainer(BaseTrainer):
         super().on_train_epoch_start()
         self.update_guidance()
         if self.guidance is not None:
-            self.guidance.start_epoch()
+            self.guidance.start_epoch(self.current_fade)
         if 0 < self.restart_epoch == self.current_epoch:
             self.optimizer.state.clear()
+
+    @property
+    def current_fade(self) -> float:
+        """The factor of guidance's losses in this epoch; 1 in two phases, where L_seg alone trains the prompts."""
+        if not self.joint:
+            return 1.0
+        log, guided = epoch_log(self), self.schedule.guided_epochs
+        factor = fade(log["guided_dice"], log["mean_fg_dice"], guided)
+        before = fade(log["guided_dice"][:-1], log["mean_fg_dice"][:-1], guided)
+        if factor != before:
+            self.print_to_log_file(
+                f"SAM's masks have a Dice of {log['guided_dice'][-1]:.4f}, the network {log['mean_fg_dice'][-1]:.4f}: "
+                f"guidance {'fades' if factor < before else 'recovers'}, its losses are multiplied by {factor:g}"
+            )
+        return factor
 
     def on_train_end(self) -> None:
         """Release SAM before the final validation, which needs the memory (a training may be guided throughout)."""

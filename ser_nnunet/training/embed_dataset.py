@@ -1,0 +1,63 @@
+"""SAM's embeddings of all preprocessed cases of a data set, as trainers would compute them at their start."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ser_nnunet.benchmark.dataset_view import PlannedDataset
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.nnunet.trainers import find_trainer
+from ser_nnunet.training.cached_trainer import open_cache
+from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.utils.files import read_json
+
+
+@dataclass(frozen=True)
+class EmbeddingRequest:
+    """What to embed.
+
+    Attributes:
+        dataset: number or name of a planned and preprocessed data set.
+        configuration, plans_name: as in nnU-Net's commands.
+        trainer: whose settings for SAM are taken.
+        gigabytes: on disk at most; None takes the trainer's.
+        device: None takes a GPU where there is one.
+    """
+
+    dataset: str
+    configuration: str
+    plans_name: str
+    trainer: str
+    gigabytes: float | None = None
+    device: str | None = None
+
+
+def embed_dataset(request: EmbeddingRequest) -> str:
+    """Embed what isn't kept yet; return a sentence that says what is kept and where.
+
+    Raises:
+        UserError: the data set isn't preprocessed, or the trainer isn't guided by kept embeddings.
+        CheckpointError: SAM can't be loaded.
+    """
+    dataset = PlannedDataset(preprocessed_dataset(request.dataset), request.plans_name, request.configuration, folds=())
+    if problems := dataset.find_problems():
+        raise UserError("\n".join(problems))
+    kind = find_trainer(request.trainer)
+    if not (issubclass(kind, SERTrainer) and hasattr(kind, "sam_cache_gigabytes")):
+        raise UserError(f"{request.trainer} isn't guided by kept embeddings: take SERTrainerCached or SERTrainerSemi")
+    kind.refuse_unsupported(dataset.plans, request.configuration)
+    device = torch.device(request.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    plans = dataset.plans | {"continue_training": False}
+    with redirect_stdout(io.StringIO()):  # nnU-Net prints its device and citation
+        trainer = kind(plans, request.configuration, 0, read_json(dataset.folder / "dataset.json"), device)
+    trainer.guidance_settings.check(len(trainer.configuration_manager.use_mask_for_norm), "given")
+    cached, _ = open_cache(trainer, dataset.cases, request.gigabytes or kind.sam_cache_gigabytes)
+    slices = sum(len(case.positions) for case in cached.kept)
+    size = sum(file.stat().st_size for file in Path(cached.store.folder).glob("*.npy"))
+    return f"{slices} slices of {len(cached.kept)} cases, {size / 1e9:.2f} GB, in {cached.store.folder}"
