@@ -86,6 +86,13 @@ def check_data_and_trainers(settings: AccuracySettings) -> PlannedDataset:
         validation = {fold: dataset.splits[fold]["val"] for fold in dataset.folds}
         found += find_teacher_problems(names, dataset.planned, validation)
         labels = read_labels(dataset.folder / "dataset.json")
+        if settings.train_cases is None and labels.ignore is None:
+            semi = (
+                [name for name in names if getattr(find_trainer(name), "uses_unlabelled", False)] if not found else []
+            )
+            found += [
+                f"{name} learns from unlabelled cases: give --train-cases, or a data set with them" for name in semi
+            ]
         cases = list(dataset.validation_cases)
         patients = find_patients(cases, dataset.folder / REFERENCES, labels, settings.groups)
         found += [f"--groups: {problem}" for problem in patients.problems]

@@ -203,6 +203,7 @@ class ProxySamSettings:
         seed: of weights, images and prompts.
         labels: whether the classes of the training cases are regions to segment, too; otherwise labels are never read.
         unlabelled: training cases whose labels are not read all the same: those that a student will get.
+        checkpoint: a proxy SAM of the same image size to continue from; None begins anew.
     """
 
     datasets: tuple[str, ...]
@@ -215,6 +216,7 @@ class ProxySamSettings:
     seed: int = 0
     labels: bool = False
     unlabelled: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
     def find_problems(self) -> list[str]:
         """Return what is out of range, in sentences."""

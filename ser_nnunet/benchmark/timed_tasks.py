@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.benchmark.systems import list_systems, make_sam_architecture
@@ -20,12 +22,15 @@ from ser_nnunet.nnunet.base_trainer import TypedTrainer
 from ser_nnunet.nnunet.paths import PREPROCESSED, RESULTS
 from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.sam.architecture import build
+from ser_nnunet.training.cached_trainer import SERTrainerCached
 from ser_nnunet.training.paper import SERTrainerPaper
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerNoSAM
+from ser_nnunet.utils.files import write_json
 from ser_nnunet.utils.variables import SAM_CHECKPOINT, environment
 
 Task = Callable[[], object]
+SLICES = 2  # of the case whose SAM embeddings are kept
 
 
 def build_training_steps(
@@ -52,11 +57,10 @@ def build_training_steps(
         trainers["SERNet paper"] = (SERTrainerPaper, {"guided_fraction": 0.0})
     if sam:
         trainers["SERNet light, SAM-guided"] = (SERTrainer, {"sam_image_size": sam_size})
+        if len(planned.patch_size) == 2:
+            trainers["SERNet light, SAM's embeddings kept"] = (SERTrainerCached, {"sam_image_size": sam_size})
     preprocessed = folder / "preprocessed"
-    # nnU-Net looks at the names of the preprocessed files before it builds a trainer: an empty one is enough.
-    cases = preprocessed / planned.plans_manager.dataset_name / planned.configuration_manager.data_identifier
-    cases.mkdir(parents=True)
-    (cases / "none.b2nd").touch()
+    write_case(planned, preprocessed / planned.plans_manager.dataset_name)
     paths = {PREPROCESSED: str(preprocessed), RESULTS: str(folder / "results")}
     steps: dict[str, Task] = {}
     with environment(paths | ({SAM_CHECKPOINT: str(sam)} if sam else {})):
@@ -64,6 +68,33 @@ def build_training_steps(
             trainer = build_trainer(trainer_class, attributes, planned, device)
             steps[name] = partial(trainer.train_step, make_random_batch(trainer, batch_size))
     return steps
+
+
+def write_case(planned: PlannedConfiguration, folder: Path) -> None:
+    """Write a preprocessed case of noise with a box of each class, and the split that trainers look for.
+
+    Args:
+        planned: the configuration.
+        folder: of the data set, in nnUNet_preprocessed.
+    """
+    cases = folder / planned.configuration_manager.data_identifier
+    cases.mkdir(parents=True)
+    shape = (min(SLICES, planned.volume[0]), *planned.volume[1:])
+    image = np.random.default_rng(0).normal(size=(planned.channels, *shape)).astype(np.float32)
+    labels = np.zeros((1, *shape), np.int8)
+    locations: dict[Any, np.ndarray] = {}
+    manager = planned.plans_manager.get_label_manager(planned.dataset_json)
+    values = [label for label in manager.all_labels if label > 0]
+    for number, label in enumerate(values):
+        edge = shape[1] // (len(values) + 1)
+        labels[:, :, number * edge : (number + 1) * edge, : max(1, shape[2] // 4)] = label
+    for key in manager.foreground_regions if manager.has_regions else manager.foreground_labels:
+        wanted = key if isinstance(key, (list, tuple)) else (key,)
+        name = tuple(wanted) if manager.has_regions and len(wanted) > 1 else wanted[0]
+        locations[name] = np.argwhere(np.isin(labels, wanted))
+    chunks = (1, *shape)
+    nnUNetDatasetBlosc2.save_case(image, labels, {"class_locations": locations}, str(cases / "noise"), chunks, chunks)
+    write_json(folder / "splits_final.json", [{"train": ["noise"], "val": ["noise"]}])
 
 
 def build_trainer(

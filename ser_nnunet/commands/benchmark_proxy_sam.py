@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, ProxySamSettings
 from ser_nnunet.commands.number_types import fold, seed, steps, whole
@@ -26,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=seed, default=default.seed, metavar="N", help=drawn)
     known = "train it on the classes of the training cases, too: a teacher that knows the task (default: images alone)"
     add("--labels", action="store_true", help=known)
+    begin = "proxy SAM of the same image size to continue from (default: begin anew)"
+    add("--checkpoint", type=Path, metavar="FILE", help=begin)
     own = "training cases whose labels are not read even so, because a student will be trained on them"
     add("--unlabelled", nargs="+", default=[], metavar="CASE", help=own)
 
@@ -43,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         labels=args.labels,
         unlabelled=tuple(args.unlabelled),
+        checkpoint=args.checkpoint,
     )
     from ser_nnunet.benchmark.proxy_sam.run import describe, run_proxy_sam
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import find_trainer
@@ -45,19 +44,29 @@ def embed_dataset(request: EmbeddingRequest) -> str:
         UserError: the data set isn't preprocessed, or the trainer isn't guided by kept embeddings.
         CheckpointError: SAM can't be loaded.
     """
-    dataset = PlannedDataset(preprocessed_dataset(request.dataset), request.plans_name, request.configuration, folds=())
-    if problems := dataset.find_problems():
-        raise UserError("\n".join(problems))
+    folder = preprocessed_dataset(request.dataset)
+    plans_file = folder / f"{request.plans_name}.json"
+    if not plans_file.is_file():
+        raise UserError(f"{plans_file} is missing: plan the data set")
+    plans = read_json(plans_file)
+    if request.configuration not in plans["configurations"]:
+        known = ", ".join(plans["configurations"])
+        raise UserError(f"{plans_file} has no configuration {request.configuration}; it has {known}")
     kind = find_trainer(request.trainer)
     if not (issubclass(kind, SERTrainer) and hasattr(kind, "sam_cache_gigabytes")):
         raise UserError(f"{request.trainer} isn't guided by kept embeddings: take SERTrainerCached or SERTrainerSemi")
-    kind.refuse_unsupported(dataset.plans, request.configuration)
+    kind.refuse_unsupported(plans, request.configuration)
     device = torch.device(request.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    plans = dataset.plans | {"continue_training": False}
     with redirect_stdout(io.StringIO()):  # nnU-Net prints its device and citation
-        trainer = kind(plans, request.configuration, 0, read_json(dataset.folder / "dataset.json"), device)
+        described = read_json(folder / "dataset.json")
+        trainer = kind(plans | {"continue_training": False}, request.configuration, 0, described, device)
     trainer.guidance_settings.check(len(trainer.configuration_manager.use_mask_for_norm), "given")
-    cached, _ = open_cache(trainer, dataset.cases, request.gigabytes or kind.sam_cache_gigabytes)
+    cases = sorted(file.stem for file in Path(trainer.preprocessed_dataset_folder).glob("*.pkl"))
+    if not cases:
+        raise UserError(
+            f"{trainer.preprocessed_dataset_folder} holds no cases: run  nnUNetv2_preprocess -c {request.configuration}"
+        )
+    cached, _ = open_cache(trainer, cases, request.gigabytes or kind.sam_cache_gigabytes)
     slices = sum(len(case.positions) for case in cached.kept)
     size = sum(file.stat().st_size for file in Path(cached.store.folder).glob("*.npy"))
     return f"{slices} slices of {len(cached.kept)} cases, {size / 1e9:.2f} GB, in {cached.store.folder}"

@@ -15,6 +15,7 @@ from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.sam.checkpoint import load_weights
 from ser_nnunet.utils.files import replacing, write_json, write_text
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def run_proxy_sam(settings: ProxySamSettings) -> tuple[Path, list[Progress]]:
 
     history = []
     sam = build_proxy(settings.image_size, settings.seed, settings.device)
+    if settings.checkpoint is not None:
+        sam.load_state_dict(load_weights(settings.checkpoint)[0])
     with tqdm(total=settings.steps, unit="step") as bar:
         for progress in train_proxy(sam, sources, settings.steps, settings.seed):
             history.append(progress)
@@ -95,7 +98,10 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
                 problems.append(f"--unlabelled: {', '.join(unknown)} are no training cases of {dataset.folder.name}")
             patch, masked = tuple(plan["patch_size"]), plan["use_mask_for_norm"][0]
             labelled = frozenset(set(cases) - set(settings.unlabelled)) if settings.labels else frozenset()
-            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked, labelled))
+            classes = tuple(
+                dataset.planned.plans_manager.get_label_manager(dataset.planned.dataset_json).foreground_labels
+            )
+            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked, labelled, classes))
     refuse_problems(problems)
     return sources
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class SliceSource:
         patch: rows and columns of the plan's 2D patch.
         masked: the first channel is 0 outside nnU-Net's nonzero mask.
         labelled: the cases whose classes are regions to segment, too.
+        classes: the labels of these classes.
     """
 
     folder: Path
@@ -32,6 +33,11 @@ class SliceSource:
     patch: tuple[int, int]
     masked: bool = False
     labelled: frozenset[str] = frozenset()
+    classes: tuple[int, ...] = ()
+
+    def only_labelled(self) -> SliceSource:
+        """Return the source of the cases whose labels are read."""
+        return replace(self, cases=tuple(sorted(self.labelled)))
 
     def draw_slice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a random slice `(rows, columns)`, at random mirrored, transposed, inverted.
@@ -84,7 +90,7 @@ class Batch:
     Attributes:
         images: `(B, 3, size, size)`, 0 to 255; right and below SAM's mean colour, which its normalisation turns into
             the zeros that it pads with.
-        masks: booleans `(B, M, size, size)`, none of them empty.
+        masks: booleans `(B, M, size, size)`, none of them empty unless they are classes.
         inside: booleans `(B, size, size)`, where the image is.
     """
 
@@ -95,23 +101,39 @@ class Batch:
 
 def draw_batch(sources: list[SliceSource], count: int, masks: int, image_size: int, rng: np.random.Generator) -> Batch:
     """Draw `count` images with `masks` regions each; the longest side of an image fills SAM's, as in `SAMGuide`."""
+    drawn = []
+    for _ in range(count):
+        image, labels = sources[rng.integers(len(sources))].draw_slice(rng)
+        image, regions = draw_masks(image, masks, rng)
+        drawn.append((image, regions if labels is None else replace_by_classes(regions, labels, rng)))
+    return place(drawn, image_size)
+
+
+def draw_class_batch(source: SliceSource, count: int, image_size: int, rng: np.random.Generator) -> Batch:
+    """Draw `count` images of labelled cases with one mask per class of the data set, in order; a mask may be empty."""
+    drawn = []
+    for _ in range(count):
+        image, labels = source.draw_slice(rng)
+        assert labels is not None
+        drawn.append((image, np.stack([labels == value for value in source.classes])))
+    return place(drawn, image_size)
+
+
+def place(drawn: list[tuple[np.ndarray, np.ndarray]], image_size: int) -> Batch:
+    """Return images `(rows, columns)` and their masks `(M, rows, columns)` as SAM gets them."""
     shape = (image_size, image_size)
+    count, masks = len(drawn), len(drawn[0][1])
     images = torch.tensor(PIXEL_MEAN)[None, :, None, None].repeat(count, 1, *shape)
     targets, inside = torch.zeros(count, masks, *shape, dtype=torch.bool), torch.zeros(count, *shape, dtype=torch.bool)
-    for index in range(count):
-        image, labels = sources[rng.integers(len(sources))].draw_slice(rng)
-        image, drawn = draw_masks(image, masks, rng)
-        if labels is not None:
-            drawn = replace_by_classes(drawn, labels, rng)
+    for index, (image, found) in enumerate(drawn):
         rows, columns = image.shape
         height, width = ResizeLongestSide.get_preprocess_shape(rows, columns, image_size)
         grey = torch.from_numpy(image).float()[None, None] * 255
         images[index, :, :height, :width] = F.interpolate(
             grey, size=(height, width), mode="bilinear", align_corners=False, antialias=True
         )[0]
-        regions = torch.from_numpy(drawn).float()[None]
+        regions = torch.from_numpy(found).float()[None]
         resize = F.adaptive_max_pool2d if height < image.shape[0] else F.interpolate  # shrinking loses no region
-        resized = resize(regions, (height, width))
-        targets[index, :, :height, :width] = resized[0].bool()
+        targets[index, :, :height, :width] = resize(regions, (height, width))[0].bool()
         inside[index, :height, :width] = True
     return Batch(images, targets, inside)
