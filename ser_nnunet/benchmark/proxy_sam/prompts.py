@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 PROMPT_KINDS = ("point", "points", "box", "mask", "mask and point")
-CLASS_PROMPT = "class"  # a dense prompt that stands for a class of the data set: the same vector everywhere
 FOREGROUND = 1  # SAM's label of a point in the mask; 0 is one outside
 JITTER = 0.1  # of a box's edges, relative to its size (as SAM's, appendix A, but uniform)
 MASK_LOGIT = 10.0  # logits of a mask prompt lie between -10 and 10
@@ -37,16 +36,6 @@ def embed_prompts(
         None if boxes is None else boxes.to(sam.device),
         None if mask_prompts is None else mask_prompts.to(sam.device),
     )
-
-
-def embed_classes(sam: Sam, images: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return sparse (no tokens) and dense embeddings that ask for each class in each image, image by image.
-
-    A class's vector is random, fixed by its position, and as long as SAM's no-mask embedding is at its start.
-    """
-    vectors = torch.randn(classes, 256, generator=torch.Generator().manual_seed(0)).to(sam.device).repeat(images, 1)
-    grid = sam.prompt_encoder.image_embedding_size
-    return vectors.new_empty(len(vectors), 0, 256), vectors[..., None, None].expand(-1, -1, *grid)
 
 
 def draw_points(

@@ -98,10 +98,7 @@ def find_slices(settings: ProxySamSettings) -> list[SliceSource]:
                 problems.append(f"--unlabelled: {', '.join(unknown)} are no training cases of {dataset.folder.name}")
             patch, masked = tuple(plan["patch_size"]), plan["use_mask_for_norm"][0]
             labelled = frozenset(set(cases) - set(settings.unlabelled)) if settings.labels else frozenset()
-            classes = tuple(
-                dataset.planned.plans_manager.get_label_manager(dataset.planned.dataset_json).foreground_labels
-            )
-            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked, labelled, classes))
+            sources.append(SliceSource(dataset.cases_folder, cases, patch, masked, labelled))
     refuse_problems(problems)
     return sources
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ser_nnunet.benchmark.proxy_sam.prompts import CLASS_PROMPT, PROMPT_KINDS, embed_classes, embed_prompts
-from ser_nnunet.benchmark.proxy_sam.training_slices import Batch, SliceSource, draw_batch, draw_class_batch
+from ser_nnunet.benchmark.proxy_sam.prompts import PROMPT_KINDS, embed_prompts
+from ser_nnunet.benchmark.proxy_sam.training_slices import Batch, SliceSource, draw_batch
 from ser_nnunet.sam.architecture import SamArchitecture, build
 
 if TYPE_CHECKING:
@@ -47,16 +47,11 @@ def train_proxy(sam: Sam, sources: list[SliceSource], steps: int, seed: int) -> 
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(sam.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     image_size = sam.image_encoder.img_size
-    known = [source for source in sources if source.labelled]
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * scale_rate(step, steps)
-        # a source that knows the classes: every second step asks for these
-        kind = CLASS_PROMPT if known and step % 2 else PROMPT_KINDS[step // (2 if known else 1) % len(PROMPT_KINDS)]
-        if kind == CLASS_PROMPT:
-            batch = draw_class_batch(known[rng.integers(len(known))].only_labelled(), IMAGES, image_size, rng)
-        else:
-            batch = draw_batch(sources, IMAGES, MASKS, image_size, rng)
+        kind = PROMPT_KINDS[step % len(PROMPT_KINDS)]
+        batch = draw_batch(sources, IMAGES, MASKS, image_size, rng)
         loss, overlap = compute_loss(sam, batch, kind, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -78,10 +73,7 @@ def compute_loss(sam: Sam, batch: Batch, kind: str, generator: torch.Generator) 
     and is judged by the best of the three others (SAM, section 3).
     """
     reference, count = batch.masks.flatten(0, 1), batch.masks.shape[1]
-    if kind == CLASS_PROMPT:
-        sparse, dense = embed_classes(sam, len(batch.images), count)
-    else:
-        sparse, dense = embed_prompts(sam, reference, batch.inside.repeat_interleave(count, 0), kind, generator)
+    sparse, dense = embed_prompts(sam, reference, batch.inside.repeat_interleave(count, 0), kind, generator)
     logits, quality = decode_prompts(sam, batch.images.to(sam.device), count, sparse, dense)
     target = F.interpolate(reference[:, None].to(logits), size=logits.shape[2:], mode="area")
     losses = compute_mask_losses(logits, target.expand_as(logits))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,6 @@ class SliceSource:
         patch: rows and columns of the plan's 2D patch.
         masked: the first channel is 0 outside nnU-Net's nonzero mask.
         labelled: the cases whose classes are regions to segment, too.
-        classes: the labels of these classes.
     """
 
     folder: Path
@@ -33,11 +32,6 @@ class SliceSource:
     patch: tuple[int, int]
     masked: bool = False
     labelled: frozenset[str] = frozenset()
-    classes: tuple[int, ...] = ()
-
-    def only_labelled(self) -> SliceSource:
-        """Return the source of the cases whose labels are read."""
-        return replace(self, cases=tuple(sorted(self.labelled)))
 
     def draw_slice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a random slice `(rows, columns)`, at random mirrored, transposed, inverted.
@@ -90,7 +84,7 @@ class Batch:
     Attributes:
         images: `(B, 3, size, size)`, 0 to 255; right and below SAM's mean colour, which its normalisation turns into
             the zeros that it pads with.
-        masks: booleans `(B, M, size, size)`, none of them empty unless they are classes.
+        masks: booleans `(B, M, size, size)`, none of them empty.
         inside: booleans `(B, size, size)`, where the image is.
     """
 
@@ -106,16 +100,6 @@ def draw_batch(sources: list[SliceSource], count: int, masks: int, image_size: i
         image, labels = sources[rng.integers(len(sources))].draw_slice(rng)
         image, regions = draw_masks(image, masks, rng)
         drawn.append((image, regions if labels is None else replace_by_classes(regions, labels, rng)))
-    return place(drawn, image_size)
-
-
-def draw_class_batch(source: SliceSource, count: int, image_size: int, rng: np.random.Generator) -> Batch:
-    """Draw `count` images of labelled cases with one mask per class of the data set, in order; a mask may be empty."""
-    drawn = []
-    for _ in range(count):
-        image, labels = source.draw_slice(rng)
-        assert labels is not None
-        drawn.append((image, np.stack([labels == value for value in source.classes])))
     return place(drawn, image_size)
 
 
