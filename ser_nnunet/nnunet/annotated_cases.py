@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetDatasetBlosc2
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 
@@ -27,25 +26,9 @@ def find_unannotated(folder: str, cases: Iterable[str], labels: LabelManager) ->
         return []
     wanted = list(cases)
     dataset = infer_dataset_class(folder)(folder, sorted(wanted))
-    locations = {case: dataset.load_case(case)[3]["class_locations"] for case in wanted}
-    return [case for case in wanted if len(locations[case].get(annotated_key(labels), ())) == 0]
+    return [case for case in wanted if not is_annotated(dataset.load_case(case)[3], labels)]
 
 
-class UnannotatedCases(nnUNetDatasetBlosc2):
-    """nnU-Net's data set for training on cases without annotation, too: patches may lie anywhere in these.
-
-    nnU-Net's loader centres patches on annotated voxels, and warns at every patch of a case that has none.
-
-    Attributes:
-        labels: the data set's label manager.
-    """
-
-    labels: LabelManager
-
-    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """Return image, labels, labels of the previous stage and properties of a case, as nnU-Net's class does."""
-        data, segmentation, previous, properties = super().load_case(identifier)
-        locations, key = properties["class_locations"], annotated_key(self.labels)
-        if len(locations.get(key, ())) == 0:
-            locations[key] = np.array([[0, *(np.random.randint(edge) for edge in segmentation.shape[1:])]])
-        return data, segmentation, previous, properties
+def is_annotated(properties: dict[str, Any], labels: LabelManager) -> bool:
+    """Return whether any voxel of a case is annotated, from the properties that nnU-Net's preprocessing keeps."""
+    return not labels.has_ignore_label or len(properties["class_locations"].get(annotated_key(labels), ())) > 0

@@ -12,6 +12,7 @@ import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from tqdm import tqdm
 
+from ser_nnunet.nnunet.annotated_cases import is_annotated
 from ser_nnunet.sam.embedding_store import EmbeddingStore, embed_slices
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training.guidance import GuidanceSettings
@@ -45,11 +46,13 @@ class KeptSlices:
         case: its name.
         positions: along nnU-Net's first axis.
         foreground: for each, whether a class is known to be in it.
+        annotated: whether any voxel of the case is.
     """
 
     case: str
     positions: tuple[int, ...]
     foreground: tuple[bool, ...]
+    annotated: bool
 
 
 def choose_positions(depth: int, foreground: Sequence[int], count: int) -> list[int]:
@@ -142,7 +145,13 @@ class CachedSlices:
                 embeddings = embed_slices(guide, volume, positions, settings.channels, settings.masked_channels, device)
                 self.store.save(case, positions, embeddings, image)
             known = tuple(position in foreground for position in positions)
-            self.kept.append(KeptSlices(case, tuple(positions), known))
+            annotated = is_annotated(properties, self.labels)
+            self.kept.append(KeptSlices(case, tuple(positions), known, annotated))
+
+    @property
+    def annotated(self) -> list[KeptSlices]:
+        """The cases with any annotation."""
+        return [case for case in self.kept if case.annotated]
 
     def draw(self, cases: Sequence[KeptSlices], stride: tuple[int, int]) -> SlicePart:
         """Draw a part of a slice of one of the cases, where known around a foreground voxel in 85 % of the draws.

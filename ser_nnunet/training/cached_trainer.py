@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
 from ser_nnunet.sam.embedding_store import find_store
 from ser_nnunet.sam.guide import SAMGuide
-from ser_nnunet.training.cached_guidance import CachedGuidance, SemiGuidance
+from ser_nnunet.sam.refine import refine
+from ser_nnunet.training.cached_guidance import CachedGuidance
 from ser_nnunet.training.cached_slices import CachedSlices
 from ser_nnunet.training.guidance import load_guide
+from ser_nnunet.training.losses import one_vs_rest_logits
+from ser_nnunet.training.pseudo_labels import certain_labels, ignore_label, keep_agreed
 from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerJoint
@@ -99,17 +103,18 @@ class SERTrainerCached(SERTrainerJoint):
 
 
 class SERTrainerSemi(SERTrainerSemiNoSAM):
-    """SERTrainerSemiNoSAM guided by SAM: on slices without annotation SAM's masks and the mean teacher must agree.
+    """SERTrainerSemiNoSAM with SAM: pseudo-labels are kept where SAM, prompted by the mean teacher's masks, agrees.
+
+    As in SERTrainerCached, SAM also guides the training on slices of the annotated cases.
 
     Attributes:
-        pseudo_labels_by: on slices whose embeddings are kept: `agreement`, `SAM` or `teacher`.
-        sam_cache_gigabytes: of embeddings on disk at most, beside the preprocessed cases.
+        sam_cache_gigabytes: of embeddings on disk at most, beside the preprocessed cases. Slices that aren't kept have
+            no pseudo-labels.
     """
 
     guided_fraction = 1.0
     joint = True
-    sam_slices_per_step = 4
-    pseudo_labels_by = "agreement"
+    sam_slices_per_step = 2
     sam_cache_gigabytes = 4.0
 
     @classmethod
@@ -117,12 +122,33 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
         """Raise NotImplementedError in 3D."""
         refuse_3d(cls.__name__, plans, configuration)
 
-    def build_guidance(self) -> SemiGuidance:
+    def build_guidance(self) -> CachedGuidance:
         """Embed the training cases where that hasn't been done; return what SAM does in a step."""
-        guidance = build_cached_guidance(self, SemiGuidance, self.sam_cache_gigabytes)
-        guidance.by, guidance.confidence = self.pseudo_labels_by, self.confidence
-        guidance.mean_teacher = lambda patches: self.networks_in_training[1](patches)
-        guidance.dist_loss = self.loss
-        guidance.pseudo_weight = lambda: self.current_weight
-        guidance.unlabelled = frozenset(self.unlabelled_cases)
-        return guidance
+        return build_cached_guidance(self, CachedGuidance, self.sam_cache_gigabytes)
+
+    def label_case(self, case: str, image: np.ndarray) -> np.ndarray:
+        """Return pseudo-labels `(1, D, H, W)` of a preprocessed image, where the mean teacher and SAM agree."""
+        logits = self.segment(image)
+        pseudo = certain_labels(logits, self.label_manager, self.confidence).cpu().numpy()
+        seen = self.ask_sam(case, logits).cpu().numpy()
+        return keep_agreed(pseudo, seen, self.label_manager)[None]
+
+    def ask_sam(self, case: str, logits: torch.Tensor) -> torch.Tensor:
+        """Return SAM's label map `(D, H, W)` of a case; slices whose embedding isn't kept are ignored.
+
+        Args:
+            case: its name.
+            logits: the mean teacher's, `(K, D, H, W)`.
+        """
+        assert isinstance(self.guidance, CachedGuidance)
+        labels, cached = self.label_manager, self.guidance.cached
+        kept = next(found for found in cached.kept if found.case == case)
+        seen = torch.full(logits.shape[1:], ignore_label(labels), device=logits.device)
+        masks = one_vs_rest_logits(logits[None].float(), labels)[0]
+        for number, position in enumerate(kept.positions):
+            embedding = cached.store.load(case, number).to(self.device)
+            refined = refine(self.guidance.guide, embedding, masks[:, position].to(self.device))
+            if not labels.has_regions:
+                refined = torch.cat([torch.zeros_like(refined[:1]), refined])
+            seen[position] = certain_labels(refined, labels, 0.0).to(seen)
+        return seen

@@ -1,10 +1,16 @@
 """Trainers on a plan made by hand, without data sets or files."""
 
+import json
+
 import pytest
 import torch
 
+from ser_nnunet.benchmark.dataset_view import PlannedDataset
+from ser_nnunet.benchmark.unlabelled_view import make_unlabelled_view
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
 from ser_nnunet.training.trainer import SERTrainer
+from tests.benchmark.conftest import preprocess_tiny
+from tests.benchmark.tiny_dataset import DATASET_JSON, NAME, tiny_plans
 from tests.training.helpers import DATASETS, draw_batch, make_plans
 
 
@@ -45,3 +51,33 @@ def sam_checkpoint(sam_file, monkeypatch):
     """SER_SAM_CHECKPOINT names a dummy SAM."""
     monkeypatch.setenv("SER_SAM_CHECKPOINT", str(sam_file))
     return sam_file
+
+
+SHORT = {"num_epochs": 2, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The tiny data set, preprocessed: a bright square in three slices of 32 x 32 pixels."""
+    return preprocess_tiny(tmp_path_factory.mktemp("preprocessed"))
+
+
+@pytest.fixture
+def start(tiny, tmp_path, monkeypatch, sam_checkpoint):
+    """Return a trainer of fold 0 that writes below tmp_path; with `labelled`, only so many cases have labels."""
+
+    def build(trainer_class, labelled=None, **settings):
+        root, plans = tiny, tiny_plans() | {"continue_training": False}
+        described = DATASET_JSON
+        if labelled:
+            dataset = PlannedDataset(tiny / NAME, "nnUNetPlans", "2d", (0,), train_cases=labelled)
+            root = make_unlabelled_view(dataset, tmp_path / "views", seed=0, fold=0)
+            described = json.loads((root / NAME / "dataset.json").read_text())
+        for name, folder in (("nnUNet_preprocessed", root), ("nnUNet_results", tmp_path / "results")):
+            monkeypatch.setenv(name, str(folder))
+        monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+        torch.manual_seed(0)
+        changed = type(trainer_class.__name__, (trainer_class,), SHORT | settings)
+        return changed(plans, "2d", 0, described, torch.device("cpu"))
+
+    return build

@@ -1,52 +1,15 @@
 """Slices whose SAM embeddings are kept on disk, and the trainers that they guide, with nnU-Net's own loaders."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
-from ser_nnunet.benchmark.dataset_view import PlannedDataset
-from ser_nnunet.benchmark.unlabelled_view import make_unlabelled_view
-from ser_nnunet.nnunet.annotated_cases import find_unannotated
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.checkpoint import load_sam
 from ser_nnunet.sam.embedding_store import EmbeddingStore, embed_slices, find_store
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training.cached_slices import choose_positions, cut
 from ser_nnunet.training.cached_trainer import SERTrainerCached, SERTrainerSemi
-from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM
-from tests.benchmark.conftest import preprocess_tiny
-from tests.benchmark.tiny_dataset import CASES, DATASET_JSON, NAME, tiny_plans
-
-SHORT = {"num_epochs": 2, "num_iterations_per_epoch": 2, "num_val_iterations_per_epoch": 1}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """The tiny data set, preprocessed: a bright square in three slices of 32 x 32 pixels."""
-    return preprocess_tiny(tmp_path_factory.mktemp("preprocessed"))
-
-
-@pytest.fixture
-def start(tiny, tmp_path, monkeypatch, sam_checkpoint):
-    """Return a trainer of fold 0 that writes below tmp_path; with `labelled`, only so many cases have labels."""
-
-    def build(trainer_class, labelled=None, **settings):
-        root, plans = tiny, tiny_plans() | {"continue_training": False}
-        described = DATASET_JSON
-        if labelled:
-            dataset = PlannedDataset(tiny / NAME, "nnUNetPlans", "2d", (0,), train_cases=labelled)
-            root = make_unlabelled_view(dataset, tmp_path / "views", seed=0, fold=0)
-            described = json.loads((root / NAME / "dataset.json").read_text())
-        for name, folder in (("nnUNet_preprocessed", root), ("nnUNet_results", tmp_path / "results")):
-            monkeypatch.setenv(name, str(folder))
-        monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-        torch.manual_seed(0)
-        changed = type(trainer_class.__name__, (trainer_class,), SHORT | settings)
-        return changed(plans, "2d", 0, described, torch.device("cpu"))
-
-    return build
 
 
 def test_slices_are_chosen_for_their_foreground_and_spread_evenly():
@@ -112,52 +75,13 @@ def test_the_prompt_learner_learns_from_sams_masks_of_the_added_slices(start):
     assert sum(gradient is not None and bool(gradient.any()) for gradient in gradients) > len(gradients) / 2
 
 
-@pytest.mark.parametrize("by", ["agreement", "SAM", "teacher"])
-def test_cases_without_labels_are_trained_on_and_their_labels_never_read(start, by):
-    trainer = start(SERTrainerSemi, labelled=1, pseudo_labels_by=by, warm_up=0.5)
-    trainer.run_training()
-    assert len(trainer.unlabelled_cases) == 3
-    assert np.isfinite(epoch_log(trainer)["train_losses_pseudo"]).all()
-
-
-def test_agreement_keeps_what_sam_and_the_mean_teacher_both_say(start):
-    trainer = start(SERTrainerSemi, labelled=1, confidence=0.5, warm_up=0.0)
+def test_parts_come_from_annotated_cases_alone(start):
+    trainer = start(SERTrainerSemi, labelled=1)
     trainer.on_train_start()
-    trainer.on_train_epoch_start()
-    guidance = trainer.guidance
-    batch = next(trainer.dataloader_train)
-    patches = guidance.add_patches(batch["data"])[len(batch["data"]) :]
-    teacher = torch.zeros(len(patches), 2, 32, 32)
-    teacher[:, 1, :16] = 4  # the class in the upper half, background below
-    teacher[:, 0, 16:] = 4
-    guidance.mean_teacher = lambda data: teacher
-    masks = torch.full((len(patches), 1, 32, 32), -4.0)
-    masks[..., :16] = 4  # SAM says: in the left half
-    labels = guidance.label_parts(patches, masks)
-    unlabelled = [part.target.eq(2).all().item() for part in guidance.drawn]
-    assert sum(unlabelled) == 2, "parts of cases with and without labels in turn"
-    for index, each in enumerate(unlabelled):
-        quarters = [
-            labels[index, 0, rows, columns].unique().tolist()
-            for rows in (slice(0, 16), slice(16, 32))
-            for columns in (slice(0, 16), slice(16, 32))
-        ]
-        assert quarters == ([[1], [2], [2], [0]] if each else [[2]] * 4)
-
-
-def test_the_view_takes_away_the_other_cases_labels_and_nothing_else(start, tiny):
-    trainer = start(SERTrainerSemiNoSAM, labelled=2)
-    training, validation = trainer.do_split()
-    unlabelled = find_unannotated(trainer.preprocessed_dataset_folder, training, trainer.label_manager)
-    assert len(training) == 4 and len(unlabelled) == 2 and validation == CASES[4:]
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-
-    theirs = nnUNetDatasetBlosc2(str(tiny / NAME / "nnUNetPlans_2d"), list(CASES))
-    ours = nnUNetDatasetBlosc2(trainer.preprocessed_dataset_folder, list(CASES))
-    for case in CASES:
-        (image, labels), (shown, given) = theirs.load_case(case)[:2], ours.load_case(case)[:2]
-        assert np.array_equal(image[:], shown[:])
-        assert (given[:] == 2).all() if case in unlabelled else np.array_equal(labels[:], given[:])
+    cached = trainer.guidance.cached
+    assert {case.case for case in cached.kept} - {case.case for case in cached.annotated} == {*trainer.unlabelled_cases}
+    trainer.guidance.add_patches(torch.zeros(1, 1, 32, 32))
+    assert not any((part.target == 2).any() for part in trainer.guidance.drawn)
 
 
 @pytest.mark.parametrize("trainer_class", [SERTrainerCached, SERTrainerSemi])

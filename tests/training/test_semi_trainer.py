@@ -1,91 +1,133 @@
-"""SERTrainerSemiNoSAM and SERTrainerSemi: what is annotated is learnt as ever, the rest by pseudo-labels."""
+"""SERTrainerSemiNoSAM and SERTrainerSemi: pseudo-labels replace the ignore label, with nnU-Net's own loaders."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ser_nnunet.nnunet.log import epoch_log
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.annotated_cases import find_unannotated
 from ser_nnunet.training.cached_trainer import SERTrainerSemi
-from ser_nnunet.training.semi_trainer import LOGGED_PSEUDO_LABELS, SERTrainerSemiNoSAM, repeat_cases
+from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM, repeat_cases
 from ser_nnunet.training.variants import SERTrainerNoSAM
-from tests.training.helpers import start_epoch as start_unguided_epoch
+from tests.benchmark.tiny_dataset import CASES, NAME
 
 
-def start_epoch(trainer, epoch=0):
-    start_unguided_epoch(trainer, epoch)
-    for key in LOGGED_PSEUDO_LABELS:
-        epoch_log(trainer)[key] = [0.0] * epoch
+def begin(trainer, epoch):
+    """Start a training at an epoch, as if the ones before had been trained."""
+    trainer.current_epoch = epoch
+    trainer.on_train_start()
+    trainer.on_train_epoch_start()
 
 
-class Unmixed(SERTrainerSemiNoSAM):
-    mixing = False
+def test_before_the_first_round_only_annotated_cases_are_drawn(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
+    begin(trainer, 0)
+    unlabelled = trainer.unlabelled_cases
+    drawn = {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]}
+    assert len(unlabelled) == 2 and drawn == {*CASES[:4]} - {*unlabelled}
 
 
-@pytest.mark.parametrize("dataset", ["ignore", "regions_ignore"])
-def test_annotated_voxels_are_learnt_from_their_labels_and_ignored_ones_from_pseudo_labels(
-    make_trainer, make_batch, dataset
-):
-    trainer, batch = make_trainer(Unmixed, dataset), make_batch(dataset)
-    start_epoch(trainer, 999)
-    output = trainer.train_step(batch)
-    known = trainer.loss(trainer.network(batch["data"])[0] * 0, batch["target"])  # the loss must accept the format
-    assert torch.isfinite(known)
-    ignored = batch["target"][:, -1:].bool() if dataset.startswith("regions") else batch["target"] == 2
-    assert output["pseudo_voxels"][1] == ignored.sum() > 0
-    labelled = ~trainer.pseudo[:, -1:].bool() if dataset.startswith("regions") else trainer.pseudo != 2
-    assert not (labelled & ~ignored).any(), "a pseudo-label never replaces annotation"
-    assert output["loss"] == pytest.approx(output["loss_dist"], rel=1e-5)
+def test_a_round_labels_what_has_no_annotation_as_the_mean_teacher_sees_it(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10, confidence=0.5)
+    begin(trainer, 4)
+    unlabelled = trainer.unlabelled_cases
+    teacher = trainer.start_mean_teacher().module
+    for case in unlabelled:
+        image = trainer.dataloader_train.data_loader._data.load_case(case)[0]
+        with torch.no_grad():  # 32 x 32 pixels are one patch
+            expected = teacher(torch.from_numpy(np.asarray(image[0]))[:, None]).argmax(1)
+        assert (trainer.pseudo_labels.load(case)[0][0] == expected.numpy()).mean() > 0.999
+    batch = next(trainer.dataloader_train)
+    assert not (batch["target"] == 2).any(), "every voxel has a label now"
+    assert {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]} == {*CASES[:4]}
 
 
-def test_pseudo_labels_are_the_mean_teachers(make_trainer, make_batch):
-    class Certain(Unmixed):
-        confidence = 0.5
-
-    trainer, batch = make_trainer(Certain, "ignore"), make_batch("ignore")
-    start_epoch(trainer, 999)
-    trainer.prepare_patches(batch["data"], batch["target"])
-    with torch.no_grad():
-        wanted = trainer.mean_teacher.module(batch["data"]).argmax(1, keepdim=True)
-    ignored = batch["target"] == 2
-    assert torch.equal(trainer.pseudo[ignored], wanted[ignored])
+def test_annotated_cases_keep_their_labels_and_have_no_pseudo_labels(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
+    begin(trainer, 4)
+    data = trainer.dataloader_train.data_loader._data
+    original = type(data).__mro__[1](data.source_folder, list(CASES))
+    for case in {*CASES[:4]} - {*trainer.unlabelled_cases}:
+        assert not trainer.pseudo_labels.holds(case)
+        assert np.array_equal(data.load_case(case)[1][:], original.load_case(case)[1][:])
 
 
-def test_the_mean_teacher_is_a_moving_average_and_gets_no_gradient(make_trainer, make_batch):
-    trainer = make_trainer(SERTrainerSemiNoSAM, "ignore")
-    start_epoch(trainer)
+def test_every_round_labels_anew_and_nothing_is_left_at_the_end(start, monkeypatch):
+    labelled = []
+    make = SERTrainerSemiNoSAM.make_pseudo_labels
+    monkeypatch.setattr(
+        SERTrainerSemiNoSAM,
+        "make_pseudo_labels",
+        lambda self: labelled.append(self.current_epoch) or make(self),
+    )
+    trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=4, rounds=(0.25, 0.75))
+    trainer.run_training()
+    assert labelled == [1, 3]
+    assert trainer.mean_teacher is None and not trainer.pseudo_labels.folder.exists()
+    assert "pseudo-labels for " in Path(trainer.log_file).read_text()
+
+
+def test_a_resumed_training_has_pseudo_labels_from_its_first_epoch(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
+    begin(trainer, 6)
+    assert all(trainer.pseudo_labels.holds(case) for case in trainer.unlabelled_cases)
+
+
+def test_the_mean_teacher_is_a_moving_average_and_gets_no_gradient(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
+    begin(trainer, 0)
     name, weight = next(iter(trainer.network.named_parameters()))
-    for _ in range(2):
-        trainer.train_step(make_batch("ignore"))
-        if trainer.mean_teacher.n_averaged == 1:
-            first = weight.detach().clone()
+    trainer.train_step(next(trainer.dataloader_train))
+    first = weight.detach().clone()
+    trainer.train_step(next(trainer.dataloader_train))
     average = dict(trainer.mean_teacher.module.named_parameters())[name]
     torch.testing.assert_close(average.detach(), 0.99 * first + 0.01 * weight.detach())
     assert average.grad is None and not torch.equal(first, weight)
 
 
-def test_without_ignored_voxels_and_mixing_it_is_the_training_without_pseudo_labels(make_trainer, make_batch):
-    weights = []
-    for trainer_class in (Unmixed, SERTrainerNoSAM):
-        trainer, batch = make_trainer(trainer_class, "ignore"), make_batch("ignore")
-        batch["target"] = batch["target"].clamp_max(1)
-        start_epoch(trainer) if trainer_class is Unmixed else start_unguided_epoch(trainer, 0)
-        trainer.train_step(batch)
-        weights.append(torch.cat([parameter.detach().flatten() for parameter in trainer.network.parameters()]))
-    assert torch.equal(*weights)
+def test_sam_must_agree(start, monkeypatch):
+    """The teacher finds the class in the upper half, SAM in the left half."""
+    trainer = start(SERTrainerSemi, labelled=1, num_epochs=10)
+    trainer.current_epoch = 4
+    logits = torch.zeros(2, 3, 32, 32)
+    logits[1, :, :16], logits[0, :, 16:] = 4, 4
+    monkeypatch.setattr(trainer, "segment", lambda image: logits)
+    left = torch.full((1, 32, 32), -4.0)
+    left[..., :16] = 4
+    asked = []
+    monkeypatch.setattr(
+        "ser_nnunet.training.cached_trainer.refine",
+        lambda guide, embedding, masks: asked.append((embedding.shape, masks)) or left,
+    )
+    trainer.on_train_start()
+    labels = trainer.pseudo_labels.load(trainer.unlabelled_cases[0])[0][0]
+    quarters = [
+        np.unique(labels[:, rows, columns]).tolist()
+        for rows in (slice(0, 16), slice(16, 32))
+        for columns in (slice(0, 16), slice(16, 32))
+    ]
+    assert quarters == [[1], [2], [2], [0]]
+    assert len(asked) == 3 * 3 and asked[0][0] == (256, 4, 4), "the kept embeddings of three cases' three slices"
+    torch.testing.assert_close(asked[0][1], logits[1:, 0] - logits[:1, 0])  # a class against the rest
 
 
-def test_the_weight_rises_to_its_value(make_trainer):
-    trainer = make_trainer(SERTrainerSemiNoSAM, "ignore")
-    found = []
-    for trainer.current_epoch in (0, 499, 500, 550, 600, 999):  # of 1000, 500 of them without
-        found.append(trainer.current_weight)
-    assert found == pytest.approx([0, 0, np.exp(-5), np.exp(-1.25), 1, 1])
+@pytest.mark.parametrize("trainer_class", [SERTrainerSemiNoSAM, SERTrainerSemi])
+def test_the_checkpoint_is_that_of_the_network_alone(start, trainer_class):
+    trainer = start(trainer_class, labelled=1, rounds=(0.5,))
+    trainer.run_training()
+    saved = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=True)
+    assert saved["network_weights"].keys() == trainer.bare_network.state_dict().keys()
 
 
-@pytest.mark.parametrize(("name", "value"), [("labelled_share", 1.5), ("confidence", 0.2), ("pseudo_weight", -1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("labelled_share", 1.5), ("confidence", 0.2), ("rounds", (0.0, 0.5)), ("rounds", ())]
+)
 def test_impossible_settings_are_refused(make_trainer, name, value):
     wrong = type("Wrong", (SERTrainerSemiNoSAM,), {name: value})
-    with pytest.raises(ValueError, match=rf"{name} must lie between .* {value} given"):
+    with pytest.raises(ValueError, match=rf"{name} must .* given"):
         make_trainer(wrong, "ignore")
 
 
@@ -93,6 +135,14 @@ def test_impossible_settings_are_refused(make_trainer, name, value):
 def test_a_data_set_without_ignore_label_is_refused(make_trainer, trainer_class):
     with pytest.raises(ValueError, match=r"no label 'ignore'.*SERTrainerNoSAM"):
         make_trainer(trainer_class, "binary")
+
+
+def test_a_fold_without_any_annotation_is_refused(start, monkeypatch):
+    trainer = start(SERTrainerSemiNoSAM, labelled=1)
+    monkeypatch.setattr(trainer, "do_split", lambda: (trainer_cases, CASES[4:]))
+    trainer_cases = find_unannotated(trainer.preprocessed_dataset_folder, CASES[:4], trainer.label_manager)
+    with pytest.raises(UserError, match="none of 3 training cases has an annotated voxel"):
+        trainer.on_train_start()
 
 
 @pytest.mark.parametrize(
@@ -108,3 +158,27 @@ def test_half_of_the_draws_have_annotation_however_many_cases_there_are(labelled
 def test_one_kind_alone_is_drawn_as_ever():
     assert repeat_cases(["a", "b"], [], 0.5) == ["a", "b"] and repeat_cases([], ["c"], 0.5) == ["c"]
     assert repeat_cases(["a"], ["c"], 1) == ["a"]
+
+
+def test_the_view_takes_away_the_other_cases_labels_and_nothing_else(start, tiny):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2)
+    training, validation = trainer.do_split()
+    unlabelled = find_unannotated(trainer.preprocessed_dataset_folder, training, trainer.label_manager)
+    assert len(training) == 4 and len(unlabelled) == 2 and validation == CASES[4:]
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    theirs = nnUNetDatasetBlosc2(str(tiny / NAME / "nnUNetPlans_2d"), list(CASES))
+    ours = nnUNetDatasetBlosc2(trainer.preprocessed_dataset_folder, list(CASES))
+    for case in CASES:
+        (image, labels), (shown, given) = theirs.load_case(case)[:2], ours.load_case(case)[:2]
+        assert np.array_equal(image[:], shown[:])
+        assert (given[:] == 2).all() if case in unlabelled else np.array_equal(labels[:], given[:])
+    described = json.loads((Path(trainer.preprocessed_dataset_folder).parent / "dataset.json").read_text())
+    assert described["labels"] == {"background": 0, "lesion": 1, "ignore": 2}
+
+
+def test_other_trainers_leave_cases_without_annotation_out(start):
+    trainer = start(SERTrainerNoSAM, labelled=1)
+    training, validation = trainer.do_split()
+    assert len(training) == 1 and validation == CASES[4:]
+    assert "3 cases without any annotated voxel are left out" in Path(trainer.log_file).read_text()
