@@ -62,7 +62,7 @@ def check_id(raw: Path, folder_name: str, overwrite: bool, sources: Sequence[Pat
     """
     for source in sources:
         if source.resolve().is_relative_to((raw / folder_name).resolve()):
-            raise UserError(f"{source} lies where the data set would be written: give another folder")
+            raise UserError(f"{source} is where the data set would be written: give another folder")
     places = {RAW: raw, **{name: folder for name in (PREPROCESSED, RESULTS) if (folder := nnunet_folder(name))}}
     taken = {
         place: sorted(path.name for path in folder.glob(f"{folder_name.split('_')[0]}_*") if path.is_dir())

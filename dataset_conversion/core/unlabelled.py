@@ -126,14 +126,14 @@ def declare_unlabelled(info: DatasetInfo, cases: Iterable[Case]) -> DatasetInfo:
     values = [value for each in info.labels.values() for value in ([each] if isinstance(each, int) else each)]
     labels = info.labels if IGNORE in info.labels else {**info.labels, IGNORE: max(values) + 1}
     notes = [
-        f"{count} of the training cases have no annotation: their label is {IGNORE} ({labels[IGNORE]}) everywhere. The "
+        f"Training cases without annotation: {count}. Their label is {IGNORE} ({labels[IGNORE]}) everywhere. The "
         "trainers SERTrainerSemi and SERTrainerSemiNoSAM learn from them, SER's others leave them out."
     ]
     if find_ct_channels(info):
         notes.append(
-            f"nnU-Net normalises CT by the intensities of all voxels above 0 in the labels, which includes the label "
-            f"{IGNORE}: the {count} cases without annotation count with all their voxels, air included. To normalise "
-            "by the classes alone, convert without --unlabelled, run nnUNetv2_extract_fingerprint, then convert again "
-            "with --unlabelled and --overwrite, and plan (docs/datasets.md, Scans without labels)."
+            "nnU-Net normalises CT by the intensities of all voxels whose label is above 0. That includes the label "
+            f"{IGNORE}: cases without annotation count with all their voxels, air included. To normalise by the "
+            "classes alone, convert without --unlabelled, run nnUNetv2_extract_fingerprint, convert again with "
+            "--unlabelled and --overwrite, then plan (docs/datasets.md, Scans without labels)."
         )
     return replace(info, labels=labels, notes=(*info.notes, *notes))

@@ -149,6 +149,7 @@ def test_a_layout_that_cannot_be_is_refused(source: Path, layout, message: str):
         (Description({"lesion": 1}, regions_class_order=(1,)), "--regions-class-order is for regions"),
         (Description({"lesion": 1}, value_map={255: 3}), "--map leads to 3, which no class has"),
         (Description({"background": 1, "lesion": 2}), "background must be 0"),
+        (Description({"ignore": 1, "lesion": 2}), "ignore must be the highest value, 2"),
     ],
 )
 def test_classes_that_nnunet_would_refuse_are_an_error(source: Path, description: Description, message: str):
