@@ -21,6 +21,7 @@ from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, IdentifiedV
 from ser_nnunet.dataset_conversion.core.readers import list_source_files
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.regular_files import regular_size
 
 NAME = re.compile(r"(?P<case>.+)_(?P<index>\d{4})")
 EXPECTED = "CASE_0000.nii.gz (or .nii, .mhd, .mha)"
@@ -95,7 +96,8 @@ def find_other_files(tree: SourceTree, volumes: Iterable[IdentifiedVolume]) -> I
     used = set()
     for _, volume in volumes:
         used |= {volume.path, volume.uncompressed_copy}
-        with suppress(ValueError, OSError):  # a damaged .mhd, which the checks of the case report
+        with suppress(ValueError, OSError):  # no whole .mhd, which the checks of the case report
+            regular_size(volume.path)
             used |= set(list_source_files(volume))
     for path in tree.files:
         if path not in used:

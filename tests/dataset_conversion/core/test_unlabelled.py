@@ -132,6 +132,15 @@ def test_all_faults_of_the_files_are_reported_at_once_and_nothing_is_written(tmp
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_is_an_unreadable_image_and_is_not_waited_for(tmp_path: Path):
+    scans = write_scans(tmp_path / "scans", ["new"], 1)
+    os.mkfifo(scans / "pipe_0000.mhd")
+    with pytest.raises(ConversionError) as caught:
+        convert_sample(multisite_prostate(tmp_path / "source"), tmp_path / "raw", unlabelled=scans)
+    assert [(each.kind, each.case) for each in caught.value.problems if each.fatal] == [("unreadable", "pipe")]
+
+
 def test_a_scan_of_a_test_patient_is_refused_unless_one_of_the_two_is_excluded(tmp_path: Path):
     sample, scans = mslesseg(tmp_path / "source"), write_scans(tmp_path / "scans", ["P54_T2", "new"], 2)
     options = {"unlabelled": scans, "channels": TWO, "dry_run": True}
