@@ -32,6 +32,7 @@ def convert(
     overwrite: bool = False,
     processes: int | None = None,
     raw: Path | None = None,
+    unlabelled: str | Path | None = None,
 ) -> ConversionReport:
     """Convert the downloaded data set below `source` into `DatasetXXX_Name`.
 
@@ -54,6 +55,9 @@ def convert(
         processes: number of processes; all cores that memory allows by default. A script that uses more than one needs
             the `if __name__ == "__main__"` guard, as with nnU-Net's own functions.
         raw: folder to write into; $nnUNet_raw by default.
+        unlabelled: folder of scans without labels, named as in nnU-Net's imagesTs (`CASE_0000.nii.gz`, one file per
+            channel, in the order of the data set's). They become training cases whose label is nnU-Net's ignore label
+            everywhere, from which `SERTrainerSemi` and `SERTrainerSemiNoSAM` learn.
 
     Raises:
         ConversionError: the data set has faults; lists all of them. Nothing was written.
@@ -67,6 +71,15 @@ def convert(
         raise UserError(f"channels and classes of {dataset} are part of its `layout`")
     options = Options(None if channels is None else tuple(channels), classes, layout)
     settings = ConversionSettings(
-        dataset, dataset_id, name, tuple(exclude), dry_run, allow_partial, overwrite, processes, raw
+        dataset,
+        dataset_id,
+        name,
+        tuple(exclude),
+        dry_run,
+        allow_partial,
+        overwrite,
+        processes,
+        raw,
+        None if unlabelled is None else Path(unlabelled),
     )
     return run_conversion(CONVERTERS[dataset].find, Path(source), options, settings)

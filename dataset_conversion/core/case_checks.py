@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.data_classes import (
+    IGNORE,
     LABEL,
     Case,
     CaseReport,
@@ -24,9 +25,6 @@ from ser_nnunet.dataset_conversion.core.reorientation import voxels_in_lps_order
 from ser_nnunet.dataset_conversion.core.standardize import StandardizedVolume, standardize_image, standardize_label
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.hashing import file_sha256, voxel_hash
-
-IGNORE = "ignore"
-"""nnU-Net's name for the label of voxels that are not annotated; most cases have none."""
 
 
 def check_case(case: Case, info: DatasetInfo) -> CaseReport:
@@ -87,22 +85,24 @@ def check_label(
     report.facts.append(facts)
     report.problems += standardized.problems
     array = sitk.GetArrayViewFromImage(standardized.image)
-    facts.is_empty = not array.any()
-    if facts.is_empty:
+    ignored = array == info.labels[IGNORE] if IGNORE in info.labels else np.zeros((), bool)
+    foreground = (array != 0) & ~ignored
+    facts.is_empty, facts.is_unannotated = not foreground.any(), bool(ignored.all())
+    if facts.is_empty and not ignored.any():
         text = f"{volume.path.name} has no foreground voxel"
         report.problems.append(Problem("empty mask", case.name, text, fatal=not info.allow_empty_masks))
     faults = {problem.kind for problem in standardized.problems if problem.fatal}
     if faults - {"geometry"}:  # its values are not those that would be written
         return
     present = set(count_values(array)) - {0}
-    classes = {name: value for name, value in info.labels.items() if name != IGNORE}
-    for name, value in classes.items() if present else ():
+    is_whole = not ignored.any()  # otherwise a class may be where nothing is annotated
+    for name, value in info.labels.items() if present and is_whole else ():
         values = {value} if isinstance(value, int) else set(value)
-        if values != {0} and not values & present:
+        if name != IGNORE and values != {0} and not values & present:
             text = f"{volume.path.name} has no voxel of {name}"
             report.problems.append(Problem("class absent", case.name, text, fatal=False))
-    if image is not None and not faults and present:
-        inside = np.percentile(sitk.GetArrayViewFromImage(image)[array > 0], (5, 50, 95))
+    if image is not None and not faults and not facts.is_empty:
+        inside = np.percentile(sitk.GetArrayViewFromImage(image)[foreground], (5, 50, 95))
         facts.values_inside = (float(inside[0]), float(inside[1]), float(inside[2]))
     for check in info.case_checks:
         report.problems += check(case, volume, None if faults else image, standardized.image)

@@ -11,7 +11,7 @@ from ser_nnunet.dataset_conversion.core.ct_values import (
     find_ct_channels,
     find_odd_hounsfield_values,
 )
-from ser_nnunet.dataset_conversion.core.data_classes import CohortCheck, DatasetInfo
+from ser_nnunet.dataset_conversion.core.data_classes import IGNORE, CohortCheck, DatasetInfo
 from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.mask_position import MaskPositionCheck
 from ser_nnunet.dataset_conversion.core.problems import EXCLUDE
@@ -71,7 +71,9 @@ def describe_dataset(description: Description, name: str, title: str, channels: 
     if values[-1] > LARGEST_VALUE:
         faults.append(f"the largest value is {values[-1]}, at most {LARGEST_VALUE} are possible")
     has_regions = any(not isinstance(each, int) for each in labels.values())
-    classes = len(labels) - 1 - ("ignore" in labels)
+    classes = len(labels) - 1 - (IGNORE in labels)
+    if labels.get(IGNORE, values[-1]) != values[-1]:
+        faults.append(f"{IGNORE} must be the highest value, {values[-1]}")
     if has_regions and len(description.regions_class_order or ()) != classes:
         faults.append(f"regions need --regions-class-order with {classes} values, one per class, outermost first")
     if not has_regions and description.regions_class_order is not None:
@@ -80,7 +82,7 @@ def describe_dataset(description: Description, name: str, title: str, channels: 
         faults.append(f"--map leads to {', '.join(map(str, wrong))}, which no class has")
     if faults:
         raise UserError("--labels: " + "; ".join(faults))
-    ignore = labels.get("ignore")
+    ignore = labels.get(IGNORE)
     info = DatasetInfo(
         name=name,
         title=title,

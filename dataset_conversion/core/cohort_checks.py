@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, CaseReport, DatasetInfo, Problem, VolumeFacts
+from ser_nnunet.dataset_conversion.core.data_classes import (
+    LABEL,
+    UNLABELLED,
+    Case,
+    CaseReport,
+    DatasetInfo,
+    Problem,
+    VolumeFacts,
+)
 
 SAMPLE = 0.1
 """A folder with at most this part of the official cases is taken for a sample, not for an incomplete download."""
@@ -31,14 +39,17 @@ def find_duplicates(reports: Iterable[CaseReport]) -> Iterator[Problem]:
 
 
 def find_patients_in_train_and_test(cases: Iterable[Case]) -> Iterator[Problem]:
-    """Report patients with scans in train and in test."""
+    """Report patients with scans in test and in train, or among the unlabelled scans, which are trained on, too."""
     patients: dict[str, dict[str, list[str]]] = {}
     for case in cases:
         patients.setdefault(case.patient, {}).setdefault(case.split, []).append(case.name)
-    for patient, split in patients.items():
-        if len(split) > 1:
-            text = f"patient {patient}: train has {', '.join(split['train'])}; test has {', '.join(split['test'])}"
-            yield Problem("patient in train and test", split["train"][0], text)
+    for patient, splits in patients.items():
+        trained = {split: names for split, names in splits.items() if split != "test"}
+        if trained and "test" in splits:
+            parts = [f"{split} has {', '.join(names)}" for split, names in {**trained, "test": splits["test"]}.items()]
+            yield Problem(
+                "patient in train and test", next(iter(trained.values()))[0], f"patient {patient}: {'; '.join(parts)}"
+            )
 
 
 def compare_case_counts(
@@ -46,10 +57,13 @@ def compare_case_counts(
 ) -> Iterator[Problem]:
     """Compare with the official release: too few cases, too many, and whether there is any to train on.
 
+    Unlabelled scans are no part of a release and do not count.
+
     A split without a single case was omitted on purpose, a handful of cases is a sample: both are only noted. Anything
     between that and the full count looks like an incomplete download, and is fatal without `allow_partial`.
     """
-    splits, excluded_splits = [case.split for case in cases], [case.split for case in excluded]
+    splits = [case.split for case in cases if case.split != UNLABELLED]
+    excluded_splits = [case.split for case in excluded]
     if "train" not in splits:
         text = f"none of {len(splits)} cases is for training" if splits else "there is no case left"
         yield Problem("no training cases", "", text)

@@ -12,6 +12,10 @@ from ser_nnunet.utils.geometry import Grid
 
 LABEL = "label"
 """The role of a segmentation; every other role is the name of an image channel."""
+IGNORE = "ignore"
+"""nnU-Net's name for the label of voxels that are not annotated; most data sets have none."""
+UNLABELLED = "unlabelled"
+"""The split of training cases without annotation: all voxels of their labels are ignored."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,7 +61,7 @@ class Case:
     images: Mapping[str, Volume]
     label: Volume | None
     split: str = "train"
-    """`train` or `test`."""
+    """`train`, `test` or `UNLABELLED`."""
     site: str = ""
     duplicates: tuple[tuple[str, Volume], ...] = ()
     """Role and volume of further files with a role that is already taken: checked and reported, never written."""
@@ -88,6 +92,8 @@ class VolumeFacts:
     """For a label: 5th, 50th and 95th percentile of the first channel in the foreground, if that can be read."""
     is_empty: bool = False
     """Whether this is a label without foreground. Such labels are equal without being copies of each other."""
+    is_unannotated: bool = False
+    """Whether this is a label all of whose voxels are ignored."""
     changes: list[str] = field(default_factory=list)
     """Empty for a file that is copied as it is."""
     value_counts: dict[int, int] = field(default_factory=dict)

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ser_nnunet import __version__
-from ser_nnunet.dataset_conversion.core.data_classes import Case, CaseReport, ConversionReport
+from ser_nnunet.dataset_conversion.core.data_classes import (
+    IGNORE,
+    LABEL,
+    UNLABELLED,
+    Case,
+    CaseReport,
+    ConversionReport,
+)
 from ser_nnunet.dataset_conversion.core.output_folder import FILE_ENDING, make_output_path
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 
@@ -21,7 +28,7 @@ def make_dataset_json(report: ConversionReport) -> dict[str, Any]:
     content: dict[str, Any] = {
         "channel_names": {str(index): channel for index, channel in enumerate(info.channels.values())},
         "labels": {label: list(value) if isinstance(value, tuple) else value for label, value in info.labels.items()},
-        "numTraining": sum(case.split == "train" for case in report.cases),
+        "numTraining": sum(case.split != "test" for case in report.cases),
         "file_ending": FILE_ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "name": report.name,
@@ -54,23 +61,35 @@ def make_conversion_json(
         "source": tree.root.resolve().name,
         "options": dict(options),
         "notes": [{"kind": note.kind, "case": note.case, "text": note.text} for note in report.notes],
-        "cases": {case.name: _make_record(tree, case, case_reports[case.name], checksums) for case in report.cases},
+        "cases": {
+            case.name: _make_record(tree, case, case_reports[case.name], checksums, report.info.labels.get(IGNORE))
+            for case in report.cases
+        },
     }
 
 
-def _make_record(tree: SourceTree, case: Case, report: CaseReport, checksums: Mapping[str, str]) -> dict[str, Any]:
+def _make_record(
+    tree: SourceTree, case: Case, report: CaseReport, checksums: Mapping[str, str], ignored: object
+) -> dict[str, Any]:
+    """Return the record of a case; the sources of an unlabelled one are names in the folder of these."""
     files = []
     for facts in report.facts:
         path = make_output_path(case, facts.role)
         record: dict[str, Any] = {
             "file": path,
             "role": facts.role,
-            "source": {tree.shorten(Path(file)): sha256 for file, sha256 in facts.sources.items()},
+            "source": {
+                Path(file).name if case.split == UNLABELLED else tree.shorten(Path(file)): sha256
+                for file, sha256 in facts.sources.items()
+            },
             "sha256": checksums[path],
             "changes": facts.changes or ["none: copied as it is"],
         }
         if facts.value_counts:
             record["source_values"] = {str(value): count for value, count in facts.value_counts.items()}
         files.append(record)
+    if case.split == UNLABELLED:
+        path, changes = make_output_path(case, LABEL), [f"no annotation: the label {IGNORE} ({ignored}) everywhere"]
+        files.append({"file": path, "role": LABEL, "source": {}, "sha256": checksums[path], "changes": changes})
     site = {"site": case.site} if case.site else {}
     return {"patient": case.patient, "split": case.split, **site, "files": files}

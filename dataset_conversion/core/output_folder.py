@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ser_nnunet.dataset_conversion.core.data_classes import LABEL, Case, Problem
+from ser_nnunet.dataset_conversion.core.data_classes import LABEL, UNLABELLED, Case, Problem
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
 from ser_nnunet.utils.locks import ExclusiveLock
@@ -18,7 +18,12 @@ from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.processes import is_running
 
 FILE_ENDING = ".nii.gz"
-FOLDERS = {"train": ("imagesTr", "labelsTr"), "test": ("imagesTs", "labelsTs")}
+FOLDERS = {
+    "train": ("imagesTr", "labelsTr"),
+    UNLABELLED: ("imagesTr", "labelsTr"),
+    "test": ("imagesTs", "labelsTs"),
+}
+FINGERPRINT = "dataset_fingerprint.json"
 UNFINISHED = ".converting-"
 REPLACED = "-old"
 
@@ -49,14 +54,15 @@ def find_output_root_inside(source: Path, raw: Path | None) -> Path | None:
     return raw
 
 
-def check_id(raw: Path, folder_name: str, overwrite: bool, source: Path) -> list[Problem]:
+def check_id(raw: Path, folder_name: str, overwrite: bool, sources: Sequence[Path]) -> list[Problem]:
     """Refuse an id that is taken; return a note for each folder that an older data set of that name left behind.
 
     Another name under the same id is refused even with `overwrite`: nnU-Net could no longer distinguish the two, and
     a data set that the user didn't name is never deleted.
     """
-    if source.resolve().is_relative_to((raw / folder_name).resolve()):
-        raise UserError(f"{source} is where the data set would be written: give the folder of the download")
+    for source in sources:
+        if source.resolve().is_relative_to((raw / folder_name).resolve()):
+            raise UserError(f"{source} is where the data set would be written: give another folder")
     places = {RAW: raw, **{name: folder for name in (PREPROCESSED, RESULTS) if (folder := nnunet_folder(name))}}
     taken = {
         place: sorted(path.name for path in folder.glob(f"{folder_name.split('_')[0]}_*") if path.is_dir())
@@ -67,12 +73,18 @@ def check_id(raw: Path, folder_name: str, overwrite: bool, source: Path) -> list
         raise UserError(f"the id of {folder_name} is taken by {', '.join(others)}: choose another id with -d")
     if folder_name in taken[RAW] and not overwrite:
         raise UserError(f"{raw / folder_name} exists: choose another id with -d, or replace it with --overwrite")
-    text = "{}/{} is of an earlier data set: delete it before planning and training again"
     return [
-        Problem("earlier data set", "", text.format(place, folder_name), fatal=False)
-        for place, names in taken.items()
-        if place != RAW and folder_name in names
+        Problem("earlier data set", "", f"{place}/{folder_name} {_describe_earlier(folder / folder_name)}", fatal=False)
+        for place, folder in places.items()
+        if place != RAW and folder_name in taken[place]
     ]
+
+
+def _describe_earlier(folder: Path) -> str:
+    """Return what is left of an earlier data set, which may be its fingerprint alone, and what to do."""
+    if [path.name for path in folder.iterdir()] == [FINGERPRINT]:
+        return f"has the {FINGERPRINT} of an earlier data set: planning uses it; delete it if that is not intended"
+    return "is of an earlier data set: delete it before planning and training again"
 
 
 @contextmanager

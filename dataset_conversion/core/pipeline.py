@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ser_nnunet.dataset_conversion.core.case_checks import check_case
 from ser_nnunet.dataset_conversion.core.cohort_checks import (
@@ -31,7 +32,8 @@ from ser_nnunet.dataset_conversion.core.output_folder import (
 )
 from ser_nnunet.dataset_conversion.core.problems import ConversionError
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
-from ser_nnunet.dataset_conversion.core.splits import describe_missing_folds, split_by_patient
+from ser_nnunet.dataset_conversion.core.splits import add_unlabelled, describe_missing_folds, split_by_patient
+from ser_nnunet.dataset_conversion.core.unlabelled import add_unlabelled_cases, declare_unlabelled, require_own_folder
 from ser_nnunet.dataset_conversion.core.workers import map_cases
 from ser_nnunet.dataset_conversion.core.writer import write_dataset
 from ser_nnunet.errors import UserError
@@ -54,6 +56,7 @@ class ConversionSettings:
     overwrite: bool = False
     processes: int | None = None
     raw: Path | None = None
+    unlabelled: Path | None = None
 
 
 def run_conversion(find: Find, source: Path, options: Options, settings: ConversionSettings) -> ConversionReport:
@@ -71,15 +74,22 @@ def check_and_write(
     find: Find, source: Path, raw: Path | None, options: Options, settings: ConversionSettings
 ) -> ConversionReport:
     """Find all cases, check all of them, and write the data set to `raw` unless it is a dry run."""
-    tree = SourceTree(source, without=find_output_root_inside(source, raw))
+    others = [] if settings.unlabelled is None else [settings.unlabelled]
+    for folder in others:
+        require_own_folder(folder, source)
+    root = find_output_root_inside(source, raw)
+    tree = SourceTree(source, without=[*others, *([root] if root else [])])
     table = find(tree, options)
+    for folder in others:
+        add_unlabelled_cases(table, folder)
     name = make_folder_name(settings.dataset_id, table.info.name if settings.name is None else settings.name)
     if raw is None:
         text = f"nnUNet_raw is not set: whether the id {settings.dataset_id} is free was not checked"
         problems = [Problem("target", "", text, fatal=False)]
     else:
-        problems = check_id(raw, name, settings.overwrite, source)
+        problems = check_id(raw, name, settings.overwrite, [source, *others])
     excluded = exclude_cases(table, settings.exclude)
+    table.info = declare_unlabelled(table.info, table.cases)
     case_reports = map_cases(
         partial(check_case, info=table.info),
         sorted([*table.cases, *table.without_images], key=lambda case: case.name),
@@ -93,14 +103,24 @@ def check_and_write(
     report = ConversionReport(name, table.info, table.cases, notes)
     if any(problem.fatal for problem in problems):
         raise ConversionError(problems, report)
-    report.splits = split_by_patient([case for case in table.cases if case.split == "train"])
+    splits = split_by_patient([case for case in table.cases if case.split == "train"])
+    report.splits = add_unlabelled(splits, [case for case in table.cases if case.split != "test"])
     report.notes += describe_missing_folds(report.splits)
     if raw is not None and not settings.dry_run:
-        choices = {"dataset": settings.dataset, **asdict(options), "exclude": settings.exclude}
-        choices = {name: choice for name, choice in choices.items() if name != "layout" or choice is not None}
+        choices = record_choices(options, settings)
         by_case = {case_report.case: case_report for case_report in case_reports}
         report.folder = write_dataset(report, tree, by_case, raw, choices, settings.processes)
     return report
+
+
+def record_choices(options: Options, settings: ConversionSettings) -> dict[str, Any]:
+    """Return what the user chose, for `conversion.json`; of folders the name alone."""
+    choices = {"dataset": settings.dataset, **asdict(options), "exclude": settings.exclude}
+    if options.layout is None:
+        del choices["layout"]
+    if settings.unlabelled is not None:
+        choices["unlabelled"] = settings.unlabelled.resolve().name
+    return choices
 
 
 def exclude_cases(table: CaseTable, names: Sequence[str]) -> list[Case]:

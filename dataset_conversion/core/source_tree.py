@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
@@ -23,8 +23,8 @@ def image_stem(path: Path) -> str:
 class SourceTree:
     """The files below a folder, without what operating systems leave behind (`__MACOSX`, `._*`, `.DS_Store`)."""
 
-    def __init__(self, root: Path, without: Path | None = None) -> None:
-        """List the files below `root`, leaving out the folder `without` (nnU-Net's own, if it lies inside).
+    def __init__(self, root: Path, without: Iterable[Path] = ()) -> None:
+        """List the files below `root`, leaving out the folders `without` (such as nnU-Net's own, if it lies inside).
 
         Raises `UserError` for a path that is absent, a file or an archive.
         """
@@ -34,7 +34,7 @@ class SourceTree:
         if not root.is_dir():
             raise UserError(f"{root} does not exist: give the folder of the unpacked download")
         self.root = root
-        self.files = sorted(walk(root, without.resolve() if without else None))
+        self.files = sorted(walk(root, {folder.resolve() for folder in without}))
 
     def images(self) -> list[Path]:
         """Return all image files (`.nii.gz`, `.nii`, `.mhd`, `.mha`)."""
@@ -65,7 +65,7 @@ class SourceTree:
         )
 
 
-def walk(root: Path, without: Path | None = None) -> Iterator[Path]:
+def walk(root: Path, without: Collection[Path] = ()) -> Iterator[Path]:
     """Yield the files below a folder, without junk; links to folders are followed, each folder is visited once.
 
     Raises:
@@ -77,7 +77,7 @@ def walk(root: Path, without: Path | None = None) -> Iterator[Path]:
     unreadable: list[OSError] = []
     for folder, subfolders, files in os.walk(root, onerror=unreadable.append, followlinks=True):
         real = Path(folder).resolve()
-        if real in visited or real == without:
+        if real in visited or real in without:
             subfolders.clear()
             continue
         if real != top and top.is_relative_to(real):

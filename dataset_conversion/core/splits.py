@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ser_nnunet.dataset_conversion.core.data_classes import Case, Problem
+from ser_nnunet.dataset_conversion.core.data_classes import UNLABELLED, Case, Problem
 
 FOLDS = 5
 SEED = 12345
@@ -36,6 +36,22 @@ def split_by_patient(cases: Sequence[Case], folds: int = FOLDS) -> list[dict[str
         {"train": [name for name in names if name not in fold], "val": [name for name in names if name in fold]}
         for fold in held_out
     ]
+
+
+def add_unlabelled(splits: Sequence[Mapping[str, list[str]]], cases: Sequence[Case]) -> list[dict[str, list[str]]]:
+    """Return the folds with unlabelled cases in training wherever no scan of their patient is in validation.
+
+    Args:
+        splits: of the labelled cases.
+        cases: all training cases, with and without labels.
+    """
+    patients = {case.name: case.patient for case in cases}
+    folds = []
+    for fold in splits:
+        held_out = {patients[name] for name in fold["val"]}
+        added = [case.name for case in cases if case.split == UNLABELLED and case.patient not in held_out]
+        folds.append({"train": sorted([*fold["train"], *added]), "val": fold["val"]})
+    return folds
 
 
 def describe_missing_folds(splits: Sequence[object]) -> list[Problem]:

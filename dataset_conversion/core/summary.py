@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ser_nnunet.dataset_conversion.core.data_classes import ConversionReport
+from ser_nnunet.dataset_conversion.core.data_classes import UNLABELLED, ConversionReport
 from ser_nnunet.dataset_conversion.core.problems import format_problems
 
 
@@ -23,12 +23,14 @@ def format_summary(report: ConversionReport, dataset_id: int) -> str:
     """Return what was converted, what was noted, and what to run next."""
     train = [case for case in report.cases if case.split == "train"]
     test = [case for case in report.cases if case.split == "test"]
+    unlabelled = sum(case.split == UNLABELLED for case in report.cases)
+    without = f"{unlabelled} without annotation, " if unlabelled else ""
     patients = len({case.patient for case in train})
     masks = sum(case.label is not None for case in test)
     classes = ", ".join(f"{name} {value}" for name, value in report.info.labels.items() if value != 0)
     lines = [
         f"{report.name}: {len(train)} training cases of {patients} patients, "
-        f"{len(test)} test cases ({masks} with a label)",
+        f"{without}{len(test)} test cases ({masks} with a label)",
         f"channels: {', '.join(report.info.channels)}; classes: {classes}; {len(report.splits)} folds",
     ]
     if report.notes:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.data_classes import (
+    IGNORE,
     LABEL,
+    UNLABELLED,
     Case,
     CaseReport,
     ConversionReport,
@@ -25,6 +28,7 @@ from ser_nnunet.dataset_conversion.core.standardize import standardize_image, st
 from ser_nnunet.dataset_conversion.core.workers import map_cases
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import write_json
+from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.hashing import copy_with_sha256, file_sha256, voxel_hash
 
 
@@ -83,6 +87,8 @@ def check_disk_space(case_reports: Mapping[str, CaseReport], raw: Path) -> None:
 def write_case(item: CaseToWrite) -> dict[str, str]:
     """Write all volumes of a case; return the SHA-256 of every file written, by its path below the folder.
 
+    A case without annotation gets a label that is ignored everywhere.
+
     Raises `OSError` if a source file is not the one that was checked, or a file cannot be written completely.
     """
     written = {}
@@ -98,26 +104,45 @@ def write_case(item: CaseToWrite) -> dict[str, str]:
             if written[path] != facts.sources[str(volume.path)]:
                 raise _describe_change(volume.path)
         elif facts.role == LABEL:
-            written[path] = _write_image(standardize_label(item.case, volume, item.info, grid).image, target, facts)
+            written[path] = _write_checked(standardize_label(item.case, volume, item.info, grid).image, target, facts)
         else:
             reference = None if facts.role == first else grid
-            written[path] = _write_image(standardize_image(item.case, volume, reference).image, target, facts)
+            written[path] = _write_checked(standardize_image(item.case, volume, reference).image, target, facts)
+    if item.case.split == UNLABELLED:
+        path = make_output_path(item.case, LABEL)
+        image = make_ignored_label(item.info, grid)
+        written[path] = _write_image(image, item.folder / path, voxel_hash(sitk.GetArrayViewFromImage(image)))
     return written
 
 
-def _write_image(image: sitk.Image, target: Path, facts: VolumeFacts) -> str:
-    """Write a file and return its SHA-256; raises `OSError` if its voxels are not those that were checked.
+def make_ignored_label(info: DatasetInfo, grid: Grid) -> sitk.Image:
+    """Return a label on a grid, all of whose voxels have the data set's ignore label."""
+    ignored = info.labels[IGNORE]
+    voxels = np.full(grid.size[::-1], ignored, np.min_scalar_type(ignored))  # uint8 up to 255
+    image = sitk.GetImageFromArray(voxels)
+    grid.impose(image)
+    return image
+
+
+def _write_checked(image: sitk.Image, target: Path, facts: VolumeFacts) -> str:
+    """Write a file and return its SHA-256; raises `OSError` if its voxels are not those that were checked."""
+    if voxel_hash(sitk.GetArrayViewFromImage(image)) != facts.voxel_hash:
+        raise _describe_change(Path(next(iter(facts.sources))))
+    return _write_image(image, target, facts.voxel_hash)
+
+
+def _write_image(image: sitk.Image, target: Path, expected: str) -> str:
+    """Write a file and return its SHA-256; raises `OSError` if its voxels, read again, do not have the expected hash.
 
     It is read again, because ITK does not notice every disk that is full.
     """
-    if voxel_hash(sitk.GetArrayViewFromImage(image)) != facts.voxel_hash:
-        raise _describe_change(Path(next(iter(facts.sources))))
+    target.parent.mkdir(exist_ok=True)
     try:
         sitk.WriteImage(image, str(target), useCompression=True)
         written = sitk.ReadImage(str(target))
     except RuntimeError as error:
         raise OSError(f"{target.name}: {error}") from None
-    if voxel_hash(sitk.GetArrayViewFromImage(written)) != facts.voxel_hash:
+    if voxel_hash(sitk.GetArrayViewFromImage(written)) != expected:
         raise OSError(f"{target.name} was not written completely; is the disk full?")
     return file_sha256(target)
 

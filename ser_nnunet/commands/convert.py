@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from ser_nnunet.commands.layout_arguments import LAYOUTS
 from ser_nnunet.commands.number_types import processes, whole
@@ -23,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("-d", dest="dataset_id", type=whole(1, 999), required=True, metavar="ID", help=identifier)
         sub.add_argument("--name", help="name after DatasetXXX_ (default: the data set's)")
         sub.add_argument("--exclude", nargs="+", metavar="CASE", default=[], help="cases to exclude")
+        unlabelled = (
+            "folder of scans without labels, CASE_0000.nii.gz with one file per channel as in imagesTs: they become "
+            "training cases without annotation, which SERTrainerSemi and SERTrainerSemiNoSAM learn from"
+        )
+        sub.add_argument("--unlabelled", metavar="DIR", type=Path, help=unlabelled)
         sub.add_argument(
             "--dry-run", action="store_true", help="print the table of cases, run all checks, write nothing"
         )
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             allow_partial=args.allow_partial,
             overwrite=args.overwrite,
             processes=args.processes,
+            unlabelled=args.unlabelled,
         )
     except ConversionError as error:
         if args.dry_run and error.report:

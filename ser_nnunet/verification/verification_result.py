@@ -102,8 +102,10 @@ def format_verification(result: Verification) -> str:
 
 def describe_dataset(about: dict[str, Any]) -> str:
     """Return the data set's name, cases, channels and classes in a sentence."""
+    count = about["unannotated_cases"]
+    without = f", {count} of them without annotation (ignored everywhere)" if count else ""
     return (
-        f"{about['dataset']}: {about['training_cases']} training and {about['test_cases']} test cases; "
+        f"{about['dataset']}: {about['training_cases']} training and {about['test_cases']} test cases{without}; "
         f"channels: {', '.join(about['channels'])}; classes: {', '.join(about['classes'])}"
     )
 

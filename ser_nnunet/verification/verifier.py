@@ -88,7 +88,7 @@ def verify(
         problems += check_random_folds(names, of_case)
     else:
         problems += check_splits(folds or [], names, of_case, splits.name)
-    about = describe_verification(raw, source, splits)
+    about = describe_verification(raw, reports, source, splits)
     return Verification(about, sort_findings(problems, accept), list_pictured_files(cases))
 
 
@@ -121,7 +121,9 @@ def check_across_cases(raw: RawDataset, reports: Sequence[CaseReport]) -> list[P
     return problems
 
 
-def describe_verification(raw: RawDataset, source: str | None, splits: Path | None) -> dict[str, Any]:
+def describe_verification(
+    raw: RawDataset, reports: Sequence[CaseReport], source: str | None, splits: Path | None
+) -> dict[str, Any]:
     """Return `Verification.about`."""
     train = [case for case in raw.table.cases if case.split == "train"]
     return {
@@ -130,6 +132,7 @@ def describe_verification(raw: RawDataset, source: str | None, splits: Path | No
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "training_cases": len(train),
         "test_cases": len(raw.table.cases) - len(train),
+        "unannotated_cases": sum(any(facts.is_unannotated for facts in report.facts) for report in reports),
         "patients": len({case.patient for case in raw.table.cases}),
         "patients_by": source,
         "splits": str(splits.resolve()) if splits else None,

@@ -119,3 +119,13 @@ def test_a_damaged_description_is_an_error(source: Path, capsys):
     (source / "dataset_description.json").write_text("{")
     assert run(source) == 2
     assert "dataset_description.json expected, it can't be read" in capsys.readouterr().err
+
+
+def test_scans_without_labels_are_sessions_of_the_subject_in_their_names(source: Path, tmp_path: Path):
+    for name in ("sub-01_ses-3", "sub-04"):
+        for channel in range(2):
+            save(image_of(scalar_image(500 + 2 * len(name) + channel)), tmp_path / f"scans/{name}_{channel:04d}.nii.gz")
+    assert run(source, "--unlabelled", str(tmp_path / "scans")) == 0
+    folder = tmp_path / "raw" / "Dataset610_MSscans"
+    for fold in json.loads((folder / "splits_final.json").read_text()):
+        assert "sub-04" in fold["train"] and ("sub-01_ses-3" in fold["train"]) == ("sub-01_ses-1" in fold["train"])

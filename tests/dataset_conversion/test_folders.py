@@ -110,6 +110,20 @@ def test_a_flipped_mask_is_noted(source: Path, capsys):
     assert "02_1_mask.nii.gz: flipped along y it would fit the image better" in capsys.readouterr().out
 
 
+def test_scans_without_labels_are_of_the_patient_in_their_names(source: Path, tmp_path: Path):
+    """Patient 01 has two scans, patient01_time1 and patient01_time2; 06 is a test case."""
+    for number, name in enumerate(("patient01_time3", "01_later", "07")):
+        for channel in range(2):
+            save(image_of(scalar_image(500 + 2 * number + channel)), tmp_path / f"scans/{name}_{channel:04d}.nii.gz")
+    assert run(source, "--test", "Testing", "--unlabelled", str(tmp_path / "scans")) == 0
+    for fold in json.loads((tmp_path / "raw/Dataset600_Hospital/splits_final.json").read_text()):
+        added = {"patient01_time3", "01_later", "07"} & set(fold["train"])
+        assert added == ({"07"} if "patient01_time1" in fold["val"] else {"patient01_time3", "01_later", "07"})
+    for channel in range(2):
+        save(image_of(scalar_image(600 + channel)), tmp_path / f"scans/patient06_b_{channel:04d}.nii.gz")
+    assert run(source, "--test", "Testing", "--unlabelled", str(tmp_path / "scans"), "--overwrite") == 2
+
+
 def test_sites_tell_patients_of_equal_numbers_apart(tmp_path: Path):
     for seed, site in enumerate(("A", "B", "C")):
         save(image_of(scalar_image(seed)), tmp_path / "source" / site / "1.nii.gz")
@@ -149,6 +163,7 @@ def test_a_layout_that_cannot_be_is_refused(source: Path, layout, message: str):
         (Description({"lesion": 1}, regions_class_order=(1,)), "--regions-class-order is for regions"),
         (Description({"lesion": 1}, value_map={255: 3}), "--map leads to 3, which no class has"),
         (Description({"background": 1, "lesion": 2}), "background must be 0"),
+        (Description({"ignore": 1, "lesion": 2}), "ignore must be the highest value, 2"),
     ],
 )
 def test_classes_that_nnunet_would_refuse_are_an_error(source: Path, description: Description, message: str):

@@ -11,9 +11,10 @@ import SimpleITK as sitk
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.verification import Verification, verify
+from ser_nnunet.verification.verification_result import format_verification
 from tests.dataset_conversion.helpers import hash_tree
 from tests.dataset_conversion.volumes import mask, scalar_image
-from tests.verification.samples import FOLDS, TRAIN, change, change_json, change_voxels, write_json, write_mri
+from tests.verification.samples import FOLDS, TRAIN, change, change_json, change_voxels, write_ct, write_json, write_mri
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,20 @@ def test_regions_and_the_ignore_label_are_declared_values(mri: Path):
         change_voxels(mri / f"labelsTr/{case}.nii.gz", add_values)
     result = run(mri)
     assert found(result) == [("warning", "class absent", "P1_a")] and "no voxel of core" in result.findings[0].text
+
+
+def test_cases_without_annotation_are_counted_and_are_no_empty_masks(tmp_path: Path):
+    """Two are ignored everywhere, one has annotated background alone; nothing of it is a finding."""
+    folder = write_ct(tmp_path / "Dataset700_Sample")
+    change_json(folder / "dataset.json", labels={"background": 0, "lesion": 1, "ignore": 2})
+    for case in ("P2_a", "P3_a"):
+        change_voxels(folder / f"labelsTr/{case}.nii.gz", lambda array: array * 0 + 2)
+    change_voxels(folder / "labelsTr/P4_a.nii.gz", lambda array: np.where(array > 0, 2, 0).astype(np.uint8))
+    result = run(folder)
+    assert found(result) == [] and result.about["unannotated_cases"] == 2
+    assert "6 training and 2 test cases, 2 of them without annotation" in format_verification(result)
+    change_voxels(folder / "labelsTr/P5_a.nii.gz", lambda array: array * 0)
+    assert found(run(folder)) == [("error", "empty mask", "P5_a")]
 
 
 def test_the_reader_that_reorders_axes_may_get_them_in_any_order(mri: Path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_nnunet.dataset_conversion import ConversionError, convert
-from ser_nnunet.dataset_conversion.core.output_folder import lock_id
+from ser_nnunet.dataset_conversion.core.output_folder import check_id, lock_id
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.builders import LABEL, SampleDataset, msd_prostate, mslesseg, promise12
 from tests.dataset_conversion.helpers import convert_sample, hash_tree
@@ -161,3 +161,17 @@ def test_a_data_set_cannot_be_converted_into_its_own_place(tmp_path: Path):
     with pytest.raises(UserError, match="is where the data set would be written"):
         convert(place, 5, dataset="msd", name="Prostate", raw=tmp_path / "raw", overwrite=True)
     assert (place / "dataset.json").exists()
+
+
+@pytest.mark.parametrize(("more", "advice"), [([], "planning uses it"), (["nnUNetPlans.json"], "delete it before")])
+def test_a_fingerprint_that_an_earlier_data_set_left_alone_is_told_from_its_plans(
+    more: list[str], advice: str, tmp_path: Path, monkeypatch
+):
+    """Planning takes an existing fingerprint, which keeps scans without labels out of the normalisation of CT."""
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    left = tmp_path / "preprocessed/Dataset705_Prostate"
+    left.mkdir(parents=True)
+    for name in ("dataset_fingerprint.json", *more):
+        (left / name).write_text("{}")
+    (note,) = check_id(tmp_path / "raw", "Dataset705_Prostate", overwrite=False, sources=[tmp_path / "source"])
+    assert advice in note.text and not note.fatal
