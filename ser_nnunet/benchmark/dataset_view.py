@@ -13,6 +13,7 @@ import numpy as np
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import list_cases
+from ser_nnunet.nnunet.annotated_cases import find_unannotated
 from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.utils.files import read_json, replacing, write_json
 from ser_nnunet.utils.hashing import text_sha256
@@ -71,7 +72,7 @@ class PlannedDataset:
         lacking = sorted(used - set(self.cases))
         found = list_cases(lacking, f"{self.cases_folder} (preprocess again) lacks cases of the split:")
         for fold in self.folds:
-            count = len(splits[fold]["train"])
+            count = len(self.list_annotated(fold))
             if self.train_cases is not None and not 1 <= self.train_cases <= count:
                 found.append(f"--train-cases {self.train_cases}: fold {fold} has {count} training cases")
         for one, other in combinations(self.folds, 2):
@@ -124,6 +125,19 @@ class PlannedDataset:
         content = json.dumps([self.plans, self.splits], sort_keys=True)
         return text_sha256(content)[:16]
 
+    def list_annotated(self, fold: int) -> list[str]:
+        """Return a fold's training cases without those in which every voxel has the ignore label."""
+        cases = self.splits[fold]["train"]
+        preprocessed = [case for case in cases if (self.cases_folder / f"{case}.pkl").is_file()]
+        unannotated = set(find_unannotated(str(self.cases_folder), preprocessed, self.planned.label_manager))
+        return [case for case in cases if case not in unannotated]
+
+    def choose_train_cases(self, fold: int, seed: int) -> list[str]:
+        """Return the training cases of a fold that are used, with annotation if their number is limited."""
+        if self.train_cases is None:
+            return list(self.splits[fold]["train"])
+        return choose_cases(self.list_annotated(fold), self.train_cases, seed)
+
     def make_view(self, root: Path, seed: int) -> Path:
         """Make (or find) a folder for nnUNet_preprocessed below `root`; return it.
 
@@ -140,7 +154,7 @@ class PlannedDataset:
         plans = self.plans | {"plans_name": self.used_plans_name}
         if self.batch_size is not None:
             plans["configurations"][self.configuration]["batch_size"] = self.batch_size
-        splits = [split | {"train": choose_cases(split["train"], self.train_cases, seed)} for split in self.splits]
+        splits = [split | {"train": self.choose_train_cases(fold, seed)} for fold, split in enumerate(self.splits)]
         with replacing(view) as unfinished:
             folder = unfinished / self.folder.name
             cases_folder = folder / self.cases_folder.name

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset, choose_cases, link_to
+from ser_nnunet.benchmark.dataset_view import REFERENCES, PlannedDataset, link_to
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json, replacing, write_json
 
@@ -37,7 +37,7 @@ def make_unlabelled_view(dataset: PlannedDataset, root: Path, seed: int, fold: i
     if (view / dataset.folder.name).is_dir():
         return view
     split = dataset.splits[fold]
-    labelled = set(choose_cases(split["train"], dataset.train_cases, seed))
+    labelled = set(dataset.choose_train_cases(fold, seed))
     described = read_json(dataset.folder / "dataset.json")
     labels = described["labels"]
     ignored = labels.setdefault("ignore", 1 + max(np.hstack(list(labels.values())).tolist()))

@@ -16,6 +16,7 @@ from nnunetv2.run.run_training import maybe_load_checkpoint
 
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.nnunet.trainers import trainers_folder
+from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM
 from tests.training.planned_volumes import (
     CLASSES,
     DATASET,
@@ -169,6 +170,31 @@ def test_regions_with_an_ignore_label_and_resenc_plans_on_all_cases(make_volumes
     assert list(masks) == volumes.cases
     assert {*np.unique(list(masks.values()))} <= {0, 1, 2}, "the ignore label is never predicted"
     assert all(mask.shape == volumes.shape for mask in masks.values())
+
+
+def test_slices_without_annotation_get_pseudo_labels_in_3d_with_regions(make_volumes):
+    """Half of every volume's slices have no label."""
+    volumes = make_volumes("regions, ignore label, ResEnc plans")
+    semi = type("Semi", (SERTrainerSemiNoSAM,), {"rounds": (0.5,), "confidence": 0.5})
+    trainer = untie(volumes.trainer(trainer_class=semi, epochs=2))
+    trainer.current_epoch = 1
+    trainer.on_train_start()
+    data = trainer.dataloader_train.data_loader._data
+    for case in volumes.cases[:3]:
+        _, label = volumes.volume(int(case[-1]))
+        filled = np.asarray(data.load_case(case)[1][:])[0]
+        assert np.array_equal(filled[1::2], label[1::2]), "annotation is kept"
+        assert {*np.unique(filled[::2])} <= {0, 1, 2} and len(np.unique(filled[::2])) > 1
+    assert not next(trainer.dataloader_train)["target"][:, -1].any(), "nothing is ignored any more"
+    trainer.on_train_epoch_start()
+    assert np.isfinite(trainer.train_step(next(trainer.dataloader_train))["loss"])
+
+
+def test_pseudo_labels_are_refused_in_the_cascade_s_second_stage(make_volumes):
+    volumes = make_volumes("cascade")
+    volumes.dataset_json["labels"]["ignore"] = 3
+    with pytest.raises(ValueError, match="a cascade's second stage is not supported: train 3d_lowres"):
+        volumes.trainer("3d_cascade_fullres", trainer_class=SERTrainerSemiNoSAM).initialize()
 
 
 def test_the_cascade_trains_on_the_masks_of_the_low_resolution(make_volumes):
