@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,7 @@ class BaseTrainer(TypedTrainer):
     """Steps of the current epoch that `require_finite` has seen."""
     _lock: ExclusiveLock | None = None
     _saved_at: float | None = None
+    _unannotated: dict[str, bool]
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -121,6 +122,7 @@ class BaseTrainer(TypedTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        self._unannotated = {}
         for name in SETTINGS:
             if hasattr(type(self), name):
                 setattr(self, name, getattr(type(self), name))
@@ -162,12 +164,19 @@ class BaseTrainer(TypedTrainer):
         """
         training, validation = super().do_split()
         cases = [*validation] if self.uses_unlabelled else [*training, *validation]
-        left_out = set(find_unannotated(self.preprocessed_dataset_folder, dict.fromkeys(cases), self.label_manager))
+        left_out = set(self.list_unannotated(cases))
         if left_out:
             self.print_to_log_file(f"{len(left_out)} cases without any annotated voxel are left out")
-        return [case for case in training if case not in left_out], [
-            case for case in validation if case not in left_out
-        ]
+        kept = [[case for case in part if case not in left_out] for part in (training, validation)]
+        return kept[0], kept[1]
+
+    def list_unannotated(self, cases: Iterable[str]) -> list[str]:
+        """Return the cases without any annotated voxel; each case's properties are read once."""
+        wanted = list(dict.fromkeys(cases))
+        unknown = [case for case in wanted if case not in self._unannotated]
+        found = set(find_unannotated(self.preprocessed_dataset_folder, unknown, self.label_manager))
+        self._unannotated |= {case: case in found for case in unknown}
+        return [case for case in wanted if self._unannotated[case]]
 
     def run_training(self) -> None:
         """Train as nnU-Net does; a training that stops before anything but its log was written leaves no folder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,24 +63,47 @@ def locate_classes(segmentation: np.ndarray, labels: LabelManager) -> dict[Any, 
 class PseudoLabelledCases(nnUNetDatasetBlosc2):
     """nnU-Net's data set with pseudo-labels in the place of the ignore label, for cases that have any.
 
+    In data sets with an ignore label nnU-Net centres patches on annotated voxels, also where the image is smaller than
+    the patch, of which it then shows a part. In cases that are labelled everywhere, patches lie here as they do in data
+    sets without an ignore label.
+
     Attributes:
         files: the pseudo-labels.
+        whole: the cases that are annotated everywhere.
+        labels: the data set's label manager.
+        sampled_patch: three edges of what nnU-Net cuts out before augmentation.
+        patch: three edges of the patch after it.
     """
 
     files: PseudoLabelFiles
+    whole: frozenset[str]
+    labels: LabelManager
+    sampled_patch: tuple[int, ...]
+    patch: tuple[int, ...]
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return image, labels, labels of the previous stage and properties of a case, as nnU-Net's class does."""
         data, segmentation, previous, properties = super().load_case(identifier)
-        if self.files.holds(identifier):
-            segmentation, locations = self.files.load(identifier)
-            properties["class_locations"] = locations
+        labelled = self.files.holds(identifier)
+        if labelled:
+            segmentation, properties["class_locations"] = self.files.load(identifier)
+        if labelled or identifier in self.whole:
+            centre = draw_centre(segmentation.shape[1:], self.sampled_patch, self.patch)
+            properties["class_locations"][annotated_key(self.labels)] = np.array([[0, *centre]])
         return data, segmentation, previous, properties
 
 
-def with_pseudo_labels(training: Any, files: PseudoLabelFiles, cases: Iterable[str]) -> PseudoLabelledCases:
-    """Return nnU-Net's data set of the training cases with pseudo-labels, drawn from `cases` (repeated ones too)."""
-    previous = training.folder_with_segs_from_previous_stage
-    replaced = PseudoLabelledCases(training.source_folder, list(training.identifiers), previous)
-    replaced.files, replaced.identifiers = files, list(cases)
-    return replaced
+def draw_centre(shape: Sequence[int], sampled: Sequence[int], patch: Sequence[int]) -> list[int]:
+    """Return a patch's random centre; the patch begins where nnU-Net would let it begin without an ignore label.
+
+    Args:
+        shape: of the image.
+        sampled: edges of what is cut out.
+        patch: edges of the patch after augmentation; the image is padded by the difference, and at least to `sampled`.
+    """
+    centre = []
+    for edge, cut, kept in zip(shape, sampled, patch, strict=True):
+        padding = max(cut - kept, cut - edge)
+        first = np.random.randint(-padding // 2, edge + padding // 2 + padding % 2 - cut + 1)
+        centre.append(int(first + cut // 2))
+    return centre

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.nnunet.annotated_cases import find_unannotated
-from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, with_pseudo_labels
+from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, PseudoLabelledCases
 from ser_nnunet.training.pseudo_labels import certain_labels, fill_ignored, ignore_label
 from ser_nnunet.training.variants import SERTrainerNoSAM
 
@@ -47,10 +47,12 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     mean_teacher: AveragedModel | None = None
     labelled_epoch: int | None = None
     """Before which the present pseudo-labels were made by this process."""
+    _ignored: dict[str, bool]
 
     def initialize(self) -> None:
         """Build everything as nnU-Net does; refuse impossible settings and data sets without an ignore label."""
         super().initialize()
+        self._ignored = {}
         bounds = {"labelled_share": (0, 1), "confidence": (0.5, 1), "teacher_decay": (0, 1)}
         problems = [
             f"{name} must lie between {low} and {high}, {getattr(self, name)} given"
@@ -82,7 +84,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     @property
     def unlabelled_cases(self) -> list[str]:
         """The fold's training cases without any annotated voxel."""
-        return find_unannotated(self.preprocessed_dataset_folder, self.do_split()[0], self.label_manager)
+        return self.list_unannotated(self.do_split()[0])
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Return nnU-Net's data sets; from the first round on, the first one has pseudo-labels.
@@ -99,13 +101,41 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             raise UserError(f"{training.source_folder} is in an earlier format of nnU-Net: preprocess again")
         if not labelled:
             raise UserError(f"fold {self.fold}: none of {len(unlabelled)} training cases has an annotated voxel")
-        if self.current_epoch < self.round_epochs[0]:
-            training.identifiers = labelled
-            return training, validation
-        if not self.pseudo_labels.folder.is_dir():
-            self.make_pseudo_labels()
-        drawn = repeat_cases(labelled, unlabelled, self.labelled_share)
-        return with_pseudo_labels(training, self.pseudo_labels, drawn), validation
+        drawn = labelled
+        if self.current_epoch >= self.round_epochs[0]:
+            if not self.pseudo_labels.folder.is_dir():
+                self.make_pseudo_labels()
+            drawn = repeat_cases(labelled, unlabelled, self.labelled_share)
+        sampled = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
+        patch = self.configuration_manager.patch_size
+        return self.label(training, drawn, sampled), self.label(validation, validation.identifiers, patch)
+
+    def label(self, dataset: Any, drawn: list[str], sampled: Sequence[int]) -> PseudoLabelledCases:
+        """Return nnU-Net's data set with the pseudo-labels that there are.
+
+        Args:
+            dataset: nnU-Net's.
+            drawn: the cases to draw from; repeated ones are drawn more often.
+            sampled: edges of what nnU-Net cuts out of them.
+        """
+        previous = dataset.folder_with_segs_from_previous_stage
+        cases = PseudoLabelledCases(dataset.source_folder, list(dataset.identifiers), previous)
+        cases.whole = frozenset(case for case in cases.identifiers if not self.has_ignored_voxels(dataset, case))
+        cases.files, cases.labels, cases.identifiers = self.pseudo_labels, self.label_manager, drawn
+        two = len(sampled) == 2  # nnU-Net's loader treats a slice as a volume of one
+        cases.sampled_patch = (1, *sampled) if two else tuple(sampled)
+        cases.patch = (
+            (1, *self.configuration_manager.patch_size) if two else tuple(self.configuration_manager.patch_size)
+        )
+        return cases
+
+    def has_ignored_voxels(self, dataset: Any, case: str) -> bool:
+        """Return whether the ignore label occurs in a case; each case is read once."""
+        if case not in self._ignored:
+            self._ignored[case] = bool(
+                (np.asarray(dataset.load_case(case)[1][:]) == ignore_label(self.label_manager)).any()
+            )
+        return self._ignored[case]
 
     def make_pseudo_labels(self) -> None:
         """Segment all training cases that have ignored voxels; with DDP the first process does."""

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, locate_classes
+from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, draw_centre, locate_classes
 from ser_nnunet.training.pseudo_labels import certain_labels, fill_ignored, keep_agreed
 
 CLASSES = LabelManager({"background": 0, "one": 1, "two": 2, "ignore": 3}, None)
@@ -64,3 +65,29 @@ def test_files_come_back_and_a_case_without_them_has_none(tmp_path):
     assert files.holds("case") and not files.holds("another")
     files.remove()
     assert not files.holds("case")
+
+
+@pytest.mark.parametrize(
+    ("shape", "sampled", "patch"),
+    [
+        ((5, 9, 7), (1, 12, 12), (1, 8, 8)),
+        ((3, 40, 20), (1, 16, 17), (1, 13, 12)),
+        ((20, 30, 11), (16, 16, 16), (12, 12, 12)),
+    ],
+)
+def test_patches_lie_where_nnunet_puts_them_without_an_ignore_label(shape, sampled, patch):
+    """Images smaller and larger than the patch, in 2D and in 3D: every first corner, and no other, as in nnU-Net."""
+    np.random.seed(0)
+    without = LabelManager({"background": 0, "one": 1, "two": 2}, None)
+    corners = []
+    for labels in (without, CLASSES):
+        loader = nnUNetDataLoader(SimpleNamespace(identifiers=["case"]), 2, sampled, patch, labels)
+        key = loader.annotated_classes_key
+        found = set()
+        for _ in range(4000):
+            locations = {1: [], 2: [], key: np.array([[0, *draw_centre(shape, sampled, patch)]])}
+            found.add(tuple(int(first) for first in loader.get_bbox(shape, False, locations)[0]))
+        corners.append(found)
+    assert [(min(axis), max(axis)) for axis in zip(*corners[0], strict=True)] == [
+        (min(axis), max(axis)) for axis in zip(*corners[1], strict=True)
+    ]
