@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,18 @@ def disable_autocast(device_type: str) -> AbstractContextManager[Any]:
     if torch.amp.is_autocast_available(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
+
+
+class Part(NamedTuple):
+    """Where a part of an image lies.
+
+    Attributes:
+        size: rows and columns of the image.
+        first: the part's first row and column, multiples of the prompts' stride.
+    """
+
+    size: tuple[int, int]
+    first: tuple[int, int]
 
 
 class SAMGuide:
@@ -128,37 +140,37 @@ class SAMGuide:
         resized = self.resized_size((image.shape[2], image.shape[3]))
         return self.embed(F.interpolate(rgb, size=resized, mode="bilinear", align_corners=False, antialias=True))
 
-    def decode_part(
-        self,
-        embedding: torch.Tensor,
-        prompt: torch.Tensor,
-        size: tuple[int, int],
-        first: tuple[int, int],
-        stride: tuple[int, int],
+    def decode_parts(
+        self, embeddings: torch.Tensor, prompts: torch.Tensor, parts: Sequence[Part], stride: tuple[int, int]
     ) -> torch.Tensor:
-        """Return SAM's mask logits of a part of an image that was encoded as a whole.
+        """Return SAM's mask logits of parts of images that were encoded as a whole, all decoded at once.
 
-        Outside of the part SAM has no prompt. Where the part extends beyond the image, prompts are left out and there
-        is no mask (logit -10). A part that is the whole image gives what `__call__` gives.
+        Outside of its part SAM has no prompt. Where a part extends beyond its image, prompts are left out and there is
+        no mask (logit -10). A part that is the whole image has the masks that `__call__` gives.
 
         Args:
-            embedding: of one image, `(256, grid, grid)`.
-            prompt: `(P, 256, h, w)`, cells of `stride` pixels.
-            size: rows and columns of the image.
-            first: the part's first row and column, multiples of `stride` (it ends after its last cell).
-            stride: pixels per cell of the prompt, along rows and columns.
+            embeddings: of the images, `(S, 256, grid, grid)`.
+            prompts: `(S, P, 256, h, w)`, cells of `stride` pixels.
+            parts: where they lie.
+            stride: pixels per cell of the prompts, along rows and columns.
 
         Returns:
-            Logits `(P, h * stride, w * stride)`.
+            Logits `(S, P, h * stride, w * stride)`.
         """
-        resized_size = self.resized_size(size)
-        part = [cells * step for cells, step in zip(prompt.shape[2:], stride, strict=True)]
-        with disable_autocast(embedding.device.type):
-            canvas = self.place_part(prompt.float(), resized_size, size, first, stride)
-            masks = self.decode(embedding[None].float(), canvas[None])
-            masks = self.sam.postprocess_masks(masks.flatten(0, 1), resized_size, size)[:, 0]
-        found = masks[:, first[0] : first[0] + part[0], first[1] : first[1] + part[1]]
-        return F.pad(found, (0, part[1] - found.shape[2], 0, part[0] - found.shape[1]), value=NO_MASK)
+        with disable_autocast(embeddings.device.type):
+            placed = [
+                self.place_part(prompt.float(), part, stride) for prompt, part in zip(prompts, parts, strict=True)
+            ]
+            decoded = self.decode(embeddings.float(), torch.stack(placed))
+        edges = [cells * step for cells, step in zip(prompts.shape[3:], stride, strict=True)]
+        masks = []
+        for low, part in zip(decoded, parts, strict=True):
+            whole = self.sam.postprocess_masks(low, self.resized_size(part.size), part.size)[:, 0]
+            row, column = part.first
+            found = whole[:, row : row + edges[0], column : column + edges[1]]
+            padding = (0, edges[1] - found.shape[2], 0, edges[0] - found.shape[1])
+            masks.append(F.pad(found, padding, value=NO_MASK))
+        return torch.stack(masks)
 
     @torch.no_grad()
     def embed(self, picture: torch.Tensor) -> torch.Tensor:
@@ -188,30 +200,24 @@ class SAMGuide:
         canvas[..., : len(rows), : len(columns)] = rows @ (prompt @ columns.T)
         return canvas
 
-    def place_part(
-        self,
-        prompt: torch.Tensor,
-        picture_size: tuple[int, int],
-        size: tuple[int, int],
-        first: tuple[int, int],
-        stride: tuple[int, int],
-    ) -> torch.Tensor:
-        """Return prompts of a part of an image on SAM's grid, `(P, 256, grid, grid)` (arguments as `decode_part`).
+    def place_part(self, prompt: torch.Tensor, part: Part, stride: tuple[int, int]) -> torch.Tensor:
+        """Return prompts `(P, 256, h, w)` of a part of an image on SAM's grid, `(P, 256, grid, grid)`.
 
         Every token is the mean of the cells below it; the share that has none is SAM's no-mask embedding.
         """
-        grid = self.sam.prompt_encoder.image_embedding_size
+        grid, picture_size = self.sam.prompt_encoder.image_embedding_size, self.resized_size(part.size)
         weights = []
         for axis in (0, 1):
-            cells = -(-size[axis] // stride[axis])
+            edge = part.size[axis]
+            cells = -(-edge // stride[axis])
             # the last cell may extend beyond the image; it is repeated where a token does, as in `place_prompts`
-            filled = picture_size[axis] * grid[axis] / self.image_size * cells * stride[axis] / size[axis]
+            filled = picture_size[axis] * grid[axis] / self.image_size * cells * stride[axis] / edge
             tokens = token_weights(cells, filled).to(prompt)
-            start, count = first[axis] // stride[axis], prompt.shape[2 + axis]
-            part = prompt.new_zeros(grid[axis], count)
+            start, count = part.first[axis] // stride[axis], prompt.shape[2 + axis]
+            placed = prompt.new_zeros(grid[axis], count)
             shown = tokens[: grid[axis], start : start + count]
-            part[: len(shown), : shown.shape[1]] = shown
-            weights.append(part)
+            placed[: len(shown), : shown.shape[1]] = shown
+            weights.append(placed)
         rows, columns = weights
         empty = self.sam.prompt_encoder.no_mask_embed.weight.to(prompt.dtype).reshape(1, -1, 1, 1)
         covered = rows.sum(1)[:, None] * columns.sum(1)

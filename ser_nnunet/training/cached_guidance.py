@@ -44,13 +44,10 @@ class CachedGuidance(Guidance):
 
     def predict_masks(self, slices: GuidedSlices) -> torch.Tensor:
         """Return SAM's mask logits of the added parts, `(S, P, H, W)`, differentiable in the prompts."""
-        masks = [
-            self.guide.decode_part(
-                part.embedding.to(slices.data.device), prompt, part.size, part.first, slices.prompt_stride
-            )
-            for part, prompt in zip(self.drawn, slices.prompt, strict=True)
-        ]
-        return crop(torch.stack(masks), slices.data.shape[2:])
+        embeddings = torch.stack([part.embedding for part in self.drawn]).to(slices.data.device)
+        places = [part.place for part in self.drawn]
+        masks = self.guide.decode_parts(embeddings, slices.prompt, places, slices.prompt_stride)
+        return crop(masks, slices.data.shape[2:])
 
     def describe(self) -> str:
         """Return which SAM guides and on how many slices, for the log."""

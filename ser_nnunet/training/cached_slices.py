@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from ser_nnunet.nnunet.annotated_cases import is_annotated
 from ser_nnunet.sam.embedding_store import EmbeddingStore, embed_slices
-from ser_nnunet.sam.guide import SAMGuide
+from ser_nnunet.sam.guide import Part, SAMGuide
 from ser_nnunet.training.guidance import GuidanceSettings
 from ser_nnunet.training.pseudo_labels import ignore_label
 from ser_nnunet.training.slices import FOREGROUND_SHARE
+
+OPEN_CASES = 64  # files that are kept open: nnU-Net unpickles a case's properties whenever it is opened
 
 
 class SlicePart(NamedTuple):
@@ -27,15 +29,13 @@ class SlicePart(NamedTuple):
         image: `(C, H, W)`, 0 beyond the slice, as nnU-Net pads.
         target: in nnU-Net's format without batch axis: `(1, H, W)`, or `(P (+ 1 for ignored pixels), H, W)` of regions.
         embedding: SAM's of the whole slice, `(256, grid, grid)`.
-        size: the slice's rows and columns.
-        first: the part's first row and column.
+        place: of the part in the slice.
     """
 
     image: torch.Tensor
     target: torch.Tensor
     embedding: torch.Tensor
-    size: tuple[int, int]
-    first: tuple[int, int]
+    place: Part
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class CachedSlices:
         self.patch = (patch[0], patch[1])
         self.random = np.random.default_rng(seed)
         self.kept: list[KeptSlices] = []
+        self._opened: dict[str, tuple[Any, Any]] = {}
 
     def embed(
         self, cases: Sequence[str], per_case: int, guide: SAMGuide, settings: GuidanceSettings, device: torch.device
@@ -165,18 +166,21 @@ class CachedSlices:
         if not numbers or self.random.random() > FOREGROUND_SHARE:
             numbers = list(range(len(case.positions)))
         number = int(self.random.choice(numbers))
-        volume, segmentation, _, _ = self.dataset.load_case(case.case)
+        volume, segmentation = self._open(case.case)
         image = torch.from_numpy(np.asarray(volume[:, case.positions[number]], np.float32))
         target = target_of_slice(np.asarray(segmentation[0, case.positions[number]]), self.labels)
         size = (image.shape[1], image.shape[2])
         first = self._place(target, size, stride)
-        return SlicePart(
-            cut(image, first, self.patch),
-            cut(target, first, self.patch),
-            self.store.load(case.case, number),
-            size,
-            first,
-        )
+        embedding = self.store.load(case.case, number)
+        return SlicePart(cut(image, first, self.patch), cut(target, first, self.patch), embedding, Part(size, first))
+
+    def _open(self, case: str) -> tuple[Any, Any]:
+        """Return image and labels of a case, arrays that are read where they are indexed; the last ones stay open."""
+        if case not in self._opened:
+            if len(self._opened) >= OPEN_CASES:
+                self._opened.pop(next(iter(self._opened)))
+            self._opened[case] = self.dataset.load_case(case)[:2]
+        return self._opened[case]
 
     def _place(self, target: torch.Tensor, size: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
         """Return the first row and column of a part: around a random voxel of foreground, or of the slice."""
