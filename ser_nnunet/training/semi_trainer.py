@@ -16,9 +16,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.training.losses import mean_dice
 from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, PseudoLabelledCases
-from ser_nnunet.training.pseudo_labels import certain_labels, fill_ignored, ignore_label
+from ser_nnunet.training.pseudo_labels import certain_labels, count_label_overlap, fill_ignored, ignore_label
 from ser_nnunet.training.variants import SERTrainerNoSAM
+
+JUDGED_CASES = 5  # annotated training cases on which the mean teacher's Dice is logged
+MOST_REPETITIONS = 10  # of the rarer repeated cases, with which a share is met closely enough
 
 
 class SERTrainerSemiNoSAM(SERTrainerNoSAM):
@@ -138,23 +142,36 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         return self._ignored[case]
 
     def make_pseudo_labels(self) -> None:
-        """Segment all training cases that have ignored voxels; with DDP the first process does."""
+        """Segment all training cases that have ignored voxels; with DDP the first process does.
+
+        The log says how many voxels got a label, and the mean teacher's Dice on some annotated training cases: if that
+        is poor, so are the pseudo-labels.
+        """
         self.labelled_epoch = self.current_epoch
         if self.local_rank == 0:
+            labels, folder = self.label_manager, self.preprocessed_dataset_folder
             cases = sorted(self.do_split()[0])
-            folder = self.preprocessed_dataset_folder
             dataset = infer_dataset_class(folder)(folder, cases)
-            voxels = np.zeros(2, np.int64)
+            voxels, overlap, judged = np.zeros(2, np.int64), np.zeros((3, len(labels.foreground_labels)), np.int64), 0
             for case in tqdm(cases, desc="pseudo-labels", unit="case", disable=None):
                 image, annotation, _, _ = dataset.load_case(case)
                 known = np.asarray(annotation[:])
-                ignored = known == ignore_label(self.label_manager)
+                ignored = known == ignore_label(labels)
+                judge = judged < JUDGED_CASES and not ignored.all()
+                if not (ignored.any() or judge):
+                    continue
+                pseudo = self.label_case(case, np.asarray(image[:]))
+                if judge:
+                    overlap += count_label_overlap(pseudo, known, labels)
+                    judged += 1
                 if ignored.any():
-                    pseudo = self.label_case(case, np.asarray(image[:]))
-                    self.pseudo_labels.save(case, fill_ignored(known, pseudo, self.label_manager), self.label_manager)
-                    voxels += ignored.sum(), (ignored & (pseudo != ignore_label(self.label_manager))).sum()
-            share = voxels[1] / max(1, voxels[0])
-            self.print_to_log_file(f"pseudo-labels for {share:.1%} of the voxels without annotation")
+                    self.pseudo_labels.save(case, fill_ignored(known, pseudo, labels), labels)
+                    voxels += ignored.sum(), (ignored & (pseudo != ignore_label(labels))).sum()
+            share, dice = voxels[1] / max(1, voxels[0]), float(mean_dice(torch.from_numpy(overlap)))
+            self.print_to_log_file(
+                f"pseudo-labels for {share:.1%} of the voxels without annotation; on {judged} annotated training cases "
+                f"their Dice is {dice:.4f}"
+            )
         if self.is_ddp:
             dist.barrier()
 
@@ -212,9 +229,6 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         if self.local_rank == 0:
             self.pseudo_labels.remove()
         super().on_train_end()
-
-
-MOST_REPETITIONS = 10  # of the rarer repeated cases, with which a share is met closely enough
 
 
 def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> list[str]:

@@ -110,7 +110,7 @@ def test_sam_must_agree(start, monkeypatch):
         for columns in (slice(0, 16), slice(16, 32))
     ]
     assert quarters == [[1], [2], [2], [0]]
-    assert len(asked) == 3 * 3 and asked[0][0] == (256, 4, 4), "the kept embeddings of three cases' three slices"
+    assert len(asked) == 4 * 3 and asked[0][0] == (256, 4, 4), "the kept embeddings of four cases' three slices"
     torch.testing.assert_close(asked[0][1], logits[1:, 0] - logits[:1, 0])  # a class against the rest
 
 
