@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,7 @@ from ser_nnunet.training.losses import one_vs_rest_logits
 from ser_nnunet.training.pseudo_labels import certain_labels, ignore_label, keep_agreed
 from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM
 from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerJoint
 
-Kind = TypeVar("Kind", bound=CachedGuidance)
 BYTES_PER_TOKEN = 2 * 256  # float16
 
 
@@ -56,10 +54,10 @@ def open_cache(trainer: SERTrainer, cases: Sequence[str], gigabytes: float) -> t
     return cached, guide
 
 
-def build_cached_guidance(trainer: SERTrainer, kind: type[Kind], gigabytes: float) -> Kind:
+def build_cached_guidance(trainer: SERTrainer, gigabytes: float) -> CachedGuidance:
     """Return the guidance that uses the embeddings of the fold's training cases (arguments as `open_cache`)."""
     cached, guide = open_cache(trainer, trainer.do_split()[0], gigabytes)
-    guidance = kind(
+    guidance = CachedGuidance(
         guide,
         trainer.guidance_settings,
         trainer.label_manager,
@@ -78,12 +76,12 @@ def refuse_3d(trainer: str, plans: dict[str, Any], configuration: str) -> None:
     if len(PlansManager(plans).get_configuration(configuration).patch_size) != 2:
         raise NotImplementedError(
             f"{trainer} keeps SAM's embeddings of whole slices, and {configuration} trains on 3D patches: train 2d, "
-            "or take a trainer whose SAM sees slices of the patches (SERTrainerJoint) or none (SERTrainerNoSAM)"
+            "or take a trainer whose SAM sees slices of the patches (SERTrainer) or none (SERTrainerNoSAM)"
         )
 
 
-class SERTrainerCached(SERTrainerJoint):
-    """SERTrainerJoint on unaugmented slices beside the batch; SAM's encoder sees each of them once, before training.
+class SERTrainerCached(SERTrainer):
+    """SERTrainer on unaugmented slices beside the batch; SAM's encoder sees each of them once, before training.
 
     Attributes:
         sam_cache_gigabytes: of embeddings on disk at most, beside the preprocessed cases.
@@ -99,7 +97,7 @@ class SERTrainerCached(SERTrainerJoint):
 
     def build_guidance(self) -> CachedGuidance:
         """Embed the training cases where that hasn't been done; return what SAM does in a step."""
-        return build_cached_guidance(self, CachedGuidance, self.sam_cache_gigabytes)
+        return build_cached_guidance(self, self.sam_cache_gigabytes)
 
 
 class SERTrainerSemi(SERTrainerSemiNoSAM):
@@ -124,7 +122,7 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
 
     def build_guidance(self) -> CachedGuidance:
         """Embed the training cases where that hasn't been done; return what SAM does in a step."""
-        return build_cached_guidance(self, CachedGuidance, self.sam_cache_gigabytes)
+        return build_cached_guidance(self, self.sam_cache_gigabytes)
 
     def label_case(self, case: str, image: np.ndarray) -> np.ndarray:
         """Return pseudo-labels `(1, D, H, W)` of a preprocessed image, where the mean teacher and SAM agree."""

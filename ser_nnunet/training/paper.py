@@ -52,6 +52,8 @@ class SERTrainerPaper(SERTrainer):
     """
 
     preset = "paper"
+    guided_fraction = 2 / 3
+    joint = False
     num_epochs = 300
     initial_lr = 1e-2
     weight_decay = 1e-4

@@ -30,23 +30,24 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
 
     For few annotated and many other scans: give the others a label that is "ignore" everywhere (`ser-nnunet convert
     ... --unlabelled DIR` does), and list them among the training cases of splits_final.json. Partly annotated scans
-    work alike. Until the first round only cases with annotation are trained on. In each round the moving average of the
-    weights (the mean teacher, arXiv 1703.01780) segments all training cases with ignored voxels, unaugmented; what it
-    is certain of is their label until the next round (noisy student, arXiv 1911.04252: the student sees augmented
-    patches).
+    work alike. Until the first round only cases with annotation are trained on. In each round the network, or a moving
+    average of its weights (a mean teacher, arXiv 1703.01780), segments all training cases with ignored voxels,
+    unaugmented; what it is certain of is their label until the next round (noisy student, arXiv 1911.04252: the student
+    sees augmented patches).
 
     Attributes:
         rounds: shares of the epochs at which pseudo-labels are made.
         labelled_share: of the patches that come from cases with any annotation, once there are pseudo-labels.
         confidence: smallest probability of a pseudo-label, 0.5 to 1; less certain voxels stay ignored.
-        teacher_decay: of the moving average, per step; 0 takes the network itself.
+        teacher_decay: of the moving average, per step; 0 takes the network itself. The average lags behind by about
+            1 / (1 - teacher_decay) steps: with 0.99 pseudo-labels were useless after 250 steps (docs/research-log.md).
         mean_teacher: None while no training is running; resuming begins it anew from the network's weights.
     """
 
-    rounds: tuple[float, ...] = (0.4, 0.7)
+    rounds: tuple[float, ...] = (0.5, 0.75)
     labelled_share = 0.5
-    confidence = 0.8
-    teacher_decay = 0.99
+    confidence = 0.5
+    teacher_decay = 0.0
     uses_unlabelled = True
     mean_teacher: AveragedModel | None = None
     labelled_epoch: int | None = None

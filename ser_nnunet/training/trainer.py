@@ -1,4 +1,4 @@
-"""SERTrainer: nnU-Net's trainer with SERNet as network, guided by frozen SAM in the first phase."""
+"""SERTrainer: nnU-Net's trainer with SERNet as network, guided by frozen SAM."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ LOGGED = ("train_losses_seg", "train_losses_dist", "guided_dice")  # one value p
 
 
 class SERTrainer(BaseTrainer):
-    """The paper's two phases with the light network: SAM guides the first, the second trains without it.
+    """The light network, guided by SAM throughout: the losses of its own output and of SAM's masks train it together.
+
+    Of the guided trainings that were compared (docs/results.md), the one that came closest to unguided training. The
+    paper's two phases are `SERTrainerTwoPhases`, and with the paper's network and settings `SERTrainerPaper`.
 
     Settings are class attributes: derive, change one, and name the class after it. nnU-Net's own settings have its
     names (`num_epochs`, `initial_lr`, ...) and may also be set in a subclass's `__init__`, as in nnU-Net.
@@ -77,13 +80,13 @@ class SERTrainer(BaseTrainer):
     enable_deep_supervision = False
 
     preset = "light"
-    guided_fraction = 2 / 3
-    joint = False
+    guided_fraction = 1.0
+    joint = True
     guidance_ratio = 0.1
     sam_distillation_weight = 0.0
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
-    sam_slices_per_step = 4
+    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy SAM, and cheaper (docs/research-log.md)
     sam_axes: tuple[int, ...] | None = None
 
     def __init__(

@@ -9,16 +9,20 @@ from __future__ import annotations
 from ser_nnunet.training.trainer import SERTrainer
 
 
+class SERTrainerTwoPhases(SERTrainer):
+    """The paper's two phases with the light network: SAM guides the first, the second trains without it."""
+
+    guided_fraction = 2 / 3
+    joint = False
+    sam_slices_per_step = 4  # in the guided phase these alone train the prompt learner
+
+
 class SERTrainerJoint(SERTrainer):
-    """SAM guides throughout, and prompt learner and aggregator are trained by L_seg and L_dist together."""
-
-    guided_fraction = 1.0
-    joint = True
-    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy SAM, and cheaper (docs/research-log.md)
+    """SERTrainer under the name that it had until 0.2.0."""
 
 
-class SERTrainerSAMDistill(SERTrainerJoint):
-    """SERTrainerJoint plus a loss that draws the network's own output towards SAM's masks (ours, not the paper's)."""
+class SERTrainerSAMDistill(SERTrainer):
+    """SERTrainer plus a loss that draws the network's own output towards SAM's masks (ours, not the paper's)."""
 
     sam_distillation_weight = 1.0
     sam_slices_per_step = 4  # as measured: the distillation loss is taken on these slices
@@ -36,7 +40,7 @@ class SERTrainerNoSAMDoubleBatch(SERTrainerNoSAM):
     batch_factor = 2
 
 
-class SERTrainerDemo(SERTrainer):
+class SERTrainerDemo(SERTrainerTwoPhases):
     """What `ser-nnunet demo` trains in a few minutes on a CPU: 300 steps, half of them guided."""
 
     num_epochs = 12

@@ -18,13 +18,13 @@ IDS = {name: 901 + index for index, name in enumerate(LABELS)}
 TRAINERS = (
     INTERRUPTIBLE
     + """
-from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.training.variants import SERTrainerTwoPhases
 
 class Tiny:
     num_epochs, num_iterations_per_epoch, num_val_iterations_per_epoch = 4, 3, 1
     guided_fraction = 0.5
 
-class TinySER(Tiny, SERTrainer):
+class TinySER(Tiny, SERTrainerTwoPhases):
     pass
 
 class LogsPhase:
@@ -33,7 +33,7 @@ class LogsPhase:
         detached = self.schedule.detached(self.current_epoch)
         self.print_to_log_file("detached", detached, "SAM", self.guidance is not None)
 
-class TinySERResumed(Interruptible, LogsPhase, Tiny, SERTrainer):
+class TinySERResumed(Interruptible, LogsPhase, Tiny, SERTrainerTwoPhases):
     pass
 """
 )

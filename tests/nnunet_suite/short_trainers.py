@@ -14,7 +14,7 @@ import random
 import numpy as np
 import torch
 
-from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.training.variants import SERTrainerTwoPhases
 from ser_nnunet.training.variants import SERTrainerNoSAM
 
 class Short:
@@ -30,7 +30,7 @@ class Short:
 class {NO_SAM}(Interruptible, Short, SERTrainerNoSAM):
     pass
 
-class {GUIDED}(Interruptible, Short, SERTrainer):
+class {GUIDED}(Interruptible, Short, SERTrainerTwoPhases):
     guided_fraction = 0.5
 """
 )

@@ -8,7 +8,7 @@ import torch
 from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.unlabelled_view import make_unlabelled_view
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
-from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.training.variants import SERTrainerTwoPhases
 from tests.benchmark.conftest import preprocess_tiny
 from tests.benchmark.tiny_dataset import DATASET_JSON, NAME, tiny_plans
 from tests.training.helpers import DATASETS, draw_batch, make_plans
@@ -21,7 +21,7 @@ def make_trainer(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
 
-    def make(trainer_class=SERTrainer, dataset="binary", initialize=True, **plans):
+    def make(trainer_class=SERTrainerTwoPhases, dataset="binary", initialize=True, **plans):
         torch.manual_seed(0)
         arguments = make_plans(**plans), plans.get("configuration", "2d"), 0, DATASETS[dataset]
         trainer = trainer_class(*arguments, device=torch.device("cpu"))

@@ -86,5 +86,5 @@ def test_parts_come_from_annotated_cases_alone(start):
 
 @pytest.mark.parametrize("trainer_class", [SERTrainerCached, SERTrainerSemi])
 def test_3d_is_refused_with_the_trainers_that_can(make_trainer, trainer_class):
-    with pytest.raises(NotImplementedError, match=r"3d_fullres trains on 3D patches.*SERTrainerJoint"):
+    with pytest.raises(NotImplementedError, match=r"3d_fullres trains on 3D patches.*\(SERTrainer\)"):
         make_trainer(trainer_class, "ignore", configuration="3d_fullres", patch=(16, 32, 32))

@@ -7,8 +7,7 @@ import pytest
 
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.training.fading import fade
-from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerJoint
+from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerTwoPhases
 from tests.training.helpers import start_epoch
 
 
@@ -42,7 +41,7 @@ def test_a_faded_loss_has_no_gradient_left_and_the_log_says_why(make_trainer, ma
 
 
 def test_the_papers_phases_never_fade(make_trainer, sam_checkpoint):
-    trainer = make_trainer(SERTrainer)
+    trainer = make_trainer(SERTrainerTwoPhases)
     trainer.update_guidance()
     epoch_log(trainer)["mean_fg_dice"] = [0.8] * 500
     start_epoch(trainer, 500)

@@ -13,8 +13,7 @@ from ser_nnunet.training.balance import gradient_norm
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide
 from ser_nnunet.training.losses import sam_distillation
 from ser_nnunet.training.slices import GuidedSlices
-from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerJoint
+from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerTwoPhases
 from tests.training.helpers import ALONE, GUIDED, silence, start_epoch
 
 LABELS = LabelManager({"background": 0, "one": 1, "two": 2}, None)
@@ -319,7 +318,7 @@ class TestThreeDimensions:
     def test_what_the_cascade_adds_is_not_shown_to_sam(self, make_trainer, sam_checkpoint):
         """The channels of the previous stage's classes come after the image's; SAM can't be pointed at them."""
 
-        class SecondChannel(SERTrainer):
+        class SecondChannel(SERTrainerTwoPhases):
             sam_channels = (1,)
 
         plan = {"configuration": "3d_cascade_fullres", "patch": (16, 32, 32), "previous_stage": "3d_lowres"}
@@ -343,7 +342,7 @@ class TestThreeDimensions:
                 replace(SETTINGS, axes=axes).check(1, None)
 
 
-class InsteadOfSAM(SERTrainer):
+class InsteadOfSAM(SERTrainerTwoPhases):
     """A trainer with guidance of its own, which needs no checkpoint in SER_SAM_CHECKPOINT."""
 
     def build_guidance(self):

@@ -6,8 +6,7 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.paper import SERTrainerPaper
-from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM
+from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM, SERTrainerTwoPhases
 from tests.training.helpers import start_epoch
 
 
@@ -56,7 +55,7 @@ def test_without_a_change_of_losses_the_rate_keeps_falling(make_trainer):
     assert after < before < trainer.initial_lr
 
 
-@pytest.mark.parametrize(("trainer_class", "cleared"), [(SERTrainer, True), (JointAtFirst, False)])
+@pytest.mark.parametrize(("trainer_class", "cleared"), [(SERTrainerTwoPhases, True), (JointAtFirst, False)])
 def test_the_optimisers_averages_are_cleared_when_the_losses_change(
     make_trainer, sam_checkpoint, trainer_class, cleared
 ):
@@ -74,7 +73,7 @@ def test_the_optimisers_averages_are_cleared_when_the_losses_change(
 
 @pytest.mark.parametrize(
     ("trainer_class", "restart"),
-    [(SERTrainer, 666), (SERTrainerPaper, 200), (SERTrainerJoint, 0), (SERTrainerNoSAM, 0)],
+    [(SERTrainerTwoPhases, 666), (SERTrainerPaper, 200), (SERTrainerJoint, 0), (SERTrainerNoSAM, 0)],
 )
 def test_the_rate_restarts_where_another_loss_trains_the_prompt_learner(make_trainer, trainer_class, restart):
     trainer = make_trainer(trainer_class)

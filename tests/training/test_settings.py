@@ -7,8 +7,7 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 
 from ser_nnunet.nnunet.base_trainer import RENAMED, SETTINGS
 from ser_nnunet.training.paper import SERTrainerPaper
-from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerNoSAM
+from ser_nnunet.training.variants import SERTrainerNoSAM, SERTrainerTwoPhases
 from tests.training.helpers import DATASETS, make_plans
 
 CHANGED = {
@@ -36,11 +35,11 @@ class Settings:
     save_every = 1
 
 
-class ByMixin(Settings, SERTrainer):
+class ByMixin(Settings, SERTrainerTwoPhases):
     pass
 
 
-class ByAttribute(SERTrainer):
+class ByAttribute(SERTrainerTwoPhases):
     num_epochs = 7
     num_iterations_per_epoch = 3
     num_val_iterations_per_epoch = 2
@@ -51,7 +50,7 @@ class ByAttribute(SERTrainer):
     save_every = 1
 
 
-class InInit(SERTrainer):
+class InInit(SERTrainerTwoPhases):
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
         for name, value in CHANGED.items():
@@ -85,7 +84,7 @@ def test_what_is_set_before_the_trainer_is_initialised_is_obeyed(make_trainer):
 
 
 def test_a_variant_of_nnunets_works_as_a_mixin(make_trainer):
-    class Short(nnUNetTrainer_5epochs, SERTrainer):
+    class Short(nnUNetTrainer_5epochs, SERTrainerTwoPhases):
         pass
 
     trainer = make_trainer(Short)
@@ -126,13 +125,13 @@ def test_names_of_version_0_1_0_are_refused_instead_of_ignored(old):
     with pytest.raises(TypeError, match=message):
         type("Mine", (SERTrainerNoSAM,), {old: 5})
     with pytest.raises(TypeError, match=message):
-        type("Mine", (type("Mixin", (), {old: 5}), SERTrainer), {})
+        type("Mine", (type("Mixin", (), {old: 5}), SERTrainerTwoPhases), {})
 
 
 def test_all_old_names_are_reported_at_once():
     with pytest.raises(TypeError, match="epochs is now num_epochs, learning_rate is now initial_lr"):
 
-        class Mine(SERTrainer):
+        class Mine(SERTrainerTwoPhases):
             epochs = 5
             learning_rate = 0.1
 

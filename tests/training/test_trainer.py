@@ -11,12 +11,13 @@ from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_lo
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.checkpoint import CheckpointError
-from ser_nnunet.training.trainer import LOGGED, SERTrainer
+from ser_nnunet.training.trainer import LOGGED
 from ser_nnunet.training.variants import (
     SERTrainerJoint,
     SERTrainerNoSAM,
     SERTrainerNoSAMDoubleBatch,
     SERTrainerSAMDistill,
+    SERTrainerTwoPhases,
 )
 from tests.training.helpers import ALONE, DATASETS, GUIDED, is_zero, make_plans, part_gradients, silence, start_epoch
 
@@ -41,7 +42,7 @@ class TestPhases:
     def checkpoint(self, sam_checkpoint):
         pass
 
-    def gradients(self, make_trainer, make_batch, epoch, silenced, trainer_class=SERTrainer):
+    def gradients(self, make_trainer, make_batch, epoch, silenced, trainer_class=SERTrainerTwoPhases):
         trainer = make_trainer(trainer_class)
         start_epoch(trainer, epoch)
         silence(trainer, silenced)
@@ -116,7 +117,7 @@ class TestPhases:
         assert half["loss_dist"] == pytest.approx(float(full["loss_dist"]), rel=0.05)
         assert all(p.grad is not None and p.grad.isfinite().all() for p in again.ser_net.parameters())
 
-    @pytest.mark.parametrize("trainer_class", [SERTrainer, SERTrainerJoint])
+    @pytest.mark.parametrize("trainer_class", [SERTrainerTwoPhases, SERTrainerJoint])
     def test_the_gradient_scaler_doesnt_change_the_step(self, make_trainer, make_batch, trainer_class):
         """nnU-Net scales the loss on a GPU; the scale must cancel out in L_seg's weight, the clipping and the step."""
         weights = []
@@ -226,7 +227,9 @@ class TestRefusals:
 
     def test_no_sam_checkpoint(self, make_trainer, monkeypatch):
         monkeypatch.delenv("SER_SAM_CHECKPOINT", raising=False)
-        with pytest.raises(CheckpointError, match=r"SERTrainer is guided by SAM.*SER_SAM_CHECKPOINT isn't set"):
+        with pytest.raises(
+            CheckpointError, match=r"SERTrainerTwoPhases is guided by SAM.*SER_SAM_CHECKPOINT isn't set"
+        ):
             make_trainer(initialize=False).on_train_start()
 
     def test_a_missing_sam_file(self, make_trainer, monkeypatch, tmp_path):
@@ -251,7 +254,7 @@ class TestRefusals:
             trainer.initialize()
 
     def test_channels_that_dont_exist(self, make_trainer):
-        class SecondChannel(SERTrainer):
+        class SecondChannel(SERTrainerTwoPhases):
             sam_channels = (1,)
 
         with pytest.raises(ValueError, match=r"sam_channels = \(1,\).*1 channel"):

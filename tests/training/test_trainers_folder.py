@@ -46,6 +46,6 @@ def test_short_schedules_change_the_number_of_epochs_alone():
     assert all(lengths == {5, 10, 20, 50, 100, 250, 500} for lengths in bases.values())
 
 
-def test_short_schedules_keep_both_phases(make_trainer):
+def test_short_schedules_are_guided_to_their_end(make_trainer):
     trainer = make_trainer(import_module(f"ser_nnunet.trainers.{SHORT}").SERTrainer_10epochs)
-    assert (trainer.num_epochs, trainer.schedule.guided_epochs) == (10, 6)
+    assert (trainer.num_epochs, trainer.schedule.guided_epochs) == (10, 10)

@@ -16,8 +16,8 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from ser_nnunet.nnunet.log import epoch_log
-from ser_nnunet.training.trainer import LOGGED, SERTrainer
-from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM, SERTrainerSAMDistill
+from ser_nnunet.training.trainer import LOGGED
+from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM, SERTrainerSAMDistill, SERTrainerTwoPhases
 from tests.training.helpers import ALONE, DATASETS, GUIDED, draw_batch, make_plans, start_epoch
 
 WAIT = timedelta(seconds=120)  # after which a process stops that waits for the other one in vain
@@ -34,9 +34,9 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "guided": Case(SERTrainer, "classes", GUIDED),
-    "guided, one without foreground": Case(SERTrainer, "regions", GUIDED, without_foreground=1),
-    "alone": Case(SERTrainer, "classes", ALONE),
+    "guided": Case(SERTrainerTwoPhases, "classes", GUIDED),
+    "guided, one without foreground": Case(SERTrainerTwoPhases, "regions", GUIDED, without_foreground=1),
+    "alone": Case(SERTrainerTwoPhases, "classes", ALONE),
     "joint": Case(SERTrainerJoint, "binary", GUIDED),
     "joint, one without foreground": Case(SERTrainerJoint, "binary", GUIDED, without_foreground=0),
     "SAM distillation, one without foreground": Case(SERTrainerSAMDistill, "ignore", GUIDED, without_foreground=1),
