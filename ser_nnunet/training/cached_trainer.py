@@ -87,7 +87,6 @@ class SERTrainerCached(SERTrainer):
         sam_cache_gigabytes: of embeddings on disk at most, beside the preprocessed cases.
     """
 
-    sam_slices_per_step = 2
     sam_cache_gigabytes = 4.0
 
     @classmethod
@@ -112,7 +111,6 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
 
     guided_fraction = 1.0
     joint = True
-    sam_slices_per_step = 2
     sam_cache_gigabytes = 4.0
 
     @classmethod
