@@ -33,6 +33,7 @@ from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.utils.files import read_json, remove
 from ser_nnunet.utils.locks import ExclusiveLock
+from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.processes import usable_cores
 from ser_nnunet.utils.variables import environment
 
@@ -122,7 +123,7 @@ def describe_work(states: dict[str, TaskState], pending: int) -> str:
     """Return what is done, under way and to be started, in a sentence."""
     done = sum(state.state == "done" for state in states.values())
     under_way = len(states) - done - pending
-    return f"{len(states)} tasks: {done} done, {under_way} under way, {pending} to start"
+    return f"{counted(len(states), 'task')}: {done} done, {under_way} under way, {pending} to start"
 
 
 def describe_plan(crossval: Crossval) -> list[str]:
@@ -178,7 +179,7 @@ def cancel(crossval: Crossval, report: Callable[[str], object] = print) -> None:
     jobs = [queued.job for queued in queue.values()]
     if jobs:
         slurm("scancel", *jobs)
-        report(f"{len(jobs)} jobs cancelled")
+        report(f"{counted(len(jobs), 'job')} cancelled")
     for key in queue:
         record = TaskRecord(settings.folder / "tasks" / key)
         submission = record.submission()

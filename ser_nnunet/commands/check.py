@@ -56,7 +56,7 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the trainer to check for."""
     parser.description = "Is everything in place for training and prediction? Exit status 1 if no training could start."
-    parser.add_argument("-tr", help="check what this trainer needs, and nothing else")
+    parser.add_argument("-tr", metavar="TRAINER", help="check what this trainer needs, and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
     add = parser.add_argument
-    add("-ref", required=True, help="reference segmentations", **folder)
+    add("-ref", required=True, help="folder of the reference segmentations", **folder)
     add("-pred", required=True, help="predicted segmentations, named like the references", **folder)
     add("-o", required=True, help="output folder for the tables", **folder)
     add("--images", help="images for the report's figures (default: imagesTs beside labelsTs and so on)", **folder)
