@@ -109,6 +109,7 @@ def prepare(root: Path) -> dict[str, Killed]:
             rows,
         ),
         "accuracy": benchmark("accuracy", *accuracy, "--iterations", "4", "--save-every", "1"),
+        "proxy-sam": benchmark("proxy-sam", "-d", "1", "--steps", "10", "--image-size", "64", "-device", "cpu"),
         "demo": Killed(["demo", "--folder", str(root / "demo"), *demo], root / "demo", rows),
     }
 

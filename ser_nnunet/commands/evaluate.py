@@ -100,7 +100,6 @@ def run(args: argparse.Namespace) -> int:
     require_folders([args.ref, args.pred, *args.compare, *([args.images] if args.images else [])])
     from ser_nnunet.evaluation.evaluator import evaluate
     from ser_nnunet.evaluation.result_files import check_output
-    from ser_nnunet.evaluation.text_tables import format_comparison, format_summary
 
     check_output(args.o)
 
@@ -117,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         settings=settings,
         processes=args.np,
     )
+    from ser_nnunet.evaluation.text_tables import format_comparison, format_summary  # imports scipy
+
     written = evaluation.write(args.o)
     print(printable(format_summary(evaluation)))
     if args.compare:
