@@ -1,4 +1,4 @@
-"""`python -m tests.nnunet_small COMMAND ...`: a planning command of nnU-Net's at the cost that small images should have.
+"""`python -m tests.nnunet_small COMMAND ...`: a planning command of nnU-Net's, as cheap as small images should be.
 
 For the fingerprint of every data set nnU-Net draws 100 million intensities, however few voxels there are; here it draws
 100,000. It starts new processes that check, measure and preprocess, each of which imports torch again; here they are
