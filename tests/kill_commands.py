@@ -33,6 +33,10 @@ DATES = re.compile(rb'"date": "[^"]*"|\d{4}-\d\d-\d\dT[\d:+]+')
 STAMPS = re.compile(r"\d{4}(_\d+)+")  # in the names of nnU-Net's logs
 
 
+NEEDS = {"report": "evaluate", "predict": "export", "compare": "export"}
+"""Command -> the one whose result it reads."""
+
+
 class Killed(NamedTuple):
     """A command, the folder that it writes, how results are compared, and what a run after a kill adds."""
 
@@ -153,9 +157,12 @@ def main(times: int, names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_preprocessed(root)
-        for name, killed in prepare(root).items():
+        commands = prepare(root)
+        for name, killed in commands.items():
             if names and name not in names:
                 continue
+            if (needed := NEEDS.get(name)) and not commands[needed].written.exists():
+                run(commands[needed].arguments, root)
             seconds = run(killed.arguments, root)
             expected = killed.compare(killed.written)
             again = [*killed.arguments, *killed.again]
