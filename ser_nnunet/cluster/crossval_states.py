@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_nnunet.cluster.crossval_tasks import Crossval
 from ser_nnunet.cluster.slurm_queue import QueuedTask, last_state
-from ser_nnunet.cluster.task_record import FAILED, STOPPED, Attempt, Submission, TaskRecord, is_alive
+from ser_nnunet.cluster.task_record import FAILED, STOPPED, Attempt, Submission, TaskRecord
 from ser_nnunet.cluster.tasks import Task, held_up_by
 from ser_nnunet.cluster.training_log import Progress, read_progress
 from ser_nnunet.utils.locks import ExclusiveLock
@@ -84,7 +84,7 @@ def _state_of(
         if queued.is_running:
             return RUNNING, f"job {queued.job} on {queued.node}, {queued.time_left} of its time left"
         return REQUEUED if attempts else WAITING, f"job {queued.job}, {queued.reason}"
-    if last is not None and not last.job and is_alive(last):
+    if last is not None and not last.job and record.is_alive(last):
         return RUNNING, f"process {last.process} on {last.host}"
     submission = record.submission()
     if submission is None:
