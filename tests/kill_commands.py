@@ -60,13 +60,17 @@ def content(folder: Path) -> dict[str, object]:
 
 
 def rows(folder: Path) -> dict[str, object]:
-    """Return the files of a folder; of tables the header and the first column, which hold no times."""
+    """Return the files of a folder; of tables the header and the first column, which hold no times.
+
+    lesions.csv has a row per predicted lesion, so that its rows depend on the weights: its header alone.
+    """
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
         if path.is_file():
             name = STAMPS.sub("", str(path.relative_to(folder)))
             lines = path.read_text(encoding="utf-8").splitlines() if path.suffix == ".csv" else []
-            found[name] = lines[:1] + [line.split(",")[0] for line in lines[1:]]
+            kept = [] if path.name == "lesions.csv" else lines[1:]
+            found[name] = lines[:1] + [line.split(",")[0] for line in kept]
     return found
 
 
