@@ -17,6 +17,7 @@ from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, build_table
 from ser_nnunet.dataset_conversion.core.path_patterns import PathPattern
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.printable import counted
 
 ORDER = ("site", "patient", "time")
 """Placeholders at the beginning of a case's name; others follow in the pattern's order."""
@@ -76,7 +77,8 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
         unused.sort(key=lambda path: path.parent not in incomplete)  # likely the ones that are missing
         names = ", ".join(tree.shorten(path) for path in unused[:LISTED])
         more = f" and {len(unused) - LISTED} more" if len(unused) > LISTED else ""
-        text = f"{len(unused)} images match no pattern and are not used: {names}{more}"
+        match = "matches no pattern and is" if len(unused) == 1 else "match no pattern and are"
+        text = f"{counted(len(unused), 'image')} {match} not used: {names}{more}"
         table.problems.append(Problem("extra file", "", text, fatal=False))
     return table
 

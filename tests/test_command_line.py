@@ -133,6 +133,16 @@ def test_check_suggests_trainers_for_a_misspelt_name(ready, capsys):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a file system without space")
+def test_check_tells_who_trains_without_a_gpu_how_threads_wait(ready, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    main(["check", "-tr", "nnUNetTrainer"])
+    assert "export OMP_WAIT_POLICY=PASSIVE" in row(capsys.readouterr().out, "GPU")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    main(["check", "-tr", "nnUNetTrainer"])
+    assert "OMP_WAIT_POLICY" not in capsys.readouterr().out
+
+
 def test_check_refuses_a_folder_that_cannot_be_written(ready, capsys, monkeypatch):
     monkeypatch.setenv("nnUNet_results", "/proc")
     assert main(["check"]) == 1

@@ -58,7 +58,8 @@ def describe_missing_folds(splits: Sequence[object]) -> list[Problem]:
     """Return a note if there are fewer folds than nnU-Net's usual five."""
     if len(splits) >= FOLDS:
         return []
-    text = f"{len(splits)} patients make {len(splits)} folds instead of {FOLDS}: train folds 0 to {len(splits) - 1}"
+    numbers = ", ".join(map(str, range(len(splits))))
+    text = f"{len(splits)} patients make {len(splits)} folds instead of {FOLDS}: train {numbers}"
     if not splits:
         text = "one patient alone cannot be split: no splits_final.json; train the fold `all`, not a number"
     return [Problem("folds", "", text, fatal=False)]

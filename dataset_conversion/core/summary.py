@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ser_nnunet.dataset_conversion.core.data_classes import UNLABELLED, ConversionReport
 from ser_nnunet.dataset_conversion.core.problems import format_problems
+from ser_nnunet.utils.printable import counted
 
 
 def format_case_table(report: ConversionReport) -> str:
@@ -25,13 +26,14 @@ def format_summary(report: ConversionReport, dataset_id: int) -> str:
     test = [case for case in report.cases if case.split == "test"]
     unlabelled = sum(case.split == UNLABELLED for case in report.cases)
     without = f"{unlabelled} without annotation, " if unlabelled else ""
-    patients = len({case.patient for case in train})
+    patients = counted(len({case.patient for case in train}), "patient")
     masks = sum(case.label is not None for case in test)
     classes = ", ".join(f"{name} {value}" for name, value in report.info.labels.items() if value != 0)
+    folds = counted(len(report.splits), "fold") if report.splits else "no folds"
     lines = [
-        f"{report.name}: {len(train)} training cases of {patients} patients, "
-        f"{without}{len(test)} test cases ({masks} with a label)",
-        f"channels: {', '.join(report.info.channels)}; classes: {classes}; {len(report.splits)} folds",
+        f"{report.name}: {counted(len(train), 'training case')} of {patients}, {without}"
+        + (f"{counted(len(test), 'test case')} ({masks} with a label)" if test else "no test cases"),
+        f"channels: {', '.join(report.info.channels)}; classes: {classes}; {folds}",
     ]
     if report.notes:
         lines += ["noted", format_problems(report.notes)]

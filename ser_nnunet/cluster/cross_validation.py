@@ -13,17 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ser_nnunet.cluster.crossval_checks import (
-    find_fold_problems,
-    find_place_problems,
-    find_settings_problems,
-    find_slurm_problems,
-    find_trainers_problems,
-    read_splits,
-)
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings
-from ser_nnunet.cluster.crossval_states import UNDER_WAY, TaskState, read_states, running_command
-from ser_nnunet.cluster.crossval_tasks import Crossval, list_crossval
+from ser_nnunet.cluster.crossval_states import COMMAND_LOCK, UNDER_WAY, TaskState, read_states, running_command
+from ser_nnunet.cluster.crossval_tasks import Crossval, list_crossval, read_splits
 from ser_nnunet.cluster.local_engine import find_slots, run_queue
 from ser_nnunet.cluster.slurm_queue import QueuedTask, read_queue, sbatch_options, slurm
 from ser_nnunet.cluster.task_record import TaskRecord
@@ -33,6 +25,7 @@ from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.utils.files import read_json, remove
 from ser_nnunet.utils.locks import ExclusiveLock
+from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.processes import usable_cores
 from ser_nnunet.utils.variables import environment
 
@@ -61,6 +54,15 @@ def prepare(settings: CrossvalSettings) -> Crossval:
         raise UserError("crossval starts and ends processes as Linux and macOS do; Windows can't")
     if settings.engine == SLURM and find_spec("submitit") is None:
         raise UserError("submitit is missing: pip install 'ser-nnunet[cluster]'")
+    # Imports torch and nnU-Net, which --status and --cancel can do without.
+    from ser_nnunet.cluster.crossval_checks import (
+        find_fold_problems,
+        find_place_problems,
+        find_settings_problems,
+        find_slurm_problems,
+        find_trainers_problems,
+    )
+
     plans, dataset = read_plans(settings)
     problems = list(find_settings_problems(settings, plans))
     problems += find_trainers_problems(settings, plans, dataset)
@@ -102,7 +104,7 @@ def run(settings: CrossvalSettings, report: Callable[[str], object] = print) -> 
         settings = replace(settings, cpus_per_job=max(1, min(settings.cpus_per_job, usable_cores() // len(slots))))
     crossval = prepare(settings)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with ExclusiveLock(settings.folder / ".command.lock", f"ser-nnunet crossval of {settings.dataset}"):
+    with ExclusiveLock(settings.folder / COMMAND_LOCK, f"ser-nnunet crossval of {settings.dataset}"):
         write_splits(crossval)
         settings.write()
         queue = queue_of(crossval)
@@ -122,7 +124,7 @@ def describe_work(states: dict[str, TaskState], pending: int) -> str:
     """Return what is done, under way and to be started, in a sentence."""
     done = sum(state.state == "done" for state in states.values())
     under_way = len(states) - done - pending
-    return f"{len(states)} tasks: {done} done, {under_way} under way, {pending} to start"
+    return f"{counted(len(states), 'task')}: {done} done, {under_way} under way, {pending} to start"
 
 
 def describe_plan(crossval: Crossval) -> list[str]:
@@ -178,7 +180,7 @@ def cancel(crossval: Crossval, report: Callable[[str], object] = print) -> None:
     jobs = [queued.job for queued in queue.values()]
     if jobs:
         slurm("scancel", *jobs)
-        report(f"{len(jobs)} jobs cancelled")
+        report(f"{counted(len(jobs), 'job')} cancelled")
     for key in queue:
         record = TaskRecord(settings.folder / "tasks" / key)
         submission = record.submission()

@@ -12,7 +12,7 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ser_nnunet.cluster.crossval_settings import FOLLOW_UPS, CrossvalSettings, results_of
-from ser_nnunet.cluster.crossval_tasks import Crossval
+from ser_nnunet.cluster.crossval_tasks import Crossval, read_splits
 from ser_nnunet.cluster.slurm_queue import refused_submission, sbatch_options, slurm, time_limits
 from ser_nnunet.cluster.training_files import TrainingFiles
 from ser_nnunet.errors import UserError
@@ -22,7 +22,6 @@ from ser_nnunet.nnunet.trainers import find_trainer, list_trainers
 from ser_nnunet.training.distill_trainer import SERTrainerDistill
 from ser_nnunet.training.teacher import Student, read_teacher
 from ser_nnunet.training.trainer_checks import find_trainer_problems
-from ser_nnunet.utils.files import read_json
 from ser_nnunet.utils.output_checks import require_writable_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT, TEACHER
 
@@ -126,14 +125,6 @@ def find_fold_problems(settings: CrossvalSettings, crossval: Crossval) -> Iterat
     for what, folds in lacking.items():
         missing = ", ".join(dict.fromkeys(folds))
         yield f"{what} lacks the folds {missing}: add them with -c and -f, the cascade needs all cases' predictions"
-
-
-def read_splits(settings: CrossvalSettings) -> list[dict[str, list[str]]]:
-    """Return the folds of splits_final.json; an empty list if it isn't written yet."""
-    try:
-        return list(read_json(preprocessed_dataset(settings.dataset) / "splits_final.json"))
-    except (OSError, ValueError, TypeError):
-        return []
 
 
 def find_slurm_problems(crossval: Crossval) -> list[str]:

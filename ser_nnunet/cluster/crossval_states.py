@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ser_nnunet.cluster.crossval_tasks import Crossval
 from ser_nnunet.cluster.slurm_queue import QueuedTask, last_state
-from ser_nnunet.cluster.task_record import FAILED, STOPPED, Attempt, Submission, TaskRecord, is_alive
+from ser_nnunet.cluster.task_record import FAILED, STOPPED, Attempt, Submission, TaskRecord
 from ser_nnunet.cluster.tasks import Task, held_up_by
 from ser_nnunet.cluster.training_log import Progress, read_progress
-from ser_nnunet.utils.files import read_json
-from ser_nnunet.utils.processes import is_running
+from ser_nnunet.utils.locks import ExclusiveLock
 
 RUNNING, WAITING, REQUEUED, HELD_UP = "running", "waiting", "requeued", "held up"
 CANCELLED, ABSENT = "cancelled", "not submitted"
 DONE = "done"
+COMMAND_LOCK = ".command.lock"
+"""In the folder of a cross-validation: held by the command that starts, goes on with or trains it."""
 UNDER_WAY = (RUNNING, WAITING, REQUEUED)
 
 
@@ -84,7 +84,7 @@ def _state_of(
         if queued.is_running:
             return RUNNING, f"job {queued.job} on {queued.node}, {queued.time_left} of its time left"
         return REQUEUED if attempts else WAITING, f"job {queued.job}, {queued.reason}"
-    if last is not None and not last.job and is_alive(last):
+    if last is not None and not last.job and record.is_alive(last):
         return RUNNING, f"process {last.process} on {last.host}"
     submission = record.submission()
     if submission is None:
@@ -110,10 +110,5 @@ def _never_begun(submission: Submission, folder: Path, queue_lives: bool) -> tup
 
 def running_command(folder: Path) -> int | None:
     """Return the process id of a `ser-nnunet crossval` that runs on this machine for this folder, or None."""
-    try:
-        holder = read_json(folder / ".command.lock.json")
-        process, host = int(holder["process"]), holder["host"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    alive = host == socket.gethostname() and process != os.getpid() and is_running(process)
-    return process if alive else None
+    process = ExclusiveLock(folder / COMMAND_LOCK, "").holding_process()
+    return None if process == os.getpid() else process

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from pydantic import TypeAdapter
 
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings, results_of
 from ser_nnunet.cluster.follow_ups import FollowUp, list_follow_ups
 from ser_nnunet.cluster.tasks import Task
 from ser_nnunet.cluster.training_files import TrainingFiles
+from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.utils.files import read_json
 
 HOURS, FOLLOW_UP_HOURS = 24, 4
 MEMORY_GB = {2: 24.0, 3: 48.0}
@@ -124,19 +126,49 @@ def list_crossval(settings: CrossvalSettings, plans: dict[str, Any]) -> Crossval
         settings: their configurations are in the plan.
         plans: the content of the plans file.
     """
-    trainings = {each.key: each for each in _list_trainings(settings, PlansManager(plans))}
+    trainings = {each.key: each for each in _list_trainings(settings, plans)}
     needs = {key: training.trainer for key, training in trainings.items()}
     return Crossval(settings, trainings, {step.key: step for step in list_follow_ups(settings, needs)})
 
 
-def _list_trainings(settings: CrossvalSettings, plans: PlansManager) -> Iterator[Training]:
-    configurations = {name: plans.get_configuration(name) for name in settings.configurations}
+def resolve_configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a configuration of a plans file with what it inherits, as nnU-Net's PlansManager does.
+
+    That would import torch, which takes seconds, for every look at a cross-validation.
+
+    Raises:
+        UserError: there is no such configuration, or configurations inherit from each other in a circle.
+    """
+    resolved: dict[str, Any] = {}
+    wanted: str | None = name
+    for _ in range(10):
+        configuration = plans["configurations"].get(wanted)
+        if configuration is None:
+            known = ", ".join(plans["configurations"])
+            raise UserError(f"{plans.get('plans_name', 'the plans')}: no configuration {wanted}, there are {known}")
+        resolved = configuration | resolved
+        wanted = configuration.get("inherits_from")
+        if wanted is None:
+            return resolved
+    raise UserError(f"{plans.get('plans_name', 'the plans')}: {name} inherits from itself")
+
+
+def _list_trainings(settings: CrossvalSettings, plans: dict[str, Any]) -> Iterator[Training]:
+    configurations = {name: resolve_configuration(plans, name) for name in settings.configurations}
     for trainer in settings.trainers:
         for name, planned in configurations.items():
-            next_stages = tuple(other for other, each in configurations.items() if each.previous_stage_name == name)
+            previous, dimension = planned.get("previous_stage"), len(planned["patch_size"])
+            next_stages = tuple(other for other, each in configurations.items() if each.get("previous_stage") == name)
             for fold in settings.folds:
-                dimension = len(planned.patch_size)
-                yield Training(settings, trainer, name, fold, planned.previous_stage_name, next_stages, dimension)
+                yield Training(settings, trainer, name, fold, previous, next_stages, dimension)
+
+
+def read_splits(settings: CrossvalSettings) -> list[dict[str, list[str]]]:
+    """Return the folds of splits_final.json; an empty list if it isn't written yet."""
+    try:
+        return list(read_json(preprocessed_dataset(settings.dataset) / "splits_final.json"))
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def child_command(settings: CrossvalSettings, kind: str, key: str, *details: str) -> tuple[str, ...]:

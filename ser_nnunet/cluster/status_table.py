@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ser_nnunet.cluster.crossval_states import DONE, RUNNING, WAITING, TaskState
 from ser_nnunet.cluster.task_record import FAILED
+from ser_nnunet.utils.printable import counted
 
 
 def format_duration(seconds: float) -> str:
@@ -80,5 +81,5 @@ def format_states(states: Sequence[TaskState]) -> str:
     counts: dict[str, int] = {}
     for state in states:
         counts[state.state] = counts.get(state.state, 0) + 1
-    lines += ["", f"{len(states)} tasks: " + ", ".join(f"{count} {name}" for name, count in counts.items())]
+    lines += ["", f"{counted(len(states), 'task')}: " + ", ".join(f"{count} {name}" for name, count in counts.items())]
     return "\n".join(lines)

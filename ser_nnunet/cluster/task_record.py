@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ser_nnunet.utils.files import read_json, write_json
-from ser_nnunet.utils.processes import is_running
+from ser_nnunet.utils.locks import ExclusiveLock
 
 DONE, FAILED, KILLED, STOPPED = "done", "failed", "killed", "stopped"
 """How an attempt ends. Stopped: by a time limit, a preemption or the user. Killed: by a signal, or without a word."""
@@ -78,6 +78,17 @@ class TaskRecord:
         now = datetime.now().timestamp()
         self._write("attempts.json", [*earlier, Attempt(now, socket.gethostname(), os.getpid(), job)])
 
+    def is_alive(self, attempt: Attempt) -> bool:
+        """Return whether an attempt may still run: it has no outcome, and on this machine its process holds the lock.
+
+        The id alone may belong to another process by now.
+        """
+        if attempt.outcome:
+            return False
+        if attempt.host != socket.gethostname():
+            return True
+        return ExclusiveLock(self.lock, "").holding_process() == attempt.process
+
     def end_attempt(self, outcome: str, reason: str, progressed: bool) -> None:
         """Note how the last run ended; nothing where the record has been removed meanwhile."""
         attempts = self.attempts()
@@ -104,13 +115,6 @@ class TaskRecord:
 
     def _write(self, name: str, entries: list[Any]) -> None:
         write_json(self.folder / name, TypeAdapter(list[Any]).dump_python(entries, mode="json"))
-
-
-def is_alive(attempt: Attempt) -> bool:
-    """Return whether an attempt may still run: it has no outcome, and its process exists if it is on this machine."""
-    if attempt.outcome:
-        return False
-    return attempt.host != socket.gethostname() or is_running(attempt.process)
 
 
 def _read_list(file: Path) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the trainer to check for."""
     parser.description = "Is everything in place for training and prediction? Exit status 1 if no training could start."
-    parser.add_argument("-tr", help="check what this trainer needs, and nothing else")
+    parser.add_argument("-tr", metavar="TRAINER", help="check what this trainer needs, and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -245,7 +245,8 @@ def check_gpu() -> Finding:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Finding("GPU", OK, f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
-    return Finding("GPU", NOTE, f"none: train with -device cpu (slower), {os.cpu_count()} cores")
+    busy = "" if "OMP_WAIT_POLICY" in os.environ else "; beside other work, first export OMP_WAIT_POLICY=PASSIVE"
+    return Finding("GPU", NOTE, f"none: train with -device cpu (slower), {os.cpu_count()} cores{busy}")
 
 
 def first_line(error: Exception) -> str:

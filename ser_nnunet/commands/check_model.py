@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what was found; return 1 if something is not as it should be, else 0."""
     from ser_nnunet.export.received_file import examine_exported, is_exported
     from ser_nnunet.nnunet.received_model import examine_model
-    from ser_nnunet.utils.printable import printable
+    from ser_nnunet.utils.printable import counted, printable
 
     examine = examine_exported if is_exported(args.model) else examine_model
     observations = list(examine(args.model))
@@ -33,5 +33,6 @@ def run(args: argparse.Namespace) -> int:
         print(printable(f"{subject:<{width}}  {'ok' if is_fine else 'PROBLEM':<7}  {found}"))
     bad = sum(not observation.is_fine for observation in observations)
     harmless = "no code but that of ser-nnunet" if examine is examine_exported else "no code"
-    print(f"\n{bad} problems: see above" if bad else f"\n{harmless} found; this does not say how good the model is")
+    fine = f"{harmless} found; this does not say how good the model is"
+    print("\n" + (f"{counted(bad, 'problem')}: see above" if bad else fine))
     return 1 if bad else 0

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "-np",
             dest="processes",
+            metavar="N",
             type=processes,
             help="number of processes, each with one case at a time (default: all cores that memory allows)",
         )

@@ -28,17 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = CrossvalSettings("", (), (), "")
     add = parser.add_argument
     add("-d", required=True, metavar="ID", help="a planned and preprocessed data set: number or name")
-    add("-c", nargs="+", default=["2d"], metavar="CONFIG", help="configurations (default: 2d)")
-    folds = "numbers, or all (default: 0 1 2 3 4)"
+    add("-c", nargs="+", default=["2d"], metavar="CONFIG", help="configurations to train (default: 2d)")
+    folds = "numbers of the folds, or all (default: 0 1 2 3 4)"
     add("-f", nargs="+", type=_fold, default=["0", "1", "2", "3", "4"], metavar="FOLD", help=folds)
-    add("-tr", default="SERTrainer", metavar="TRAINER", help="SER's, nnU-Net's or yours (default: SERTrainer)")
+    add("-tr", default="SERTrainer", metavar="TRAINER", help="trainer: SER's, nnU-Net's or yours (default: SERTrainer)")
     compare = "train these as well, and compare them in the evaluation"
     add("--compare", nargs="+", default=[], metavar="TRAINER", help=compare)
     add("-p", default=default.plans, metavar="PLANS", help=f"the plans' name (default: {default.plans})")
     images = "predict this folder of images (imagesTs, or a path) with the best configuration"
     add("--predict", metavar="DIR", help=images)
-    add("-device", choices=("cuda", "cpu", "mps"), default=default.device, help="default: cuda")
-    where = "slurm, or local: a queue for this machine with one training per GPU at a time (default: slurm)"
+    add(
+        "-device",
+        choices=("cuda", "cpu", "mps"),
+        default=default.device,
+        help="device to train and predict on (default: cuda)",
+    )
+    where = "queue of the jobs: slurm, or local for this machine, one training per GPU at a time (default: slurm)"
     add("--cluster", choices=("slurm", "local"), default=default.engine, help=where)
     add("--dry-run", action="store_true", help="check everything and show what would be done; write nothing")
     _add_resources(parser.add_argument_group("resources of a job; CONFIG is a configuration or best, predict, ..."))
@@ -47,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_resources(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--gpus-per-job", type=whole(1, 64), default=1, metavar="N", help="default: 1")
-    add("--cpus-per-job", type=whole(1, 1024), default=12, metavar="N", help="default: 12")
-    time = "limit, such as 24h or 1-12:00:00; a training that needs longer is requeued and resumes (default: 24h)"
+    add("--gpus-per-job", type=whole(1, 64), default=1, metavar="N", help="number of GPUs (default: 1)")
+    add("--cpus-per-job", type=whole(1, 1024), default=12, metavar="N", help="number of processor cores (default: 12)")
+    time = "time limit, such as 24h or 1-12:00:00; a training that needs longer is requeued and resumes (default: 24h)"
     add("--time", nargs="+", default=[], metavar="[CONFIG=]TIME", help=time)
-    memory = "of the machine, in GB (default: 24 for 2D, 48 for 3D)"
+    memory = "memory of the machine in GB (default: 24 for 2D, 48 for 3D)"
     add("--memory", nargs="+", default=[], metavar="[CONFIG=]GB", help=memory)
-    add("--partition", metavar="P", help="SLURM's partition")
-    add("--account", metavar="A", help="SLURM's account")
+    add("--partition", metavar="NAME", help="partition of SLURM that the jobs are submitted to")
+    add("--account", metavar="NAME", help="account of SLURM that the jobs are charged to")
     options = "any options of sbatch, such as qos=long or 3d_fullres:constraint=a100 for one configuration"
     add("--slurm", nargs="+", default=[], metavar="[CONFIG:]KEY=VALUE", help=options)
 
@@ -64,10 +69,10 @@ def _add_actions(group: argparse._ArgumentGroup) -> None:
     action.add_argument("--status", action="store_true", help="show where every training stands")
     action.add_argument("--cancel", action="store_true", help="end all that is under way; it can be resumed")
     action.add_argument("--retry-failed", action="store_true", help="give the last command again")
-    group.add_argument("--watch", action="store_true", help="with --status: until nothing is under way")
-    seconds = "of --watch (default: 30)"
+    group.add_argument("--watch", action="store_true", help="repeat --status until nothing is under way")
+    seconds = "time between the looks of --watch (default: 30)"
     group.add_argument("--interval", type=whole(1, 3600), default=30, metavar="SECONDS", help=seconds)
-    page = "with --status: write a page with all learning curves (default: crossval/status.html in the results)"
+    page = "write --status with all learning curves as a page (default: crossval/status.html in the results)"
     group.add_argument("--html", nargs="?", type=Path, const=Path(), metavar="FILE", help=page)
 
 

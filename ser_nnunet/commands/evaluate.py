@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
     add = parser.add_argument
-    add("-ref", required=True, help="reference segmentations", **folder)
+    add("-ref", required=True, help="folder of the reference segmentations", **folder)
     add("-pred", required=True, help="predicted segmentations, named like the references", **folder)
     add("-o", required=True, help="output folder for the tables", **folder)
     add("--images", help="images for the report's figures (default: imagesTs beside labelsTs and so on)", **folder)
@@ -100,7 +100,6 @@ def run(args: argparse.Namespace) -> int:
     require_folders([args.ref, args.pred, *args.compare, *([args.images] if args.images else [])])
     from ser_nnunet.evaluation.evaluator import evaluate
     from ser_nnunet.evaluation.result_files import check_output
-    from ser_nnunet.evaluation.text_tables import format_comparison, format_summary
 
     check_output(args.o)
 
@@ -117,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         settings=settings,
         processes=args.np,
     )
+    from ser_nnunet.evaluation.text_tables import format_comparison, format_summary  # imports scipy
+
     written = evaluation.write(args.o)
     print(printable(format_summary(evaluation)))
     if args.compare:

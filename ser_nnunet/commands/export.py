@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " which needs nnU-Net, but not this package (default: pyz)"
     )
     add("--format", choices=("pyz", "nnunet"), default="pyz", help=form)
-    add("--precision", choices=("fp32", "int8"), default="fp32", help="of the network; int8 is refused with its losses")
+    precision = "number format of the network's weights (default: fp32; int8 is refused, with what it would lose)"
+    add("--precision", choices=("fp32", "int8"), default="fp32", help=precision)
     add("-f", nargs="+", metavar="FOLD", help="folds of the ensemble (default: all that were trained)")
     add(
         "-chk",

@@ -48,12 +48,12 @@ def add_description_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     labels = "classes and their values, such as background=0 lesion=1; whole=1,2 for a region"
     add("--labels", nargs="+", required=True, metavar="NAME=VALUE", help=labels)
-    order = "for regions: the value of each, outermost first (nnU-Net's regions_class_order)"
+    order = "value of each region, outermost first (nnU-Net's regions_class_order; needed if there are regions)"
     add("--regions-class-order", nargs="+", type=whole(1, 65535), metavar="VALUE", help=order)
     change = "values to change, such as 255=1; all others must be declared"
     add("--map", nargs="+", default=[], metavar="FOUND=WRITTEN", help=change)
     add("--allow-empty-masks", action="store_true", help="accept cases without foreground")
-    add("--licence", default="", help="of the data, for dataset.json")
+    add("--licence", default="", help="licence of the data, written to dataset.json")
     add("--citation", default="", help="what users of the data must cite, for dataset.json")
 
 

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) ->
         metavar="F",
         help="distance of neighbouring tiles, in tiles (default: 0.5, as nnU-Net)",
     )
-    add("--engine", choices=ENGINES, help="inference engine (default: the first of these that is installed)")
+    add("--engine", choices=ENGINES, help="inference engine to use (default: the first of these that is installed)")
     device = "device to compute on; cuda: NVIDIA, by onnxruntime-gpu; gpu: Intel, by OpenVINO (default: cpu)"
     add("--device", choices=("cpu", "cuda", "gpu"), default="cpu", help=device)
     add("--overwrite", action="store_true", help="predict cases again that have a mask")
@@ -83,8 +83,9 @@ def run(args: argparse.Namespace) -> int:
         model = Model.load(file, mirror=mirror, step=args.step, **settings)
         outcome = predict_cases(model, args.i, args.o, args.overwrite)
     print(
-        f"{len(outcome.written)} masks written to {args.o}, {len(outcome.skipped)} were there already, "
-        f"{len(outcome.failed)} cases failed"
+        f"{len(outcome.written)} mask{'s' * (len(outcome.written) != 1)} written to {args.o}, "
+        f"{len(outcome.skipped)} there already, "
+        f"{len(outcome.failed)} case{'s' * (len(outcome.failed) != 1)} failed"
     )
     for name, reason in outcome.failed.items():
         print(f"  {name}: " + reason.replace("\n", "\n    "), file=sys.stderr)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--html", type=Path, metavar="FILE", help="write all findings as one self-contained HTML page with pictures")
     pictures = "cases with findings that the page shows (default: 20)"
     add("--pictures", type=whole(0, 1000), default=20, metavar="N", help=pictures)
-    add("-np", type=processes, metavar="N", help="processes (default: every core, as far as memory allows)")
+    add("-np", type=processes, metavar="N", help="number of processes (default: every core, as far as memory allows)")
 
 
 def run(args: argparse.Namespace) -> int:

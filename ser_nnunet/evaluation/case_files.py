@@ -8,6 +8,9 @@ from pathlib import Path
 
 from ser_nnunet.errors import UserError
 
+LISTED = 10
+"""Cases that one message names."""
+
 
 @dataclass(frozen=True)
 class CaseFiles:
@@ -97,5 +100,6 @@ def find_segmentations(folder: Path, file_ending: str) -> dict[str, Path]:
 
 
 def list_cases(names: Sequence[str], what: str) -> list[str]:
-    """Return one line that names all cases with the same problem, or none."""
-    return [f"{what} {', '.join(names)} ({len(names)})"] if names else []
+    """Return one line that names the cases with the same problem, the first ones of many, or no line."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return [f"{what} {', '.join(names[:LISTED])}{more} ({len(names)})"] if names else []

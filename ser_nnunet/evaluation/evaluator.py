@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import CaseFiles, pair_cases, require_folders
 from ser_nnunet.evaluation.definitions import MetricGroup
-from ser_nnunet.evaluation.labels import Labels, find_dataset_json, read_labels
+from ser_nnunet.evaluation.labels import Labels, find_dataset_json, read_file_ending, read_labels
 from ser_nnunet.evaluation.patients import find_patients
 from ser_nnunet.evaluation.settings import Settings
 from ser_nnunet.utils.printable import printable
@@ -69,11 +69,12 @@ def evaluate(
     methods = name_methods([predictions, *map(Path, compare)], names)
     image_folder = Path(images) if images else None  # only the images of a named folder must be complete
     require_folders([references, *methods.values(), *([image_folder] if image_folder else [])])
-    labels = read_labels(find_dataset_json(references, predictions, Path(dataset_json) if dataset_json else None))
-    settings.check_classes(labels.classes)
-    pair = partial(pair_cases, references, methods, labels.file_ending, images=image_folder, only=cases)
+    file = find_dataset_json(references, predictions, Path(dataset_json) if dataset_json else None)
+    pair = partial(pair_cases, references, methods, read_file_ending(file), images=image_folder, only=cases)
     pairs, unpaired = pair(chill=chill)
     refuse_forgotten_chill(len(pairs), unpaired, *pair(chill=True))
+    labels = read_labels(file)
+    settings.check_classes(labels.classes)
     grouped = find_patients([pair.name for pair in pairs], references, labels, Path(patients) if patients else None)
     # Imported here, because it takes seconds, and wrong arguments have been found before.
     import pandas as pd

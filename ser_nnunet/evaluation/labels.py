@@ -53,6 +53,11 @@ def find_dataset_json(reference: Path, prediction: Path, given: Path | None = No
     )
 
 
+def read_file_ending(dataset_json: Path) -> str:
+    """Return the data set's file ending; raises `UserError` as `read_labels` does, without importing nnU-Net."""
+    return read_validated(dataset_json, DatasetJson, EXPECTED).file_ending
+
+
 def read_labels(dataset_json: Path) -> Labels:
     """Read the classes, exactly as nnU-Net's own evaluation would evaluate them (regions if there are any).
 

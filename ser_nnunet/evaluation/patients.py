@@ -13,6 +13,7 @@ from ser_nnunet.evaluation.case_files import list_cases
 from ser_nnunet.evaluation.labels import Labels
 from ser_nnunet.nnunet.paths import RAW, nnunet_folder
 from ser_nnunet.utils.files import LARGEST_JSON, read_json
+from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.regular_files import read_text
 
 CONVERSION = "conversion.json"  # written by `ser-nnunet convert` beside dataset.json
@@ -80,8 +81,8 @@ def describe_patients(patients: Mapping[str, Any]) -> str:
     """Return `Evaluation.about["patients"]` in a sentence."""
     scans, count, source = patients["scans"], patients["patients"], patients["source"]
     if source is None:
-        return f"{scans} scans, each counted as a patient (no --groups file and no {CONVERSION})"
-    return f"{scans} scans of {count} patients (patients named by {source})"
+        return f"{counted(scans, 'scan')}, each counted as a patient (no --groups file and no {CONVERSION})"
+    return f"{counted(scans, 'scan')} of {counted(count, 'patient')} (patients named by {source})"
 
 
 def _read_conversion(file: Path) -> dict[str, str]:

@@ -150,7 +150,6 @@ class BaseTrainer(TypedTrainer):
             lock = ExclusiveLock(folder / ".training.lock", f"a training in {folder}")
             lock.acquire()
             self._lock = lock
-        record_in_plans(self)
         super().on_train_start()
         if self._lock is not None:
             write_readme(self, Path(self.output_folder))
@@ -177,6 +176,14 @@ class BaseTrainer(TypedTrainer):
         found = set(find_unannotated(self.preprocessed_dataset_folder, unknown, self.label_manager))
         self._unannotated |= {case: case in found for case in unknown}
         return [case for case in wanted if self._unannotated[case]]
+
+    def print_plans(self) -> None:
+        """Print the plans as nnU-Net does, then add the model's record, which nnU-Net saves next.
+
+        Printed with them, the text for SERNET.md would be one line of 1500 characters.
+        """
+        super().print_plans()
+        record_in_plans(self)
 
     def run_training(self) -> None:
         """Train as nnU-Net does; a training that stops before anything but its log was written leaves no folder."""

@@ -24,6 +24,7 @@ from ser_nnunet.training.schedule import LossSchedule, two_phases
 from ser_nnunet.training.sernet_plans import name_network
 from ser_nnunet.training.slices import slicing_axes
 from ser_nnunet.utils.hashing import file_sha256
+from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 CURVES = {
@@ -147,8 +148,9 @@ class SERTrainer(BaseTrainer):
         image_channels = len(self.configuration_manager.use_mask_for_norm)  # without the cascade's previous stage
         self.guidance_settings.check(image_channels, self.dataset_json.get("channel_names"))
         self.print_to_log_file(
-            f"SERNet {self.preset}: {self.num_input_channels} input channel(s), "
-            f"{self.label_manager.num_segmentation_heads} output(s), {self.ser_net.num_prompts} prompt(s)"
+            f"SERNet {self.preset}: {counted(self.num_input_channels, 'input channel')}, "
+            f"{counted(self.label_manager.num_segmentation_heads, 'output')}, "
+            f"{counted(self.ser_net.num_prompts, 'prompt')}"
         )
         self.ser_net.register_load_state_dict_post_hook(lambda *_: self.log_pretrained_weights())
 

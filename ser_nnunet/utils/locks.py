@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json, remove, write_json
+from ser_nnunet.utils.processes import is_running
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems without locks answer, such as some network file systems: nothing is locked there."""
@@ -36,8 +37,8 @@ class ExclusiveLock:
         self.holder = file.with_name(f"{file.name}.json")
         self._lock = FileLock(file)
 
-    def acquire(self, seconds: float = 0) -> None:
-        """Take the lock at once, or within some seconds.
+    def acquire(self, seconds: float = 0.2) -> None:
+        """Take the lock within some seconds; `holding_process` of another process takes it for a moment.
 
         Raises:
             UserError: another process holds it; names that process and since when.
@@ -75,6 +76,27 @@ class ExclusiveLock:
     def __exit__(self, *exception: object) -> None:
         """Release it."""
         self.release()
+
+    def holding_process(self) -> int | None:
+        """Return the id of the process on this machine that holds the lock; None if there is none.
+
+        The JSON file of a process that was killed stays, and another process may have its id now: the lock itself is
+        tried.
+        """
+        try:
+            content = read_json(self.holder)
+            process, host = int(content["process"]), content["host"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if host != socket.gethostname() or not is_running(process):
+            return None
+        probe = FileLock(self.file)
+        try:
+            probe.acquire(timeout=0)
+        except (Timeout, NotImplementedError, OSError):  # held, or a file system without locks
+            return process
+        probe.release()
+        return None
 
     def _describe_holder(self) -> str:
         try:

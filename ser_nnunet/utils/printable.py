@@ -16,6 +16,11 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an s unless there is one: `1 case`, `2 cases`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def csv_cell(text: str) -> str:
     """Return a text for a cell of a CSV file: an apostrophe before what would not be read as text."""
     shown = printable(text)

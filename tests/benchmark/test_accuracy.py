@@ -1,6 +1,7 @@
 """`benchmark accuracy`: the user's folders stay as they are, bad input is reported at once, and runs resume."""
 
 import json
+import zipfile
 
 import pandas as pd
 import pytest
@@ -98,7 +99,10 @@ def test_an_interrupted_benchmark_resumes_and_ends_in_tables(planned_data, tmp_p
     def interrupt_once(run, spec, preprocessed, report_epochs):
         def stop(epochs):
             report_epochs(epochs)
-            if any(run.folder.rglob("checkpoint_*.pth")) and not interrupted:
+            whole = {file.stem for file in run.folder.rglob("checkpoint_*.pth") if zipfile.is_zipfile(file)}
+            # the one that nnU-Net writes at this moment may be half, and the training would begin anew with it alone
+            enough = "checkpoint_final" in whole or whole >= {"checkpoint_latest", "checkpoint_best"}
+            if enough and not interrupted:
                 interrupted.append(run.trainer)
                 raise KeyboardInterrupt
 

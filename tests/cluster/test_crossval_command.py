@@ -4,14 +4,18 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 
 import pytest
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ser_nnunet.cli import main
 from ser_nnunet.cluster.crossval_settings import parse_minutes, read_settings
-from ser_nnunet.cluster.crossval_tasks import list_crossval
+from ser_nnunet.cluster.crossval_tasks import list_crossval, resolve_configuration
+from ser_nnunet.errors import UserError
 from ser_nnunet.utils.locks import ExclusiveLock
-from tests.cluster.trainings import DATASET, finish_training, plan_dataset, settings_of
+from tests.cluster.trainings import DATASET, finish_training, plan_dataset, plans_with_cascade, settings_of
 
 LOCAL = ["--cluster", "local", "-device", "cpu", "-tr", "SERTrainerNoSAM"]
 
@@ -176,3 +180,26 @@ def test_a_folder_without_permission(planned, capsys):
         assert "permissions" in refused(capsys, planned, *LOCAL)
     finally:
         results.chmod(stat.S_IRWXU)
+
+
+def test_configurations_inherit_as_in_nnunet():
+    plans = plans_with_cascade()
+    plans["configurations"]["own"] = {"inherits_from": "3d_cascade_fullres", "batch_size": 7}
+    manager = PlansManager(plans)
+    for name in plans["configurations"]:
+        ours, theirs = resolve_configuration(plans, name), manager.get_configuration(name)
+        assert ours == theirs.configuration and ours.get("previous_stage") == theirs.previous_stage_name
+    plans["configurations"]["2d"]["inherits_from"] = "2d"
+    for name, reason in (("2d", "2d inherits from itself"), ("4d", "no configuration 4d, there are 2d, 3d_lowres")):
+        with pytest.raises(UserError, match=reason):
+            resolve_configuration(plans, name)
+
+
+def test_a_look_at_a_crossvalidation_does_not_import_torch(planned):
+    settings_of().write()
+    code = (
+        "import sys\nfrom ser_nnunet.cli import main\nstatus = main(['crossval', '-d', '1', '--status'])\n"
+        "print('IMPORTED', status, sorted({'torch', 'nnunetv2', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "not submitted" in done.stdout and done.stdout.splitlines()[-1] == "IMPORTED 0 []", done.stdout + done.stderr

@@ -12,6 +12,7 @@ from ser_nnunet.cluster.slurm_queue import QueuedTask
 from ser_nnunet.cluster.status_page import write_status_page
 from ser_nnunet.cluster.status_table import describe, format_duration, format_states
 from ser_nnunet.cluster.task_record import Submission, TaskRecord
+from ser_nnunet.utils.locks import ExclusiveLock
 from tests.cluster.test_training_log import epoch, write_log
 from tests.cluster.trainings import finish_training, plan_dataset, settings_of
 
@@ -93,6 +94,14 @@ def test_a_supervisor_that_ended_without_a_word_was_killed(crossval):
     submit(crossval, FOLDS[0])
     record(crossval, FOLDS[0]).begin_attempt("17_0")
     assert states_of(crossval)[FOLDS[0]][0] == "failed"
+
+
+def test_a_local_training_runs_as_long_as_its_lock_is_held_whoever_has_its_process_id(crossval):
+    submit(crossval, FOLDS[0], engine="local", job="")
+    record(crossval, FOLDS[0]).begin_attempt("")  # with the id of this process, which doesn't train
+    assert states_of(crossval)[FOLDS[0]][0] == "failed"
+    with ExclusiveLock(record(crossval, FOLDS[0]).lock, "a training"):
+        assert states_of(crossval)[FOLDS[0]][0] == "running"
 
 
 def test_an_interrupted_local_queue_is_stopped_and_can_be_resumed(crossval):

@@ -86,6 +86,12 @@ def test_a_case_that_lacks_a_channel_is_named_and_the_unused_file_beside_it_come
     assert "2 images match no pattern and are not used: Training/patient03/03_1_T1.nii.gz, another.nii.gz" in shown
 
 
+def test_one_image_that_no_pattern_matches_is_noted_in_the_singular(source: Path, capsys):
+    save(image_of(scalar_image(99)), source / "another.nii.gz")
+    assert run(source, "--dry-run") == 0
+    assert "1 image matches no pattern and is not used: another.nii.gz" in capsys.readouterr().out
+
+
 def test_a_file_twice_and_a_file_of_two_patterns_are_errors(source: Path, capsys):
     save(image_of(scalar_image(0)), source / "copy/patient01/01_1_flair.nii.gz")
     assert run(source) == 2

@@ -105,3 +105,12 @@ def test_the_shared_checks_apply_to_a_new_data_set(kidneys: Path, capsys):
     assert main(["convert", "kidneys", str(kidneys), "-d", "9", "-np", "1"]) == 2
     printed = capsys.readouterr().err
     assert "patient1_kidney.nii.gz has no foreground voxel" in printed and "label without image (1)" in printed
+
+
+def test_the_summary_of_one_case_is_in_the_singular(kidneys: Path, capsys):
+    command = ["convert", "kidneys", str(kidneys), "-d", "9", "-np", "1", "--dry-run", "--exclude"]
+    assert main([*command, "patient1", "patient2"]) == 0
+    printed = capsys.readouterr().out
+    assert "Dataset009_Kidneys: 1 training case of 1 patient, no test cases" in printed and "no folds" in printed
+    assert main([*command, "patient2"]) == 0
+    assert "2 patients make 2 folds instead of 5: train 0, 1" in capsys.readouterr().out

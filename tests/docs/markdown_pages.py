@@ -82,10 +82,12 @@ def code_blocks(page: Path) -> list[Block]:
 def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield place and words of every command of this package and of nnU-Net in fenced and in indented code.
 
-    Brackets around optional arguments and variables before the command are dropped, comments too.
+    Brackets around optional arguments and variables before the command are dropped, comments and the prompt `$ ` of a
+    transcript too; its messages, such as `ser-nnunet convert: 1 problem`, are no commands.
     """
     text = page.read_text(encoding="utf-8").replace("\\\n", " " * 2)
-    for line in re.findall(r"^(?:    )?((?:\w+=\S* )*(?:ser-nnunet|nnUNetv2_).*)$", text, re.MULTILINE):
+    command = r"(?:\w+=\S* )*(?:ser-nnunet(?! [\w-]+: )|nnUNetv2_).*"
+    for line in re.findall(rf"^(?:    |\$ )?({command})$", text, re.MULTILINE):
         words = shlex.split(re.sub(r"[\[\]]", " ", line), comments=True)
         while "=" in words[0]:
             words.pop(0)

@@ -1,5 +1,6 @@
 """A small data set of every kind of labels, planned by nnU-Net."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,5 +56,6 @@ def workplace(tmp_path_factory):
     for kind in LABELS:
         write_dataset(place.folder / "raw", kind)
     numbers = IDS.values()
-    place.run("nnUNetv2_plan_and_preprocess", "-d", *numbers, "-c", "2d", "-npfp", 1, "-np", 1, nnUNet_n_proc_DA="1")
+    planning = ("nnUNetv2_plan_and_preprocess", "-d", *numbers, "-c", "2d", "-npfp", 1, "-np", 1)
+    place.run(sys.executable, "-m", "tests.nnunet_small", *planning, nnUNet_n_proc_DA="1")
     return place

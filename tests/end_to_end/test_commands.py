@@ -51,6 +51,13 @@ def test_the_checkpoint_holds_both_losses_and_nothing_of_sam(trained):
     assert parts == {"prompt_learner", "aggregator"}, "nothing of SAM"
 
 
+def test_the_plans_beside_the_folds_hold_the_models_record(trained):
+    _, model, output = trained
+    record = json.loads((model / "plans.json").read_text())["ser_nnunet"]
+    assert record["trainer"] == "TinySER" and record["readme"] == (model / "SERNET.md").read_text().splitlines()
+    assert "'readme'" not in output, "nnU-Net prints the plans in one line"
+
+
 def test_prediction_needs_no_sam(trained, workplace, tmp_path):
     kind, _, _ = trained
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_SAM)

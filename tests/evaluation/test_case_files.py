@@ -17,6 +17,14 @@ def test_all_missing_and_extra_predictions_are_named_at_once(tmp_path):
     assert "extra predictions" in message and "x, y" in message
 
 
+def test_many_missing_predictions_are_counted_and_the_first_ones_named(tmp_path):
+    folder = write_cohort(tmp_path, {"a": random_label_map(0)}, {"a": random_label_map(0)})
+    for number in range(30):
+        (folder / "labelsTr" / f"b{number:02d}.nii.gz").touch()
+    with pytest.raises(UserError, match=r"missing predictions in .*: b00, [b\d, ]*b09 and 20 more \(30\)\n"):
+        evaluate(folder / "labelsTr", folder / "pred0", **FAST)
+
+
 def test_chill_and_cases_select_the_evaluated_cases(tmp_path):
     array = random_label_map(0)
     folder = write_cohort(tmp_path, {"a": array, "b": array, "c": array}, {"b": array, "c": array})

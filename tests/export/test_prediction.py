@@ -85,7 +85,7 @@ def test_a_second_run_skips_masks_of_the_same_model_and_settings_only(
     status = predict(model_file, images, tmp_path / "out", *options)
     output = capsys.readouterr()
     if same:
-        assert status == 0 and "1 masks written" in output.out and "1 were there already" in output.out
+        assert status == 0 and "1 mask written" in output.out and "1 there already" in output.out
     else:
         assert status == 2 and "masks of another model or of other settings (first.nii.gz)" in output.err
     assert mask.read_bytes() == b"kept"
@@ -211,7 +211,7 @@ def test_a_broken_case_is_named_and_the_others_are_predicted(model_file, tmp_pat
     before = {file: file.read_bytes() for file in (tmp_path / "in").iterdir()}
     assert predict(model_file, tmp_path / "in", tmp_path / "out", "--tta", "off") == 1
     output = capsys.readouterr()
-    assert "2 masks written" in output.out and "1 cases failed" in output.out
+    assert "2 masks written" in output.out and "1 case failed" in output.out
     assert "  broken: " in output.err and message in output.err
     names = sorted(entry.name for entry in (tmp_path / "out").iterdir())
     assert names == ["before.nii.gz", "later.nii.gz", "prediction.json"]
@@ -311,7 +311,7 @@ def test_the_file_runs_with_nibabel_in_place_of_simpleitk(model_file, tmp_path):
     write_case(tmp_path / "in", "other", 2, ending=".mha")
     smallest = ISOLATED.replace('"nibabel"', '"SimpleITK"')
     done = run_file(model_file, tmp_path, "-i", "in", "-o", "masks", "--threads", 1, isolate=smallest)
-    assert done.returncode == 1 and "ISOLATED" in done.stdout and "1 masks written" in done.stdout, done.stderr
+    assert done.returncode == 1 and "ISOLATED" in done.stdout and "1 mask written" in done.stdout, done.stderr
     assert "other_0000.mha: no NIfTI file, needs SimpleITK" in done.stderr
     assert predict(model_file, tmp_path / "in", tmp_path / "in process") == 0
     one, other = (sitk.ReadImage(tmp_path / each / "case.nii.gz") for each in ("masks", "in process"))

@@ -85,7 +85,7 @@ def test_other_input_channels_are_refused_and_the_log_says_how_many_are_expected
     trainer.print_to_log_file = lambda *words, **_: lines.append(" ".join(map(str, words)))
     with pytest.raises(AssertionError, match=r"stages\.0\.0\.0\.weight is not the same.*\[24, 1, 3, 3\]"):
         maybe_load_checkpoint(trainer, False, False, file)
-    assert "SERNet light: 2 input channel(s), 2 output(s), 1 prompt(s)" in lines
+    assert "SERNet light: 2 input channels, 2 outputs, 1 prompt" in lines
 
 
 def test_a_resumed_training_speaks_of_no_pretrained_weights(make_trainer, pretrained):

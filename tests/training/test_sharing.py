@@ -50,6 +50,7 @@ def train(make_trainer, monkeypatch):
     """Write a model folder as a training does, with other weights than the initial ones; return trainer and folder."""
 
     def save_plans(trainer):
+        trainer.print_plans()
         for name in ("plans", "dataset"):
             content = trainer.plans_manager.plans if name == "plans" else trainer.dataset_json
             (Path(trainer.output_folder_base) / f"{name}.json").write_text(json.dumps(content))
@@ -100,6 +101,8 @@ def test_the_folder_says_what_it_needs(train):
     assert "FLAIR" in text and "lesion" in text and "10.1016/j.patrec.2025.11.018" in text and "not a medical" in text
     plans = json.loads((folder / "plans.json").read_text())
     assert plans[RECORD]["version"] == __version__ and plans[RECORD]["readme"] == text.splitlines()
+    log = next((folder / "fold_0").glob("training_log_*.txt")).read_text()
+    assert "global plan.json settings" in log and "'readme'" not in log, "nnU-Net prints the plans in one line"
 
 
 def test_the_checkpoint_says_which_code_trained_it(train):

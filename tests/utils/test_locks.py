@@ -1,5 +1,6 @@
 """A lock is held by one process at a time, says by whom, and ends with its process."""
 
+import json
 import os
 import re
 import subprocess
@@ -45,6 +46,26 @@ def test_a_lock_ends_with_its_process_even_if_that_is_killed(tmp_path):
     other.communicate()
     with ExclusiveLock(tmp_path / ".lock", "a conversion"):
         assert (tmp_path / ".lock.json").is_file()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_holder_is_known_and_a_stale_record_with_the_id_of_another_process_is_not_believed(tmp_path):
+    lock, innocent = ExclusiveLock(tmp_path / ".lock", "a conversion"), subprocess.Popen(["sleep", "60"])
+    assert lock.holding_process() is None
+    other = hold(tmp_path / ".lock")
+    assert lock.holding_process() == other.pid
+    other.kill()
+    other.communicate()
+    assert lock.holding_process() is None
+    try:  # the killed process's id belongs to somebody else now, whom nobody may end
+        record = json.loads((tmp_path / ".lock.json").read_text())
+        (tmp_path / ".lock.json").write_text(json.dumps(record | {"process": innocent.pid}))
+        assert lock.holding_process() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
+    with lock:
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

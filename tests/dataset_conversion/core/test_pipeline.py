@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.hashing import file_sha256
+from tests.conftest import REPOSITORY
 from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg
 from tests.dataset_conversion.helpers import convert_sample, hash_tree
 
@@ -123,11 +124,11 @@ def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
         sample = BUILDERS[name](tmp_path / name)
         convert_sample(sample, tmp_path / "raw", number)
         ids.append(str(number))
-    command = Path(sys.executable).with_name("nnUNetv2_plan_and_preprocess")
+    command = [sys.executable, "-m", "tests.nnunet_small", "nnUNetv2_plan_and_preprocess"]
     arguments = ["-d", *ids, "-c", "2d", "--verify_dataset_integrity", "-npfp", "1", "-np", "1"]
     folders = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
     environment = {**os.environ, **folders, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([command, *arguments], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *arguments], env=environment, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.count("verify_dataset_integrity Done") == len(ids)
     assert "mismatch" not in done.stdout.lower() and "WARNING! Not all input images" not in done.stdout
