@@ -223,7 +223,7 @@ def test_the_table_and_the_summary_show_them(tmp_path: Path, capsys):
     assert main([*command, str(scans)]) == 0
     shown = capsys.readouterr().out
     assert "new            new            unlabelled  scans/new_0000.nii.gz" in shown
-    assert "5 training cases of 5 patients, 1 without annotation, 0 test cases" in shown
+    assert "5 training cases of 5 patients, 1 without annotation, no test cases" in shown
     assert "cases without annotation count with all their voxels, air included" in shown
     assert main([*command, str(scans), "--exclude", "new"]) == 0
     shown = capsys.readouterr().out
