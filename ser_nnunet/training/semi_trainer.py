@@ -28,6 +28,8 @@ MOST_REPETITIONS = 10  # of the rarer repeated cases, with which a share is met 
 class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     """Semi-supervised SERTrainerNoSAM: its own pseudo-labels replace nnU-Net's ignore label, in rounds.
 
+    Experimental: no gain over SERTrainerNoSAM has been measured (docs/results.md).
+
     For few annotated and many other scans: give the others a label that is "ignore" everywhere (`ser-nnunet convert
     ... --unlabelled DIR` does), and list them among the training cases of splits_final.json. Partly annotated scans
     work alike. Until the first round only cases with annotation are trained on. In each round the network, or a moving
@@ -44,10 +46,10 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         mean_teacher: None while no training is running; resuming begins it anew from the network's weights.
     """
 
-    rounds: tuple[float, ...] = (0.5, 0.75)
-    labelled_share = 0.5
-    confidence = 0.5
-    teacher_decay = 0.0
+    rounds: tuple[float, ...] = (0.75,)
+    labelled_share = 0.75
+    confidence = 0.9
+    teacher_decay = 0.9
     uses_unlabelled = True
     mean_teacher: AveragedModel | None = None
     labelled_epoch: int | None = None

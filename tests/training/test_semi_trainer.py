@@ -32,7 +32,7 @@ def test_before_the_first_round_only_annotated_cases_are_drawn(start):
 
 def test_a_round_labels_what_has_no_annotation_as_the_mean_teacher_sees_it(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10, confidence=0.5)
-    begin(trainer, 5)
+    begin(trainer, 8)
     unlabelled = trainer.unlabelled_cases
     teacher = trainer.start_mean_teacher().module
     for case in unlabelled:
@@ -47,7 +47,7 @@ def test_a_round_labels_what_has_no_annotation_as_the_mean_teacher_sees_it(start
 
 def test_annotated_cases_keep_their_labels_and_have_no_pseudo_labels(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
-    begin(trainer, 5)
+    begin(trainer, 8)
     data = trainer.dataloader_train.data_loader._data
     original = type(data).__mro__[1](data.source_folder, list(CASES))
     for case in {*CASES[:4]} - {*trainer.unlabelled_cases}:
@@ -72,7 +72,7 @@ def test_every_round_labels_anew_and_nothing_is_left_at_the_end(start, monkeypat
 
 def test_a_resumed_training_has_pseudo_labels_from_its_first_epoch(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
-    begin(trainer, 6)
+    begin(trainer, 9)
     assert all(trainer.pseudo_labels.holds(case) for case in trainer.unlabelled_cases)
 
 
@@ -91,7 +91,7 @@ def test_the_mean_teacher_is_a_moving_average_and_gets_no_gradient(start):
 def test_sam_must_agree(start, monkeypatch):
     """The teacher finds the class in the upper half, SAM in the left half."""
     trainer = start(SERTrainerSemi, labelled=1, num_epochs=10)
-    trainer.current_epoch = 5
+    trainer.current_epoch = 8
     logits = torch.zeros(2, 3, 32, 32)
     logits[1, :, :16], logits[0, :, 16:] = 4, 4
     monkeypatch.setattr(trainer, "segment", lambda image: logits)
