@@ -18,6 +18,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.benchmark.systems import list_systems, make_sam_architecture
+from ser_nnunet.nnunet.annotated_cases import annotated_key
 from ser_nnunet.nnunet.base_trainer import TypedTrainer
 from ser_nnunet.nnunet.paths import PREPROCESSED, RESULTS
 from ser_nnunet.nnunet.plans import PlannedConfiguration
@@ -92,6 +93,8 @@ def write_case(planned: PlannedConfiguration, folder: Path) -> None:
         wanted = key if isinstance(key, (list, tuple)) else (key,)
         name = tuple(wanted) if manager.has_regions and len(wanted) > 1 else wanted[0]
         locations[name] = np.argwhere(np.isin(labels, wanted))
+    if manager.has_ignore_label:
+        locations[annotated_key(manager)] = np.argwhere(labels == 0)
     chunks = (1, *shape)
     nnUNetDatasetBlosc2.save_case(image, labels, {"class_locations": locations}, str(cases / "noise"), chunks, chunks)
     write_json(folder / "splits_final.json", [{"train": ["noise"], "val": ["noise"]}])

@@ -160,14 +160,21 @@ class BaseTrainer(TypedTrainer):
 
         Where nnU-Net's ignore label covers a whole case, there is nothing to validate, and nothing to learn without
         pseudo-labels.
+
+        Raises:
+            UserError: no training or no validation case is left.
         """
         training, validation = super().do_split()
         cases = [*validation] if self.uses_unlabelled else [*training, *validation]
         left_out = set(self.list_unannotated(cases))
         if left_out:
             self.print_to_log_file(f"{len(left_out)} cases without any annotated voxel are left out")
-        kept = [[case for case in part if case not in left_out] for part in (training, validation)]
-        return kept[0], kept[1]
+        kept = [case for case in training if self.uses_unlabelled or case not in left_out]
+        validated = [case for case in validation if case not in left_out]
+        for part, before, after in (("training", training, kept), ("validation", validation, validated)):
+            if before and not after:
+                raise UserError(f"fold {self.fold}: none of its {len(before)} {part} cases has an annotated voxel")
+        return kept, validated
 
     def list_unannotated(self, cases: Iterable[str]) -> list[str]:
         """Return the cases without any annotated voxel; each case's properties are read once."""

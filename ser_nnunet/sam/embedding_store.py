@@ -53,11 +53,17 @@ def describe_file(image: Path) -> dict[str, Any]:
 
 
 def find_store(
-    cases_folder: Path, checkpoint: str, image_size: int, channels: Sequence[int], masked_channels: Sequence[int]
+    cases_folder: Path,
+    checkpoint: str,
+    image_size: int,
+    channels: Sequence[int],
+    masked_channels: Sequence[int],
+    per_case: int,
 ) -> EmbeddingStore:
     """Return where embeddings of a configuration's preprocessed cases are kept, beside them.
 
-    The folder's name is a hash of everything that the embeddings depend on, apart from the images.
+    The folder's name is a hash of everything that they and their choice depend on, apart from the images, so that no
+    training replaces what another one is using.
 
     Args:
         cases_folder: such as nnUNet_preprocessed/Dataset501_X/nnUNetPlans_2d.
@@ -65,8 +71,9 @@ def find_store(
         image_size: edge in pixels of SAM's input.
         channels: that SAM sees.
         masked_channels: see `to_rgb`.
+        per_case: slices of a case at most.
     """
-    seen = f"{file_sha256(checkpoint)} {image_size} {tuple(channels)} {tuple(masked_channels)}"
+    seen = f"{file_sha256(checkpoint)} {image_size} {tuple(channels)} {tuple(masked_channels)} {per_case}"
     return EmbeddingStore(cases_folder.with_name(f"{cases_folder.name}_sam") / text_sha256(seen)[:16])
 
 

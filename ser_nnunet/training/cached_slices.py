@@ -141,7 +141,7 @@ class CachedSlices:
             volume, _, _, properties = self.dataset.load_case(case)
             foreground = find_foreground(properties["class_locations"], self.labels)
             positions = self.store.slices(case, image)
-            if len(positions) < min(per_case, volume.shape[1]):
+            if not positions:
                 positions = choose_positions(volume.shape[1], list(foreground), per_case)
                 embeddings = embed_slices(guide, volume, positions, settings.channels, settings.masked_channels, device)
                 self.store.save(case, positions, embeddings, image)
@@ -155,7 +155,7 @@ class CachedSlices:
         return [case for case in self.kept if case.annotated]
 
     def draw(self, cases: Sequence[KeptSlices], stride: tuple[int, int]) -> SlicePart:
-        """Draw a part of a slice of one of the cases, where known around a foreground voxel in 85 % of the draws.
+        """Draw a part of a slice of one of the cases, in 85 % of the draws around foreground, where any is known.
 
         Args:
             cases: some of `kept`.

@@ -28,7 +28,8 @@ BYTES_PER_TOKEN = 2 * 256  # float16
 def open_cache(trainer: SERTrainer, cases: Sequence[str], gigabytes: float) -> tuple[CachedSlices, SAMGuide]:
     """Embed slices of the cases where that hasn't been done; return them, and SAM without its image encoder.
 
-    With DDP the first process embeds and the others wait.
+    Every preprocessed case has the same share of the disk, so that all folds share their embeddings. With DDP each
+    process embeds a part of the cases.
 
     Args:
         trainer: whose settings are used; needs no network.
@@ -38,18 +39,20 @@ def open_cache(trainer: SERTrainer, cases: Sequence[str], gigabytes: float) -> t
     settings, folder = trainer.guidance_settings, Path(trainer.preprocessed_dataset_folder)
     guide = load_guide(settings, trainer.device, type(trainer).__name__)
     assert settings.checkpoint
-    store = find_store(folder, settings.checkpoint, guide.image_size, settings.channels, settings.masked_channels)
-    tokens = guide.sam.prompt_encoder.image_embedding_size
-    per_case = max(1, int(gigabytes * 1e9 / (BYTES_PER_TOKEN * tokens[0] * tokens[1] * len(cases))))
+    tokens, preprocessed = guide.sam.prompt_encoder.image_embedding_size, len(list(folder.glob("*.pkl")))
+    per_case = max(1, int(gigabytes * 1e9 / (BYTES_PER_TOKEN * tokens[0] * tokens[1] * preprocessed)))
+    seen = settings.channels, settings.masked_channels
+    store = find_store(folder, settings.checkpoint, guide.image_size, *seen, per_case)
     dataset = infer_dataset_class(str(folder))(str(folder), sorted(cases))
     patch = trainer.configuration_manager.patch_size
     seed = torch.initial_seed() % 2**32 + trainer.local_rank
     cached = CachedSlices(dataset, folder, trainer.label_manager, store, patch, seed)
-    if trainer.is_ddp and trainer.local_rank != 0:
+    if trainer.is_ddp:
+        own = sorted(cases)[dist.get_rank() :: dist.get_world_size()]
+        cached.embed(own, per_case, guide, settings, trainer.device)
         dist.barrier()
+        cached.kept.clear()
     cached.embed(sorted(cases), per_case, guide, settings, trainer.device)
-    if trainer.is_ddp and trainer.local_rank == 0:
-        dist.barrier()
     guide.release_encoder()
     return cached, guide
 

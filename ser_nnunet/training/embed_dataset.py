@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import torch
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.nnunet.paths import preprocessed_dataset
+from ser_nnunet.nnunet.paths import RESULTS, preprocessed_dataset
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.training.cached_trainer import open_cache
 from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.utils.files import read_json
+from ser_nnunet.utils.variables import environment
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,12 @@ def embed_dataset(request: EmbeddingRequest) -> str:
         raise UserError(f"{request.trainer} isn't guided by kept embeddings: take SERTrainerCached or SERTrainerSemi")
     kind.refuse_unsupported(plans, request.configuration)
     device = torch.device(request.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with redirect_stdout(io.StringIO()):  # nnU-Net prints its device and citation
-        described = read_json(folder / "dataset.json")
+    described = read_json(folder / "dataset.json")
+    with (
+        tempfile.TemporaryDirectory() as results,  # where nnU-Net's trainer makes its folder
+        environment({RESULTS: results}),
+        redirect_stdout(io.StringIO()),  # nnU-Net prints its device and citation
+    ):
         trainer = kind(plans | {"continue_training": False}, request.configuration, 0, described, device)
     trainer.guidance_settings.check(len(trainer.configuration_manager.use_mask_for_norm), "given")
     cases = sorted(file.stem for file in Path(trainer.preprocessed_dataset_folder).glob("*.pkl"))

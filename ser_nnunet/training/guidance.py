@@ -79,8 +79,8 @@ class Guidance:
     """Frozen SAM in a training step, as the paper has it: SAM's mask decoder turns prompts into masks.
 
     Another kind of guidance is a subclass that `SERTrainer.build_guidance` returns. It overrides `select_slices`, which
-    decides which 2D slices SAM sees, or `predict_masks`, which returns SAM's masks
-    of these slices (for example, from precomputed embeddings). Losses, weights and counts follow from the masks.
+    decides which 2D slices SAM sees, or `predict_masks`, which returns SAM's masks of these slices (from precomputed
+    embeddings in `CachedGuidance`). Losses, weights and counts follow from the masks.
 
     Attributes:
         guide: SAM.

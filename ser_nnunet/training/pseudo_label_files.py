@@ -68,14 +68,14 @@ class PseudoLabelledCases(nnUNetDatasetBlosc2):
     sets without an ignore label.
 
     Attributes:
-        files: the pseudo-labels.
+        files: the pseudo-labels; None if there are none.
         whole: the cases that are annotated everywhere.
         labels: the data set's label manager.
         sampled_patch: three edges of what nnU-Net cuts out before augmentation.
         patch: three edges of the patch after it.
     """
 
-    files: PseudoLabelFiles
+    files: PseudoLabelFiles | None
     whole: frozenset[str]
     labels: LabelManager
     sampled_patch: tuple[int, ...]
@@ -84,8 +84,8 @@ class PseudoLabelledCases(nnUNetDatasetBlosc2):
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return image, labels, labels of the previous stage and properties of a case, as nnU-Net's class does."""
         data, segmentation, previous, properties = super().load_case(identifier)
-        labelled = self.files.holds(identifier)
-        if labelled:
+        labelled = self.files is not None and self.files.holds(identifier)
+        if self.files is not None and labelled:
             segmentation, properties["class_locations"] = self.files.load(identifier)
         if labelled or identifier in self.whole:
             centre = draw_centre(segmentation.shape[1:], self.sampled_patch, self.patch)

@@ -80,8 +80,8 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
 
     @property
     def round_epochs(self) -> list[int]:
-        """The epochs before which pseudo-labels are made."""
-        return sorted({round(share * self.num_epochs) for share in self.rounds})
+        """The epochs before which pseudo-labels are made: after the first and before the last, whatever is rounded."""
+        return sorted({max(1, min(self.num_epochs - 1, round(share * self.num_epochs))) for share in self.rounds})
 
     @property
     def pseudo_labels(self) -> PseudoLabelFiles:
@@ -110,25 +110,30 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             raise UserError(f"fold {self.fold}: none of {len(unlabelled)} training cases has an annotated voxel")
         drawn = labelled
         if self.current_epoch >= self.round_epochs[0]:
-            if not self.pseudo_labels.folder.is_dir():
+            if self.labelled_epoch is None:  # a resumed training
                 self.make_pseudo_labels()
             drawn = repeat_cases(labelled, unlabelled, self.labelled_share)
         sampled = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
         patch = self.configuration_manager.patch_size
-        return self.label(training, drawn, sampled), self.label(validation, validation.identifiers, patch)
+        files = self.pseudo_labels if self.labelled_epoch is not None else None
+        without = self.label(validation, None, validation.identifiers, patch)
+        return self.label(training, files, drawn, sampled), without
 
-    def label(self, dataset: Any, drawn: list[str], sampled: Sequence[int]) -> PseudoLabelledCases:
-        """Return nnU-Net's data set with the pseudo-labels that there are.
+    def label(
+        self, dataset: Any, files: PseudoLabelFiles | None, drawn: list[str], sampled: Sequence[int]
+    ) -> PseudoLabelledCases:
+        """Return nnU-Net's data set with pseudo-labels.
 
         Args:
             dataset: nnU-Net's.
+            files: the pseudo-labels; None for none.
             drawn: the cases to draw from; repeated ones are drawn more often.
             sampled: edges of what nnU-Net cuts out of them.
         """
         previous = dataset.folder_with_segs_from_previous_stage
         cases = PseudoLabelledCases(dataset.source_folder, list(dataset.identifiers), previous)
         cases.whole = frozenset(case for case in cases.identifiers if not self.has_ignored_voxels(dataset, case))
-        cases.files, cases.labels, cases.identifiers = self.pseudo_labels, self.label_manager, drawn
+        cases.files, cases.labels, cases.identifiers = files, self.label_manager, drawn
         two = len(sampled) == 2  # nnU-Net's loader treats a slice as a volume of one
         cases.sampled_patch = (1, *sampled) if two else tuple(sampled)
         cases.patch = (
@@ -145,36 +150,45 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         return self._ignored[case]
 
     def make_pseudo_labels(self) -> None:
-        """Segment all training cases that have ignored voxels; with DDP the first process does.
+        """Segment all training cases that have ignored voxels; with DDP each process segments a part of them.
 
         The log says how many voxels got a label, and the mean teacher's Dice on some annotated training cases: if that
         is poor, so are the pseudo-labels.
         """
         self.labelled_epoch = self.current_epoch
+        self.wait_for_others()  # whose loaders read the last round's labels
         if self.local_rank == 0:
-            labels, folder = self.label_manager, self.preprocessed_dataset_folder
-            cases = sorted(self.do_split()[0])
-            dataset = infer_dataset_class(folder)(folder, cases)
-            voxels, overlap, judged = np.zeros(2, np.int64), np.zeros((3, len(labels.foreground_labels)), np.int64), 0
-            for case in tqdm(cases, desc="pseudo-labels", unit="case", disable=None):
-                image, annotation, _, _ = dataset.load_case(case)
-                known = np.asarray(annotation[:])
-                ignored = known == ignore_label(labels)
-                judge = judged < JUDGED_CASES and not ignored.all()
-                if not (ignored.any() or judge):
-                    continue
-                pseudo = self.label_case(case, np.asarray(image[:]))
-                if judge:
-                    overlap += count_label_overlap(pseudo, known, labels)
-                    judged += 1
-                if ignored.any():
-                    self.pseudo_labels.save(case, fill_ignored(known, pseudo, labels), labels)
-                    voxels += ignored.sum(), (ignored & (pseudo != ignore_label(labels))).sum()
-            share, dice = voxels[1] / max(1, voxels[0]), float(mean_dice(torch.from_numpy(overlap)))
-            self.print_to_log_file(
-                f"pseudo-labels for {share:.1%} of the voxels without annotation; on {judged} annotated training cases "
-                f"their Dice is {dice:.4f}"
-            )
+            self.pseudo_labels.remove()
+        self.wait_for_others()
+        labels, folder = self.label_manager, self.preprocessed_dataset_folder
+        cases = sorted(self.do_split()[0])
+        if self.is_ddp:
+            cases = cases[dist.get_rank() :: dist.get_world_size()]
+        dataset = infer_dataset_class(folder)(folder, cases)
+        voxels, overlap, judged = np.zeros(2, np.int64), np.zeros((3, len(labels.foreground_labels)), np.int64), 0
+        for case in tqdm(cases, desc="pseudo-labels", unit="case", disable=None):
+            image, annotation, _, _ = dataset.load_case(case)
+            known = np.asarray(annotation[:])
+            ignored = known == ignore_label(labels)
+            judge = judged < JUDGED_CASES and not ignored.all()
+            if not (ignored.any() or judge):
+                continue
+            pseudo = self.label_case(case, np.asarray(image[:]))
+            if judge:
+                overlap += count_label_overlap(pseudo, known, labels)
+                judged += 1
+            if ignored.any():
+                self.pseudo_labels.save(case, fill_ignored(known, pseudo, labels), labels)
+                voxels += ignored.sum(), (ignored & (pseudo != ignore_label(labels))).sum()
+        share, dice = voxels[1] / max(1, voxels[0]), float(mean_dice(torch.from_numpy(overlap)))
+        self.print_to_log_file(
+            f"pseudo-labels for {share:.1%} of the voxels without annotation; on {judged} annotated training cases "
+            f"their Dice is {dice:.4f}"
+        )
+        self.wait_for_others()
+
+    def wait_for_others(self) -> None:
+        """Wait until all processes of a training by DDP are here."""
         if self.is_ddp:
             dist.barrier()
 
@@ -195,7 +209,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             teacher, self.plans_manager, self.configuration_manager, None, self.dataset_json, type(self).__name__, None
         )
         logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(image.astype(np.float32)))
-        return torch.as_tensor(logits)
+        return torch.as_tensor(logits).cpu()  # a whole volume's may not fit beside the training's memory
 
     def start_mean_teacher(self) -> AveragedModel:
         """Return the mean teacher; on the first call it is a copy of the network."""
@@ -227,11 +241,11 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         return outputs
 
     def on_train_end(self) -> None:
-        """Release the mean teacher and remove the pseudo-labels before the final validation."""
+        """End as nnU-Net does; release the mean teacher and remove the pseudo-labels before the final validation."""
         self.mean_teacher = None
+        super().on_train_end()
         if self.local_rank == 0:
             self.pseudo_labels.remove()
-        super().on_train_end()
 
 
 def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> list[str]:

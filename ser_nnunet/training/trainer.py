@@ -111,7 +111,7 @@ class SERTrainer(BaseTrainer):
 
     @property
     def schedule(self) -> LossSchedule:
-        """Which epochs SAM guides; follows `num_epochs`, so that a shortened training keeps both phases."""
+        """Which epochs SAM guides; follows `num_epochs`, so that a shortened training keeps its phases."""
         return two_phases(self.num_epochs, self.guided_fraction, self.joint)
 
     @property
@@ -222,7 +222,7 @@ class SERTrainer(BaseTrainer):
         if self.guidance is not None:
             self.guidance = None
             empty_cache(self.device)
-            self.print_to_log_file("The guided phase is over: SAM was released from memory")
+            self.print_to_log_file("SAM guides no further: it was released from memory")
 
     def on_train_epoch_start(self) -> None:
         """Switch the phase: load or release SAM, and clear the optimiser's averages where the losses change."""

@@ -50,8 +50,7 @@ class ExclusiveLock:
             raise UserError(f"{self.what} is running already{self._describe_holder()}: wait until it ends") from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
-                raise
-            return
+                raise  # a file system without locks: the record alone says who is here
         try:
             user = getpass.getuser()
         except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
@@ -62,11 +61,19 @@ class ExclusiveLock:
 
     def release(self) -> None:
         """Give the lock back; nothing happens where it isn't held."""
-        if self._lock.is_locked:
+        if self._lock.is_locked or self._is_ours():
             remove(self.holder)
             with suppress(OSError):  # Windows keeps open files
                 self.file.unlink(missing_ok=True)
             self._lock.release()
+
+    def _is_ours(self) -> bool:
+        """Return whether the record names this process, as it does on a file system without locks."""
+        try:
+            content = read_json(self.holder)
+            return bool(content["process"] == os.getpid() and content["host"] == socket.gethostname())
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def __enter__(self) -> ExclusiveLock:
         """Acquire it."""

@@ -35,7 +35,7 @@ def trained(request, workplace):
 def test_training_passes_both_phases_and_validates(trained):
     _, model, output = trained
     assert "SAM guides epochs 0 to 1 of 4" in output
-    assert "The guided phase is over: SAM was released from memory" in output
+    assert "SAM guides no further: it was released from memory" in output
     assert output.count("Dice of SAM's masks") == 2 and output.count("SAM is off") == 2
     summary = json.loads((model / "fold_0/validation/summary.json").read_text())
     assert len(summary["mean"]) == 2 and len(summary["metric_per_case"]) >= 1

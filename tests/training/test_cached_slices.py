@@ -39,14 +39,10 @@ def test_embeddings_come_back_and_those_of_another_image_do_not(sam_file, tmp_pa
     assert store.slices("case", image) == []
 
 
-def test_every_sam_size_and_choice_of_channels_has_a_folder_of_its_own(sam_file, tmp_path):
-    given = [((0,), 64, ()), ((0, 1, 2), 64, ()), ((0,), 128, ()), ((0,), 64, (0,))]
-    folders = {
-        find_store(tmp_path / "2d", sam_file, size, *rest).folder
-        for channels, size, masked in given
-        for rest in [(channels, masked)]
-    }
-    assert len(folders) == 4 and {folder.parent for folder in folders} == {tmp_path / "2d_sam"}
+def test_every_sam_size_choice_of_channels_and_number_of_slices_has_a_folder_of_its_own(sam_file, tmp_path):
+    given = [(64, (0,), (), 9), (64, (0, 1, 2), (), 9), (128, (0,), (), 9), (64, (0,), (0,), 9), (64, (0,), (), 8)]
+    folders = {find_store(tmp_path / "2d", sam_file, *each).folder for each in given}
+    assert len(folders) == 5 and {folder.parent for folder in folders} == {tmp_path / "2d_sam"}
 
 
 def test_sam_encodes_every_slice_once_and_takes_no_part_in_steps(start, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 
 from ser_nnunet.cli import main
 from ser_nnunet.sam.guide import SAMGuide
+from ser_nnunet.training.cached_trainer import SERTrainerCached
 from ser_nnunet.training.embed_dataset import EmbeddingRequest, embed_dataset
 from tests.benchmark.conftest import preprocess_tiny
 from tests.benchmark.tiny_dataset import NAME, write_plans
@@ -36,7 +37,7 @@ def test_every_slice_is_embedded_once_within_the_disk_s_share(preprocessed, sam_
         SAMGuide, "encode", lambda self, image, *rest: encoded.append(image) or encode(self, image, *rest)
     )
     ten = 10 * 2 * 256 * 4 * 4 / 1e9  # GB of ten embeddings in float16: the dummy SAM's grid has 4 x 4 tokens
-    for gigabytes, kept, computed in ((ten, 10, 10), (ten, 10, 0), (1.0, 15, 15), (ten, 15, 0)):
+    for gigabytes, kept, computed in ((ten, 10, 10), (ten, 10, 0), (1.0, 15, 15), (ten, 10, 0)):
         encoded.clear()
         said = embed_dataset(EmbeddingRequest("1", "2d", "nnUNetPlans", "SERTrainerCached", gigabytes, "cpu"))
         assert said.startswith(f"{kept} slices of 5 cases") and len(encoded) == computed
@@ -68,3 +69,19 @@ def test_without_sam_it_says_which_variable_to_set(preprocessed, monkeypatch, ca
     monkeypatch.delenv("SER_SAM_CHECKPOINT", raising=False)
     assert main(["embed", "-d", "1"]) == 2
     assert "export SER_SAM_CHECKPOINT=" in capsys.readouterr().err
+
+
+def test_a_fold_finds_what_was_embedded_for_all_cases(start, monkeypatch):
+    """Also where the disk limits the slices: a fold has fewer cases than the data set."""
+    seven = 7 * 2 * 256 * 4 * 4 / 1e9  # GB: one slice of each of five cases
+    trainer = start(SERTrainerCached, sam_cache_gigabytes=seven)
+    embed_dataset(EmbeddingRequest("1", "2d", "nnUNetPlans", "SERTrainerCached", seven, "cpu"))
+    encoded = []
+    monkeypatch.setattr(SAMGuide, "encode", lambda self, image, *rest: encoded.append(image))
+    trainer.on_train_start()
+    assert not encoded and [len(case.positions) for case in trainer.guidance.cached.kept] == [1] * 4
+
+
+def test_no_training_folder_is_left_behind(preprocessed, sam_checkpoint, tmp_path):
+    embed_dataset(EmbeddingRequest("1", "2d", "nnUNetPlans", "SERTrainerCached", None, "cpu"))
+    assert not (tmp_path / "results").exists()

@@ -76,6 +76,25 @@ def test_a_resumed_training_has_pseudo_labels_from_its_first_epoch(start):
     assert all(trainer.pseudo_labels.holds(case) for case in trainer.unlabelled_cases)
 
 
+def test_labels_of_an_earlier_training_are_not_used(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
+    case = trainer.unlabelled_cases[0]
+    stale = np.ones((1, 3, 32, 32))
+    trainer.pseudo_labels.save(case, stale, trainer.label_manager)
+    begin(trainer, 0)
+    assert (trainer.dataloader_train.data_loader._data.load_case(case)[1][:] == 2).all()
+    trainer.current_epoch = 9  # resumed after the round
+    trainer.get_tr_and_val_datasets()
+    assert not np.array_equal(trainer.pseudo_labels.load(case)[0][:], stale)
+
+
+def test_fold_all_learns_from_cases_without_annotation_and_does_not_validate_them(start, monkeypatch):
+    trainer = start(SERTrainerSemiNoSAM, labelled=1)
+    monkeypatch.setattr(trainer, "fold", "all")
+    training, validation = trainer.do_split()
+    assert set(training) == {*CASES} and set(validation) == {*CASES} - {*trainer.unlabelled_cases}
+
+
 def test_the_mean_teacher_is_a_moving_average_and_gets_no_gradient(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10, teacher_decay=0.99)
     begin(trainer, 0)
@@ -143,6 +162,13 @@ def test_a_fold_without_any_annotation_is_refused(start, monkeypatch):
     trainer_cases = find_unannotated(trainer.preprocessed_dataset_folder, CASES[:4], trainer.label_manager)
     with pytest.raises(UserError, match="none of 3 training cases has an annotated voxel"):
         trainer.on_train_start()
+
+
+def test_a_fold_whose_validation_has_no_annotation_is_refused(start):
+    trainer = start(SERTrainerNoSAM, labelled=1)
+    trainer._unannotated = {case: case in CASES[4:] for case in CASES}
+    with pytest.raises(UserError, match="none of its 1 validation cases has an annotated voxel"):
+        trainer.do_split()
 
 
 @pytest.mark.parametrize(

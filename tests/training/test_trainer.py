@@ -186,7 +186,7 @@ def test_the_log_file_tells_when_sam_guides_and_at_which_weight(make_trainer, ma
     trainer.release_guidance()
     assert any("SAM guides epochs 0 to 1 of 2" in line and str(sam_checkpoint) in line for line in lines)
     assert any(f"at weight {weight}, Dice of SAM's masks" in line for line in lines)
-    assert lines[-1] == "The guided phase is over: SAM was released from memory"
+    assert lines[-1] == "SAM guides no further: it was released from memory"
 
 
 def test_a_checkpoint_of_another_trainer_gets_its_log_filled_up(make_trainer, tmp_path):
