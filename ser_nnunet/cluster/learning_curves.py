@@ -6,13 +6,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ser_nnunet.cluster.crossval_states import TaskState
+from ser_nnunet.utils.figures import own_style
 
 # Okabe and Ito's colours, which differ with every kind of colour vision; the line styles repeat them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -37,7 +37,7 @@ def draw_learning_curves(model: str, states: Sequence[TaskState | None]) -> str:
     begun = [state for state in states if state is not None and state.progress is not None and state.progress.epochs]
     if not begun:
         return ""
-    with mpl.rc_context(SETTINGS):
+    with own_style(SETTINGS):
         figure = Figure(figsize=(4.2, 4.2), layout="constrained")
         FigureCanvasSVG(figure)
         dice, loss = figure.subplots(2, 1, sharex=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +18,7 @@ from ser_nnunet.evaluation.report.cases import select_evenly
 from ser_nnunet.evaluation.report.colours import class_colour
 from ser_nnunet.evaluation.report.views import View, find_outlines, view_evaluated_case
 from ser_nnunet.evaluation.result import Evaluation
+from ser_nnunet.utils.figures import own_style
 from ser_nnunet.utils.files import replacing
 
 
@@ -72,7 +72,7 @@ def draw_cases(
     names = select_evenly(evaluation, cases) if isinstance(cases, int) else list(cases)
     views = [view_evaluated_case(evaluation, name) for name in names]
     file = Path(file)
-    with mpl.rc_context({"text.parse_math": False}), replacing(file) as unfinished:  # names are no formulas
+    with own_style({"text.parse_math": False}), replacing(file) as unfinished:  # names are no formulas
         _draw_figure(evaluation, views, colours).savefig(unfinished, dpi=dpi)
     return file
 

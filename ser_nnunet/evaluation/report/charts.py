@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,6 +19,7 @@ from ser_nnunet.evaluation.definitions import Metric, stratum_column
 from ser_nnunet.evaluation.report.colours import class_colour, method_colour
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.evaluation.statistics import ratio_interval
+from ser_nnunet.utils.figures import own_style
 from ser_nnunet.utils.printable import printable
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # distinguish methods without colour
@@ -127,7 +127,7 @@ def draw_lesion_sensitivity(table: pd.DataFrame, evaluation: Evaluation, class_n
 def figure_to_svg(figure: Figure) -> str:
     """Return a figure as an `<svg>` element without width and height, which the page sets."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with own_style(STYLE):
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
@@ -140,7 +140,7 @@ def figure_to_svg(figure: Figure) -> str:
 
 @contextmanager
 def _new_figure(height: float) -> Iterator[tuple[Figure, Axes]]:
-    with mpl.rc_context(STYLE):
+    with own_style(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure, figure.add_subplot()
 
