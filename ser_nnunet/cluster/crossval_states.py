@@ -82,7 +82,9 @@ def _state_of(
     last = attempts[-1] if attempts else None
     if queued is not None:
         if queued.is_running:
-            return RUNNING, f"job {queued.job} on {queued.node}, {queued.time_left} of its time left"
+            where = f" on {queued.node}" if queued.node else ""  # SLURM names neither for a moment
+            left = f", {queued.time_left} of its time left" if queued.time_left else ""
+            return RUNNING, f"job {queued.job}{where}{left}"
         return REQUEUED if attempts else WAITING, f"job {queued.job}, {queued.reason}"
     if last is not None and not last.job and record.is_alive(last):
         return RUNNING, f"process {last.process} on {last.host}"

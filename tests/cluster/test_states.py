@@ -149,6 +149,7 @@ def test_the_page_has_every_fold_the_curves_and_what_failed_and_no_link_elsewher
     record(crossval, FOLDS[1]).end_attempt("failed", "exit status 1", False)
     states: list[TaskState] = list(read_states(crossval, {FOLDS[0]: QueuedTask("17_0", "RUNNING")}).values())
     page = write_status_page(crossval.settings, states, tmp_path / "status.html").read_text()
+    assert "job 17_0<" in page, "no words around a node and a time that SLURM does not name yet"
     assert "epoch 2/50" in page and "exit status 1" in page and BEST in page
     assert page.count("<svg") == 1 and "pseudo Dice" in page
     assert "<script>" not in page and "&lt;script&gt;" in page
