@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROCESSES ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
+# pytest-xdist 3.8 may wait for ever for the tests of a process that crashed: the run ends instead
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --max-worker-restart 0
 
 .PHONY: demo test test-fast nnunet-suite slurm-suite lint docs clean
 .DELETE_ON_ERROR:

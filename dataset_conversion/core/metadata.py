@@ -40,6 +40,8 @@ def make_dataset_json(report: ConversionReport) -> dict[str, Any]:
         "converted_by": f"ser-nnunet {__version__}",
         "notes": list(info.notes),
     }
+    if unannotated := sum(case.split == UNLABELLED for case in report.cases):
+        content["numUnannotated"] = unannotated
     if info.regions_class_order:
         content["regions_class_order"] = list(info.regions_class_order)
     return content

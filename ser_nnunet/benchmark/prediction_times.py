@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,8 @@ from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
 from ser_nnunet.utils.memory import process_tree_memory
 from ser_nnunet.utils.process_groups import running_group
 
-SAMPLING = 0.05  # seconds between two looks at the memory
+SAMPLING = 0.05  # seconds between two looks at the memory, at least
+IDLE = 19  # between two looks, as many times as long as one took: shared memory is slow to count
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,11 @@ def run_process(command: Sequence[str], target: Path, environment: dict[str, str
         ended, seen = Event(), [0]
 
         def watch() -> None:
-            while not ended.wait(SAMPLING):
+            pause = SAMPLING
+            while not ended.wait(pause):
+                began = time.perf_counter()
                 seen.append(process_tree_memory(process.pid))
+                pause = max(SAMPLING, IDLE * (time.perf_counter() - began))
 
         watcher = Thread(target=watch)
         watcher.start()

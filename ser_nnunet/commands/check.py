@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from importlib.metadata import requires, version
@@ -19,7 +18,7 @@ from packaging.requirements import Requirement
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
-from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, list_trainers, trainers_folder
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, similar_trainers, trainers_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT, TEACHER
 
 OK, MISSING, NOTE = "ok", "missing", "note"
@@ -185,8 +184,8 @@ def check_trainer(name: str) -> tuple[Finding, bool, bool]:
         trainer = find_trainer(name, as_set=True)
     except RuntimeError:  # with a long message of nnU-Net's
         reason = f"not found, {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}"
-        known = list_trainers()
-        if name not in known and (similar := get_close_matches(name, known, 3)):
+        similar = similar_trainers(name)
+        if similar and name not in similar:
             remedy = f"is it misspelt? There are {', '.join(similar)}"
     except Exception as error:
         reason = first_line(error)

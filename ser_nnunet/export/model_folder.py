@@ -121,6 +121,7 @@ def _provenance(
         "epochs": content.get("current_epoch"),
         "validation_dice": validation,
         "training_cases": planned.dataset_json.get("numTraining"),
+        "unannotated_cases": planned.dataset_json.get("numUnannotated", 0),  # of these
         "data_licence": planned.dataset_json.get("licence") or planned.dataset_json.get("license"),
         "data_citation": planned.dataset_json.get("citation"),
         "versions": {name: version(name) for name in ("ser-nnunet", "nnunetv2", "torch")},

@@ -20,7 +20,7 @@ from ser_nnunet.nnunet.log import epoch_log, make_plain
 from ser_nnunet.nnunet.model_record import add_record, record_in_plans, unwrap, write_readme
 from ser_nnunet.utils.files import replacing
 from ser_nnunet.utils.locks import ExclusiveLock
-from ser_nnunet.utils.model_format import require_known_format
+from ser_nnunet.utils.model_format import RECORD, require_known_format
 from ser_nnunet.utils.variables import CHECKPOINT_SECONDS
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
@@ -103,6 +103,8 @@ class BaseTrainer(TypedTrainer):
     _lock: ExclusiveLock | None = None
     _saved_at: float | None = None
     _unannotated: dict[str, bool]
+    loaded_record: Mapping[str, Any] = {}
+    """What the loaded checkpoint says of the code that wrote it; empty for checkpoints of others."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse names of version 0.1.0, which would be ignored."""
@@ -344,6 +346,7 @@ class BaseTrainer(TypedTrainer):
         if isinstance(content, str):
             content = torch.load(content, map_location="cpu", weights_only=False, mmap=True)
         require_known_format(content, filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "it")
+        self.loaded_record = content.get(RECORD) or {}
         super().load_checkpoint(filename_or_checkpoint)
 
 

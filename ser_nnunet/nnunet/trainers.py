@@ -7,6 +7,8 @@ import io
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,10 +49,14 @@ def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
     Raises:
         RuntimeError: there is no trainer of this name.
     """
+    current = os.environ.get(EXTERNAL_TRAINERS, "")
+    external = current if as_set else with_trainers(current)
+    if not _is_mentioned(name, external):  # nnU-Net would import all of its trainers to find this out
+        similar = ", ".join(similar_trainers(name))
+        raise RuntimeError(f"there is no trainer {name}" + (f"; similar ones are {similar}" if similar else ""))
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    current = os.environ.get(EXTERNAL_TRAINERS)
-    variables = {} if as_set else {EXTERNAL_TRAINERS: with_trainers(current)}
+    variables = {} if as_set else {EXTERNAL_TRAINERS: external}
     with environment(variables), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the search imports all of nnU-Net's trainers and what they need
         trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
@@ -62,12 +68,31 @@ def list_trainers() -> list[str]:
 
     A class is also found where a file that is named like it imports it.
     """
+    names: set[str] = set()
+    for file, text in _sources(with_trainers(os.environ.get(EXTERNAL_TRAINERS))):
+        names |= {*re.findall(r"^class (\w+)", text, re.MULTILINE), *re.findall(rf"import ({file.stem})\b", text)}
+    return sorted(names)
+
+
+def similar_trainers(name: str) -> list[str]:
+    """Return up to three trainers whose names are like this one, the most similar first."""
+    return get_close_matches(name, list_trainers(), 3)
+
+
+def _sources(external: str) -> Iterator[tuple[Path, str]]:
+    """Yield the files in which nnU-Net looks for trainers, and their text.
+
+    Args:
+        external: a value of nnUNet_extTrainer.
+    """
     spec = find_spec("nnunetv2")
     assert spec is not None and spec.origin is not None
     own = Path(spec.origin).parent / "training" / "nnUNetTrainer"
-    folders = [own, *map(Path, with_trainers(os.environ.get(EXTERNAL_TRAINERS)).split(os.pathsep))]
-    names: set[str] = set()
-    for file in {file for folder in folders for file in folder.expanduser().rglob("*.py")}:
-        text = file.read_text(encoding="utf-8", errors="replace")
-        names |= {*re.findall(r"^class (\w+)", text, re.MULTILINE), *re.findall(rf"import ({file.stem})\b", text)}
-    return sorted(names)
+    folders = [own, *(Path(folder).expanduser() for folder in external.split(os.pathsep) if folder.strip())]
+    for file in {file for folder in folders for file in folder.rglob("*.py")}:
+        yield file, file.read_text(encoding="utf-8", errors="replace")
+
+
+def _is_mentioned(name: str, external: str) -> bool:
+    """Return whether any of these files may hold the name: it is in its text, or everything of a module is imported."""
+    return any(name in text or "import *" in text for _, text in _sources(external))

@@ -135,6 +135,10 @@ class Model:
         )
         return restore(labels, case, recipe)
 
+    def preload(self) -> None:
+        """Load the first network, which `segment` does otherwise."""
+        self._network(self.file.networks[0])
+
     def _network(self, name: str) -> Network:
         if name not in self._loaded:
             onnx = self.file.read(name)

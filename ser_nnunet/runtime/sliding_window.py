@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -120,21 +121,33 @@ class SlidingWindow:
 
     def _predict(self, network: Network, tiles: Sequence[Tile]) -> Iterator[np.ndarray]:
         """Yield the mean logits `(K, *patch)` over the mirrorings of each tile, valid until the next."""
-        size = batch_size(self.patch)
-        batch = np.zeros((size, len(self.voxels), *self.patch), np.float32)
         predicted = np.empty((self.heads, *self.patch), np.float32)
+        for flip, logits in self._compute(network, tiles):
+            if flip:
+                predicted += _mirrored(logits, flip)
+            else:
+                predicted[:] = logits
+            if flip == self.flips[-1]:
+                predicted /= len(self.flips)
+                yield predicted
+
+    def _compute(self, network: Network, tiles: Sequence[Tile]) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """Yield the mirrorings of each tile and the logits of it; the network computes the next batch meanwhile."""
+        size = batch_size(self.patch)
+        batches = itertools.cycle(np.zeros((2, size, len(self.voxels), *self.patch), np.float32))
         work = ((tile, flip) for tile in tiles for flip in self.flips)
-        while chosen := list(itertools.islice(work, size)):
-            for slot, (tile, flip) in enumerate(chosen):
-                batch[slot] = _mirrored(self._cut(tile), flip)
-            for (_, flip), logits in zip(chosen, network(batch), strict=False):
-                if flip:
-                    predicted += _mirrored(logits, flip)
-                else:
-                    predicted[:] = logits
-                if flip == self.flips[-1]:
-                    predicted /= len(self.flips)
-                    yield predicted
+        before: Iterable[tuple[int, ...]] = ()
+        computing: Future[np.ndarray] | None = None
+        with ThreadPoolExecutor(1) as thread:
+            while chosen := list(itertools.islice(work, size)):
+                batch = next(batches)
+                for slot, (tile, flip) in enumerate(chosen):
+                    batch[slot] = _mirrored(self._cut(tile), flip)
+                logits = computing.result() if computing else ()
+                computing = thread.submit(lambda batch: network(batch).copy(), batch)
+                yield from zip(before, logits, strict=False)
+                before = [flip for _, flip in chosen]
+            yield from zip(before, computing.result() if computing else (), strict=False)
 
 
 def _mirrored(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:

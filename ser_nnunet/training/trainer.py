@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from nnunetv2.utilities.helpers import empty_cache
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.network.label_layers import label_dependent_tensors
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
@@ -191,8 +192,21 @@ class SERTrainer(BaseTrainer):
         """Load SAM before anything slow happens, so that a missing or broken checkpoint is reported at once."""
         if not self.was_initialized:
             self.initialize()
+        self.refuse_two_phases()
         self.update_guidance()
         super().on_train_start()
+
+    def refuse_two_phases(self) -> None:
+        """Raise `UserError` for a training to resume that 0.2.0's SERTrainer, now SERTrainerTwoPhases, began."""
+        record = self.loaded_record
+        before = record.get("trainer"), record.get("version")
+        if self.current_epoch and self.joint and before == ("SERTrainer", "0.2.0"):
+            raise UserError(
+                f"{self.output_folder}: {self.current_epoch} epochs were trained by ser-nnunet 0.2.0's SERTrainer, "
+                "in two phases; SERTrainer has one since 0.3.0. To finish the training as it began, rename the folder "
+                f"{Path(self.output_folder_base).name} so that it begins with SERTrainerTwoPhases, and train with "
+                "-tr SERTrainerTwoPhases --c"
+            )
 
     def update_guidance(self) -> None:
         """Load SAM if it guides the current epoch, otherwise release it."""

@@ -1,6 +1,7 @@
 """`evaluate` on files: equal to nnU-Net's own evaluation; every problem of the files is named in one message."""
 
 import json
+import multiprocessing.dummy
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from tests.evaluation.cohort import (
     ],
     ids=["labels", "regions", "ignore label"],
 )
-def test_dice_and_iou_equal_nnunets_own(tmp_path, labels, evaluated, ignore, values):
+def test_dice_and_iou_equal_nnunets_own(tmp_path, labels, evaluated, ignore, values, monkeypatch):
     reference = {f"case{seed}": random_label_map(seed, values) for seed in range(3)}
     prediction = {f"case{seed}": random_label_map(seed + 10) for seed in range(3)}
     prediction["case2"][:] = 0  # nothing predicted
@@ -52,6 +53,7 @@ def test_dice_and_iou_equal_nnunets_own(tmp_path, labels, evaluated, ignore, val
             voxel_ml = 0.8 * 1.0 * 2.5 / 1000
             assert ours.value("reference_ml", case, name) == pytest.approx(theirs[label]["n_ref"] * voxel_ml)
             assert ours.value("prediction_ml", case, name) == pytest.approx(theirs[label]["n_pred"] * voxel_ml)
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: multiprocessing.dummy)  # threads: no new imports
     means = compute_metrics_on_folder(
         *(str(folder / name) for name in ("labelsTr", "pred0")),
         None,

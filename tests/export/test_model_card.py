@@ -20,7 +20,7 @@ from ser_nnunet.export.model_folder import read_model_folder
 from ser_nnunet.runtime.model_file import open_model
 from tests.export.model_folders import unet, write_model_folder
 from tests.export.test_export import rewrite
-from tests.runtime.toy import REGIONS, plan
+from tests.runtime.toy import CLASSES, REGIONS, plan
 
 FINAL = "checkpoint_final.pth"
 # Two patients with two scans each. Labels: shell (1), core (2); core is in neither mask of Smith's first scan.
@@ -154,6 +154,12 @@ def test_what_was_trained_on_and_what_goes_in(validated, folders):
     ):
         assert expected in text
     assert "MR0: ZScoreNormalization inside" not in text
+
+
+def test_cases_without_annotation_are_told_apart(tmp_path):
+    folder = validated_folder(tmp_path / "model", labels={**CLASSES, "numUnannotated": 3})
+    expected = "5 in the data set, 3 of them without annotation; a fold is trained without its validation cases"
+    assert f"Training cases {expected}" in Page(card(folder)).text
 
 
 def test_the_record_of_the_training_without_the_machine(tmp_path):

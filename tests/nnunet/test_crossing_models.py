@@ -1,6 +1,7 @@
 """nnU-Net compares and ensembles a 2D model of one trainer with a 3D model of another, as docs/training.md says."""
 
 import json
+import multiprocessing.dummy
 import pickle
 
 import numpy as np
@@ -58,8 +59,8 @@ def write_prediction(folder, plans, foreground):
     return str(folder)
 
 
-@pytest.mark.slow
-def test_an_ensemble_averages_the_probabilities_of_both(trained):
+def test_an_ensemble_averages_the_probabilities_of_both(trained, monkeypatch):
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: multiprocessing.dummy)  # threads: no new imports
     folder, plans = trained
     foreground = np.array([0.9, 0.9, 0.2, 0.1]).reshape(1, 1, 4), np.array([0.8, 0.3, 0.7, 0.2]).reshape(1, 1, 4)
     of_2d, of_3d = (write_prediction(folder / name, plans, each) for name, each in zip("ab", foreground, strict=True))

@@ -53,6 +53,19 @@ def test_a_users_own_trainer_is_found_beside_sers(tmp_path, monkeypatch):
     assert find_trainer("SERTrainer").__name__ == "SERTrainer"
 
 
-def test_an_unknown_trainer_is_an_error():
-    with pytest.raises(RuntimeError, match="NoSuchTrainer"):
-        find_trainer("NoSuchTrainer")
+def test_a_users_trainer_is_found_behind_an_import_of_everything(tmp_path, monkeypatch):
+    (tmp_path / "another.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "all.py").write_text("from another import *\n")
+    monkeypatch.setenv(EXTERNAL_TRAINERS, str(tmp_path / "trainers"))
+    assert find_trainer("MyTrainer").num_epochs == 3
+
+
+def test_an_unknown_trainer_is_refused_without_an_import_and_similar_ones_are_named(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
+    monkeypatch.setenv(EXTERNAL_TRAINERS, str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"no trainer SERTrainrNoSAM; similar ones are SERTrainerNoSAM, "):
+        find_trainer("SERTrainrNoSAM")
+    with pytest.raises(RuntimeError, match=r"no trainer Qqq$"):
+        find_trainer("Qqq")

@@ -12,7 +12,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
-from ser_nnunet.training.variants import SERTrainerNoSAM
+from ser_nnunet.training.trainer import SERTrainer
+from ser_nnunet.training.variants import SERTrainerNoSAM, SERTrainerTwoPhases
 from ser_nnunet.utils.hashing import file_sha256
 from tests.training.helpers import GUIDED, start_epoch
 
@@ -82,6 +83,29 @@ def test_checkpoints_load_without_running_code(make_trainer, make_batch, sam_che
     content = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
     np.testing.assert_equal(content["logging"], before)
     trainer.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+
+
+def test_a_training_of_the_former_sertrainer_is_not_continued_by_another_method(
+    make_trainer, sam_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    trainer = make_trainer(SERTrainer)
+    trainer.save_checkpoint(str(tmp_path / "new.pth"))
+    content = torch.load(tmp_path / "new.pth", weights_only=True)
+    content["ser_nnunet"]["version"] = "0.2.0"
+    content["current_epoch"] = 3
+    torch.save(content, tmp_path / "old.pth")
+    trainer.load_checkpoint(str(tmp_path / "old.pth"))  # --val may
+    with pytest.raises(
+        UserError, match=r"3 epochs .* in two phases.* rename the folder .* -tr SERTrainerTwoPhases --c"
+    ):
+        trainer.on_train_start()
+
+    for continued, checkpoint in ((SERTrainerTwoPhases, "old"), (SERTrainer, "new")):
+        trainer = make_trainer(continued)
+        trainer.output_folder = str(tmp_path / continued.__name__ / "fold_0")
+        trainer.load_checkpoint(str(tmp_path / f"{checkpoint}.pth"))
+        trainer.on_train_start()
 
 
 class TestRecordOfSam:

@@ -48,7 +48,7 @@ def test_every_converter_adds_them_to_training_and_never_to_validation(name: str
     assert hash_tree(scans) == before
     labels, content = read_labels(folder / "dataset.json"), read_json(folder / "dataset.json")
     assert labels.ignore == max(labels.values) and content["numTraining"] == len(list((folder / "labelsTr").iterdir()))
-    assert any("without annotation: 2" in note for note in content["notes"])
+    assert any("without annotation: 2" in note for note in content["notes"]) and content["numUnannotated"] == 2
     for case in ("new_1", "new_2"):
         label = sitk.ReadImage(str(folder / f"labelsTr/{case}.nii.gz"))
         image = sitk.ReadImage(str(folder / f"imagesTr/{case}_{channels - 1:04d}.nii.gz"))
