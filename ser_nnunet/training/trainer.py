@@ -197,15 +197,19 @@ class SERTrainer(BaseTrainer):
         super().on_train_start()
 
     def refuse_two_phases(self) -> None:
-        """Raise `UserError` for a training to resume that 0.2.0's SERTrainer, now SERTrainerTwoPhases, began."""
-        record = self.loaded_record
-        before = record.get("trainer"), record.get("version")
-        if self.current_epoch and self.joint and before == ("SERTrainer", "0.2.0"):
+        """Refuse to resume a training that this class began in version 0.2.0, when it had two phases by default.
+
+        Raises:
+            UserError: says how to finish it.
+        """
+        begun = self.loaded_record.get("version") == "0.2.0" and self.current_epoch > 0 and self.guided_fraction > 0
+        inherited = next(kind for kind in type(self).__mro__ if "joint" in vars(kind)) is SERTrainer
+        if begun and inherited:
             raise UserError(
-                f"{self.output_folder}: {self.current_epoch} epochs were trained by ser-nnunet 0.2.0's SERTrainer, "
-                "in two phases; SERTrainer has one since 0.3.0. To finish the training as it began, rename the folder "
+                f"{self.output_folder}: ser-nnunet 0.2.0 trained {self.current_epoch} epochs in two phases, of which "
+                f"{type(self).__name__} has one since 0.3.0. To finish the training as it began, rename the folder "
                 f"{Path(self.output_folder_base).name} so that it begins with SERTrainerTwoPhases, and train with "
-                "-tr SERTrainerTwoPhases --c"
+                "-tr SERTrainerTwoPhases --c. A trainer of your own: derive it from SERTrainerTwoPhases instead"
             )
 
     def update_guidance(self) -> None:

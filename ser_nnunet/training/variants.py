@@ -20,10 +20,13 @@ class SERTrainerTwoPhases(SERTrainer):
 class SERTrainerJoint(SERTrainer):
     """SERTrainer under the name that it had until 0.2.0."""
 
+    joint = True  # as then, so that its trainings of then are continued
+
 
 class SERTrainerSAMDistill(SERTrainer):
     """SERTrainer plus a loss that draws the network's own output towards SAM's masks (ours, not the paper's)."""
 
+    joint = True
     sam_distillation_weight = 1.0
     sam_slices_per_step = 4  # as measured: the distillation loss is taken on these slices
 

@@ -13,7 +13,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.sam.dummy_sam import build_dummy_sam
 from ser_nnunet.training.trainer import SERTrainer
-from ser_nnunet.training.variants import SERTrainerNoSAM, SERTrainerTwoPhases
+from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerNoSAM, SERTrainerTwoPhases
 from ser_nnunet.utils.hashing import file_sha256
 from tests.training.helpers import GUIDED, start_epoch
 
@@ -95,13 +95,14 @@ def test_a_training_of_the_former_sertrainer_is_not_continued_by_another_method(
     content["ser_nnunet"]["version"] = "0.2.0"
     content["current_epoch"] = 3
     torch.save(content, tmp_path / "old.pth")
-    trainer.load_checkpoint(str(tmp_path / "old.pth"))  # --val may
-    with pytest.raises(
-        UserError, match=r"3 epochs .* in two phases.* rename the folder .* -tr SERTrainerTwoPhases --c"
-    ):
-        trainer.on_train_start()
+    for begun in (SERTrainer, type("Mine", (SERTrainer,), {"num_epochs": 100})):
+        trainer = make_trainer(begun)
+        trainer.load_checkpoint(str(tmp_path / "old.pth"))  # --val may
+        with pytest.raises(UserError, match=r"3 epochs .* rename the folder .* -tr SERTrainerTwoPhases --c"):
+            trainer.on_train_start()
 
-    for continued, checkpoint in ((SERTrainerTwoPhases, "old"), (SERTrainer, "new")):
+    others = (SERTrainerTwoPhases, "old"), (SERTrainerJoint, "old"), (SERTrainerNoSAM, "old"), (SERTrainer, "new")
+    for continued, checkpoint in others:
         trainer = make_trainer(continued)
         trainer.output_folder = str(tmp_path / continued.__name__ / "fold_0")
         trainer.load_checkpoint(str(tmp_path / f"{checkpoint}.pth"))
