@@ -87,7 +87,11 @@ def check_label(
     array = sitk.GetArrayViewFromImage(standardized.image)
     ignored = array == info.labels[IGNORE] if IGNORE in info.labels else np.zeros((), bool)
     foreground = (array != 0) & ~ignored
-    facts.is_empty, facts.is_unannotated = not foreground.any(), bool(ignored.all())
+    facts.is_empty = not foreground.any()
+    background = array == 0  # which says nothing outside of the image's content
+    if image is not None and background.shape == (content := sitk.GetArrayViewFromImage(image)).shape:
+        background &= content != 0
+    facts.is_unannotated = facts.is_empty and bool(ignored.any()) and not background.any()
     if facts.is_empty and not ignored.any():
         text = f"{volume.path.name} has no foreground voxel"
         report.problems.append(Problem("empty mask", case.name, text, fatal=not info.allow_empty_masks))
@@ -127,12 +131,12 @@ def _compare_with_uncompressed_copy(case: Case, volume: Volume) -> Iterator[Prob
         return
     copy = replace(volume, path=volume.uncompressed_copy, uncompressed_copy=None)
     try:
-        found = voxel_hash(sitk.GetArrayViewFromImage(read_volume(copy)))
+        found = voxel_hash(sitk.GetArrayFromImage(read_volume(copy)))
     except ReadingError as error:
         yield _describe_reading_error(case, copy, error)
         return
     with suppress(ReadingError):  # reported by the caller
-        if found != voxel_hash(sitk.GetArrayViewFromImage(read_volume(volume))):
+        if found != voxel_hash(sitk.GetArrayFromImage(read_volume(volume))):
             text = f"{copy.path.name} and {volume.path.name} are in the same folder and differ"
             yield Problem("duplicate case", case.name, text)
 

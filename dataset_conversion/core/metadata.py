@@ -91,7 +91,8 @@ def _make_record(
             record["source_values"] = {str(value): count for value, count in facts.value_counts.items()}
         files.append(record)
     if case.split == UNLABELLED:
-        path, changes = make_output_path(case, LABEL), [f"no annotation: the label {IGNORE} ({ignored}) everywhere"]
+        path = make_output_path(case, LABEL)
+        changes = [f"no annotation: the label {IGNORE} ({ignored}), and 0 outside of the image's content"]
         files.append({"file": path, "role": LABEL, "source": {}, "sha256": checksums[path], "changes": changes})
     site = {"site": case.site} if case.site else {}
     return {"patient": case.patient, "split": case.split, **site, "files": files}

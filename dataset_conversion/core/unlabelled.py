@@ -1,4 +1,4 @@
-"""Scans without labels: training cases whose label is nnU-Net's ignore label everywhere, to learn by pseudo-labels."""
+"""Scans without labels: training cases whose label is nnU-Net's ignore label, to learn by pseudo-labels."""
 
 from __future__ import annotations
 
@@ -128,8 +128,9 @@ def declare_unlabelled(info: DatasetInfo, cases: Iterable[Case]) -> DatasetInfo:
     values = [value for each in info.labels.values() for value in ([each] if isinstance(each, int) else each)]
     labels = info.labels if IGNORE in info.labels else {**info.labels, IGNORE: max(values) + 1}
     notes = [
-        f"Training cases without annotation: {count}. Their label is {IGNORE} ({labels[IGNORE]}) everywhere. The "
-        "trainers SERTrainerSemi and SERTrainerSemiNoSAM learn from them, SER's others leave them out."
+        f"Training cases without annotation: {count}. Their label is {IGNORE} ({labels[IGNORE]}), and 0 outside of the "
+        "images' content. The trainers SERTrainerSemi and SERTrainerSemiNoSAM learn from them, SER's others leave "
+        "them out."
     ]
     if find_ct_channels(info):
         notes.append(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import binary_fill_holes
 
 from ser_nnunet.dataset_conversion.core.data_classes import (
     IGNORE,
@@ -87,7 +88,7 @@ def check_disk_space(case_reports: Mapping[str, CaseReport], raw: Path) -> None:
 def write_case(item: CaseToWrite) -> dict[str, str]:
     """Write all volumes of a case; return the SHA-256 of every file written, by its path below the folder.
 
-    A case without annotation gets a label that is ignored everywhere.
+    A case without annotation gets a label that is ignored wherever the image has content.
 
     Raises `OSError` if a source file is not the one that was checked, or a file cannot be written completely.
     """
@@ -110,15 +111,28 @@ def write_case(item: CaseToWrite) -> dict[str, str]:
             written[path] = _write_checked(standardize_image(item.case, volume, reference).image, target, facts)
     if item.case.split == UNLABELLED:
         path = make_output_path(item.case, LABEL)
-        image = make_ignored_label(item.info, grid)
+        channels = [item.folder / make_output_path(item.case, role) for role in item.case.images]
+        image = make_ignored_label(item.info, grid, channels)
         written[path] = _write_image(image, item.folder / path, voxel_hash(sitk.GetArrayViewFromImage(image)))
     return written
 
 
-def make_ignored_label(info: DatasetInfo, grid: Grid) -> sitk.Image:
-    """Return a label on a grid, all of whose voxels have the data set's ignore label."""
+def make_ignored_label(info: DatasetInfo, grid: Grid, channels: Iterable[Path]) -> sitk.Image:
+    """Return a label with the data set's ignore label everywhere but outside of the image's content, which has 0.
+
+    nnU-Net leaves voxels outside of the content out of the normalisation of skull-stripped brains if their label is 0.
+    As there, the content is what isn't 0 in every channel, with its holes.
+
+    Args:
+        info: the data set.
+        grid: of the channels.
+        channels: their files.
+    """
     ignored = info.labels[IGNORE]
-    voxels = np.full(grid.size[::-1], ignored, np.min_scalar_type(ignored))  # uint8 up to 255
+    content = np.zeros(grid.size[::-1], bool)
+    for channel in channels:
+        content |= sitk.GetArrayFromImage(sitk.ReadImage(str(channel))) != 0
+    voxels = np.where(binary_fill_holes(content), ignored, 0).astype(np.min_scalar_type(ignored))  # uint8 up to 255
     image = sitk.GetImageFromArray(voxels)
     grid.impose(image)
     return image

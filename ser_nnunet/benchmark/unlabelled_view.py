@@ -19,7 +19,8 @@ def make_unlabelled_view(dataset: PlannedDataset, root: Path, seed: int, fold: i
     """Make (or find) a folder for nnUNet_preprocessed below `root`, for trainers that learn from unlabelled cases.
 
     The same cases as in `PlannedDataset.make_view` keep their labels; all voxels of the fold's other training cases get
-    the ignore label, as if nnU-Net had preprocessed them so. Images are links. Validation cases are as they were.
+    the ignore label, as if nnU-Net had preprocessed them so (-1 stays outside of the content). Images are links.
+    Validation cases are as they were.
 
     Args:
         dataset: with a number of training cases.
@@ -61,7 +62,7 @@ def make_unlabelled_view(dataset: PlannedDataset, root: Path, seed: int, fold: i
             _, kept, _, properties = stored.load_case(case)
             segmentation = np.asarray(kept[:])
             if case in split["train"] and case not in labelled:
-                segmentation = np.full_like(segmentation, ignored)
+                segmentation = np.where(segmentation < 0, segmentation, ignored).astype(segmentation.dtype)
             properties["class_locations"] = add_annotated(properties["class_locations"], segmentation, ignored)
             storage.save_seg(segmentation, str(cases_folder / f"{case}_seg"), kept.chunks, kept.blocks)
             write_pickle(properties, str(cases_folder / f"{case}.pkl"))
@@ -82,8 +83,8 @@ def add_annotated(locations: dict[Any, Any], segmentation: np.ndarray, ignored: 
         ignored: the ignore label.
     """
     key = (-1, *range(ignored))
-    annotated = np.argwhere(segmentation != ignored)
-    if not len(annotated):
-        return {each: [] for each in [*locations, key]}
+    annotated = np.argwhere(segmentation != ignored)  # outside of the image's content, too
+    if not ((segmentation >= 0) & (segmentation != ignored)).any():
+        locations = {each: [] for each in locations}
     chosen = np.random.default_rng(0).permutation(len(annotated))[:LOCATIONS]
-    return locations | {key: annotated[chosen]}
+    return locations | {key: annotated[chosen] if len(annotated) else []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
@@ -15,7 +16,7 @@ def annotated_key(labels: LabelManager) -> tuple[int, ...]:
 
 
 def find_unannotated(folder: str, cases: Iterable[str], labels: LabelManager) -> list[str]:
-    """Return the cases whose voxels all carry the ignore label, in their order.
+    """Return the cases whose voxels all carry the ignore label or lie outside of the image's content, in their order.
 
     Args:
         folder: of the configuration's preprocessed cases.
@@ -26,9 +27,25 @@ def find_unannotated(folder: str, cases: Iterable[str], labels: LabelManager) ->
         return []
     wanted = list(cases)
     dataset = infer_dataset_class(folder)(folder, sorted(wanted))
-    return [case for case in wanted if not is_annotated(dataset.load_case(case)[3], labels)]
+    found = []
+    for case in wanted:
+        _, segmentation, _, properties = dataset.load_case(case)
+        if not is_annotated(segmentation, properties, labels):
+            found.append(case)
+    return found
 
 
-def is_annotated(properties: dict[str, Any], labels: LabelManager) -> bool:
-    """Return whether any voxel of a case is annotated, from the properties that nnU-Net's preprocessing keeps."""
-    return not labels.has_ignore_label or len(properties["class_locations"].get(annotated_key(labels), ())) > 0
+def is_annotated(segmentation: Any, properties: dict[str, Any], labels: LabelManager) -> bool:
+    """Return whether any voxel of a preprocessed case is annotated.
+
+    Args:
+        segmentation: its labels; -1 is outside of the image's content, where nnU-Net takes 0 for no annotation.
+        properties: that nnU-Net's preprocessing keeps.
+        labels: the data set's label manager.
+    """
+    if not labels.has_ignore_label:
+        return True
+    if not len(properties["class_locations"].get(annotated_key(labels), ())):
+        return False
+    known = np.asarray(segmentation[:])
+    return bool(((known >= 0) & (known != labels.ignore_label)).any())

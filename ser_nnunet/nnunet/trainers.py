@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 EXTERNAL_TRAINERS = "nnUNet_extTrainer"
+COMPILED = (".so", ".pyd")  # modules that hold the names of their classes as text
+UNNAMED = re.compile(r"import \*|\b(globals|locals|vars|setattr|exec)\(|__dict__|__getattr__")
+"""How a module gets classes that its text doesn't name."""
 
 
 def trainers_folder() -> Path:
@@ -51,7 +54,7 @@ def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
     """
     current = os.environ.get(EXTERNAL_TRAINERS, "")
     external = current if as_set else with_trainers(current)
-    if not _is_mentioned(name, external):  # nnU-Net would import all of its trainers to find this out
+    if not _may_exist(name, external):  # nnU-Net would import all of its trainers to find this out
         similar = ", ".join(similar_trainers(name))
         raise RuntimeError(f"there is no trainer {name}" + (f"; similar ones are {similar}" if similar else ""))
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -69,7 +72,7 @@ def list_trainers() -> list[str]:
     A class is also found where a file that is named like it imports it.
     """
     names: set[str] = set()
-    for file, text in _sources(with_trainers(os.environ.get(EXTERNAL_TRAINERS))):
+    for file, text, _ in _sources(with_trainers(os.environ.get(EXTERNAL_TRAINERS))):
         names |= {*re.findall(r"^class (\w+)", text, re.MULTILINE), *re.findall(rf"import ({file.stem})\b", text)}
     return sorted(names)
 
@@ -79,20 +82,31 @@ def similar_trainers(name: str) -> list[str]:
     return get_close_matches(name, list_trainers(), 3)
 
 
-def _sources(external: str) -> Iterator[tuple[Path, str]]:
-    """Yield the files in which nnU-Net looks for trainers, and their text.
+def _sources(external: str) -> Iterator[tuple[Path, str, bool]]:
+    """Yield the files in which nnU-Net looks for trainers, their text, and whether they are of neither nnU-Net nor SER.
 
     Args:
         external: a value of nnUNet_extTrainer.
     """
     spec = find_spec("nnunetv2")
     assert spec is not None and spec.origin is not None
-    own = Path(spec.origin).parent / "training" / "nnUNetTrainer"
-    folders = [own, *(Path(folder).expanduser() for folder in external.split(os.pathsep) if folder.strip())]
-    for file in {file for folder in folders for file in folder.rglob("*.py")}:
-        yield file, file.read_text(encoding="utf-8", errors="replace")
+    known = [Path(spec.origin).parent / "training" / "nnUNetTrainer", trainers_folder()]
+    listed = (Path(folder).expanduser() for folder in external.split(os.pathsep) if folder.strip())
+    for folder in dict.fromkeys([known[0], *listed]):
+        for root, _, names in os.walk(folder, followlinks=True):
+            for file in [Path(root, name) for name in names if name.endswith((".py", *COMPILED))]:
+                try:
+                    text = file.read_text(encoding="utf-8", errors="replace")
+                except OSError:  # a link that leads nowhere, or a file of somebody else's
+                    continue
+                yield file, text, folder.resolve() not in known
 
 
-def _is_mentioned(name: str, external: str) -> bool:
-    """Return whether any of these files may hold the name: it is in its text, or everything of a module is imported."""
-    return any(name in text or "import *" in text for _, text in _sources(external))
+def _may_exist(name: str, external: str) -> bool:
+    """Return whether nnU-Net's search may find a trainer: it is named in a file, or one may have it unnamed.
+
+    Args:
+        name: as after `-tr`.
+        external: a value of nnUNet_extTrainer.
+    """
+    return any(name in text or (is_own and UNNAMED.search(text)) for _, text, is_own in _sources(external))

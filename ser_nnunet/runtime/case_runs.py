@@ -107,7 +107,8 @@ def read_case(model: Model, case: InputCase) -> Scan:
     if available_readers()[0] == "SimpleITK":
         from ser_nnunet.runtime.image_io import read_image, scan_from_images
 
-        with ThreadPoolExecutor(CHANNELS_AT_ONCE) as threads:
+        files = all(path.is_file() for path in case.images)  # nothing is known of reading DICOM series in threads
+        with ThreadPoolExecutor(CHANNELS_AT_ONCE if files else 1) as threads:
             images = list(threads.map(read_image, case.images))
         return scan_from_images(images, [path.name for path in case.images], model.recipe)
     from ser_nnunet.runtime.nifti_io import read_nifti_scan

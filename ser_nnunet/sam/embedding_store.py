@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.utils.files import read_json, replacing, write_json
 from ser_nnunet.utils.hashing import file_sha256, text_sha256
+from ser_nnunet.utils.locks import WITHOUT_LOCKS
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,34 @@ class EmbeddingStore:
     def load(self, case: str, number: int) -> torch.Tensor:
         """Return the embedding `(256, grid, grid)`, float16, of a case's `number`th kept slice."""
         return torch.from_numpy(np.load(self.folder / f"{case}.npy", mmap_mode="r")[number].copy())
+
+    @contextmanager
+    def claim(self, case: str, wait: bool) -> Iterator[bool]:
+        """Yield whether a case is this process's to embed: several folds, and the processes of DDP, share the work.
+
+        Args:
+            case: its name.
+            wait: until no other process embeds it; look at `slices` again then.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f".{case}.lock"
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+            claimed = True
+        except Timeout:
+            claimed = False
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+                raise
+            claimed = True  # a file system without locks: the work may be done twice
+        try:
+            yield claimed
+        finally:
+            if lock.is_locked:
+                lock.release()
+                with suppress(OSError):  # on Windows, where another process waits for it
+                    file.unlink()
 
     def save(self, case: str, slices: Sequence[int], embeddings: torch.Tensor, image: Path) -> None:
         """Keep embeddings `(slices, 256, grid, grid)`, whole or not at all."""

@@ -136,18 +136,35 @@ class CachedSlices:
             settings: the channels that SAM sees.
             device: where SAM is.
         """
-        for case in tqdm(cases, desc="SAM's embeddings", unit="case", disable=None):
-            image = self.folder / f"{case}.b2nd"
-            volume, _, _, properties = self.dataset.load_case(case)
+        missing = [case for case in cases if not self._kept_slices(case)]
+        with tqdm(total=len(missing), desc="SAM's embeddings", unit="case", disable=None) as bar:
+            for wait in (False, True):  # what other processes embed at first is waited for at last
+                for case in missing:
+                    with self.store.claim(case, wait) as claimed:
+                        if claimed and not self._kept_slices(case):
+                            self._embed(case, per_case, guide, settings, device)
+                            bar.update()
+                missing = [case for case in missing if not self._kept_slices(case)]
+        for case in cases:
+            _, segmentation, _, properties = self.dataset.load_case(case)
             foreground = find_foreground(properties["class_locations"], self.labels)
-            positions = self.store.slices(case, image)
-            if not positions:
-                positions = choose_positions(volume.shape[1], list(foreground), per_case)
-                embeddings = embed_slices(guide, volume, positions, settings.channels, settings.masked_channels, device)
-                self.store.save(case, positions, embeddings, image)
+            positions = self._kept_slices(case)
             known = tuple(position in foreground for position in positions)
-            annotated = is_annotated(properties, self.labels)
+            annotated = is_annotated(segmentation, properties, self.labels)
             self.kept.append(KeptSlices(case, tuple(positions), known, annotated))
+
+    def _kept_slices(self, case: str) -> list[int]:
+        return self.store.slices(case, self.folder / f"{case}.b2nd")
+
+    def _embed(
+        self, case: str, per_case: int, guide: SAMGuide, settings: GuidanceSettings, device: torch.device
+    ) -> None:
+        """Embed slices of a case and keep them (arguments as `embed`)."""
+        volume, _, _, properties = self.dataset.load_case(case)
+        foreground = find_foreground(properties["class_locations"], self.labels)
+        positions = choose_positions(volume.shape[1], list(foreground), per_case)
+        embeddings = embed_slices(guide, volume, positions, settings.channels, settings.masked_channels, device)
+        self.store.save(case, positions, embeddings, self.folder / f"{case}.b2nd")
 
     @property
     def annotated(self) -> list[KeptSlices]:

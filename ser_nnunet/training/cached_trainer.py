@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class, nnUNetDatasetBlosc2
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.sam.embedding_store import find_store
 from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.sam.refine import refine
@@ -28,30 +28,33 @@ BYTES_PER_TOKEN = 2 * 256  # float16
 def open_cache(trainer: SERTrainer, cases: Sequence[str], gigabytes: float) -> tuple[CachedSlices, SAMGuide]:
     """Embed slices of the cases where that hasn't been done; return them, and SAM without its image encoder.
 
-    Every preprocessed case has the same share of the disk, so that all folds share their embeddings. With DDP each
-    process embeds a part of the cases.
+    Every preprocessed case has the same share of the disk, so that all folds share their embeddings. Processes that
+    begin together (folds, or those of DDP) share the work.
 
     Args:
         trainer: whose settings are used; needs no network.
         cases: preprocessed ones.
-        gigabytes: of all embeddings on disk at most; every case has a slice at least.
+        gigabytes: of all embeddings on disk at most; every case has a slice at least. The number of slices of a case
+            is a power of two, so that a few more cases change nothing.
+
+    Raises:
+        UserError: the cases are in an earlier format of nnU-Net.
     """
     settings, folder = trainer.guidance_settings, Path(trainer.preprocessed_dataset_folder)
     guide = load_guide(settings, trainer.device, type(trainer).__name__)
     assert settings.checkpoint
     tokens, preprocessed = guide.sam.prompt_encoder.image_embedding_size, len(list(folder.glob("*.pkl")))
-    per_case = max(1, int(gigabytes * 1e9 / (BYTES_PER_TOKEN * tokens[0] * tokens[1] * preprocessed)))
+    affordable = gigabytes * 1e9 / (BYTES_PER_TOKEN * tokens[0] * tokens[1] * max(1, preprocessed))
+    per_case = 2 ** int(np.log2(max(1, affordable)))
     seen = settings.channels, settings.masked_channels
     store = find_store(folder, settings.checkpoint, guide.image_size, *seen, per_case)
-    dataset = infer_dataset_class(str(folder))(str(folder), sorted(cases))
+    storage = infer_dataset_class(str(folder))
+    if storage is not nnUNetDatasetBlosc2:
+        raise UserError(f"{folder} is in an earlier format of nnU-Net: preprocess again")
+    dataset = storage(str(folder), sorted(cases))
     patch = trainer.configuration_manager.patch_size
     seed = torch.initial_seed() % 2**32 + trainer.local_rank
     cached = CachedSlices(dataset, folder, trainer.label_manager, store, patch, seed)
-    if trainer.is_ddp:
-        own = sorted(cases)[dist.get_rank() :: dist.get_world_size()]
-        cached.embed(own, per_case, guide, settings, trainer.device)
-        dist.barrier()
-        cached.kept.clear()
     cached.embed(sorted(cases), per_case, guide, settings, trainer.device)
     guide.release_encoder()
     return cached, guide
@@ -115,6 +118,14 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
     guided_fraction = 1.0
     joint = True
     sam_cache_gigabytes = 4.0
+
+    def initialize(self) -> None:
+        """Build everything as nnU-Net does; refuse rounds after SAM was released."""
+        super().initialize()
+        if self.rounds and max(self.rounds) >= self.guided_fraction:
+            raise ValueError(
+                f"rounds must lie before guided_fraction, {self.guided_fraction}, the end of SAM; {self.rounds} given"
+            )
 
     @classmethod
     def refuse_unsupported(cls, plans: dict[str, Any], configuration: str) -> None:

@@ -54,10 +54,16 @@ def embed_dataset(request: EmbeddingRequest) -> str:
     if request.configuration not in plans["configurations"]:
         known = ", ".join(plans["configurations"])
         raise UserError(f"{plans_file} has no configuration {request.configuration}; it has {known}")
-    kind = find_trainer(request.trainer)
+    try:
+        kind = find_trainer(request.trainer)
+    except RuntimeError as error:
+        raise UserError(str(error).splitlines()[0]) from error
     if not (issubclass(kind, SERTrainer) and hasattr(kind, "sam_cache_gigabytes")):
         raise UserError(f"{request.trainer} isn't guided by kept embeddings: take SERTrainerCached or SERTrainerSemi")
-    kind.refuse_unsupported(plans, request.configuration)
+    try:
+        kind.refuse_unsupported(plans, request.configuration)
+    except NotImplementedError as error:
+        raise UserError(str(error)) from error
     device = torch.device(request.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     described = read_json(folder / "dataset.json")
     with (
@@ -66,13 +72,20 @@ def embed_dataset(request: EmbeddingRequest) -> str:
         redirect_stdout(io.StringIO()),  # nnU-Net prints its device and citation
     ):
         trainer = kind(plans | {"continue_training": False}, request.configuration, 0, described, device)
-    trainer.guidance_settings.check(len(trainer.configuration_manager.use_mask_for_norm), "given")
+    names = ", ".join(map(str, described["channel_names"].values()))
+    try:
+        trainer.guidance_settings.check(len(described["channel_names"]), names)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     cases = sorted(file.stem for file in Path(trainer.preprocessed_dataset_folder).glob("*.pkl"))
     if not cases:
         raise UserError(
             f"{trainer.preprocessed_dataset_folder} holds no cases: run  nnUNetv2_preprocess -c {request.configuration}"
         )
-    cached, _ = open_cache(trainer, cases, request.gigabytes or kind.sam_cache_gigabytes)
+    gigabytes = request.gigabytes or kind.sam_cache_gigabytes
+    cached, _ = open_cache(trainer, cases, gigabytes)
     slices = sum(len(case.positions) for case in cached.kept)
     size = sum(file.stat().st_size for file in Path(cached.store.folder).glob("*.npy"))
-    return f"{slices} slices of {len(cached.kept)} cases, {size / 1e9:.2f} GB, in {cached.store.folder}"
+    return f"{slices} slices of {len(cached.kept)} cases, {size / 1e9:.2f} GB, in {cached.store.folder}" + (
+        f"; for trainers with sam_cache_gigabytes = {gigabytes:g}" if gigabytes != kind.sam_cache_gigabytes else ""
+    )

@@ -30,12 +30,11 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
 
     Experimental: no gain over SERTrainerNoSAM has been measured (docs/results.md).
 
-    For few annotated and many other scans: give the others a label that is "ignore" everywhere (`ser-nnunet convert
-    ... --unlabelled DIR` does), and list them among the training cases of splits_final.json. Partly annotated scans
-    work alike. Until the first round only cases with annotation are trained on. In each round the network, or a moving
-    average of its weights (a mean teacher, arXiv 1703.01780), segments all training cases with ignored voxels,
-    unaugmented; what it is certain of is their label until the next round (noisy student, arXiv 1911.04252: the student
-    sees augmented patches).
+    For few annotated and many other scans: give the others the label "ignore" (`ser-nnunet convert --unlabelled` does),
+    and list them among the training cases of splits_final.json. Partly annotated scans work alike. Until the first
+    round only cases with annotation are trained on. In each round the network, or a moving average of its weights (a
+    mean teacher, arXiv 1703.01780), segments all training cases with ignored voxels, unaugmented; what it is certain of
+    is their label until the next round (noisy student, arXiv 1911.04252: the student sees augmented patches).
 
     Attributes:
         rounds: shares of the epochs at which pseudo-labels are made.
@@ -109,7 +108,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         if not labelled:
             raise UserError(f"fold {self.fold}: none of {len(unlabelled)} training cases has an annotated voxel")
         drawn = labelled
-        if self.current_epoch >= self.round_epochs[0]:
+        if self.round_epochs[0] <= self.current_epoch < self.num_epochs:  # a finished training is only validated
             if self.labelled_epoch is None:  # a resumed training
                 self.make_pseudo_labels()
             drawn = repeat_cases(labelled, unlabelled, self.labelled_share)
@@ -161,31 +160,38 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             self.pseudo_labels.remove()
         self.wait_for_others()
         labels, folder = self.label_manager, self.preprocessed_dataset_folder
-        cases = sorted(self.do_split()[0])
+        cases, unlabelled = sorted(self.do_split()[0]), set(self.unlabelled_cases)
+        dataset = infer_dataset_class(folder)(folder, cases)
+        judged = [case for case in cases if case not in unlabelled][:JUDGED_CASES]
+        cases = [case for case in cases if case in judged or self.has_ignored_voxels(dataset, case)]
         if self.is_ddp:
             cases = cases[dist.get_rank() :: dist.get_world_size()]
-        dataset = infer_dataset_class(folder)(folder, cases)
-        voxels, overlap, judged = np.zeros(2, np.int64), np.zeros((3, len(labels.foreground_labels)), np.int64), 0
+        voxels, overlap = np.zeros(2, np.int64), np.zeros((3, len(labels.foreground_labels)), np.int64)
         for case in tqdm(cases, desc="pseudo-labels", unit="case", disable=None):
             image, annotation, _, _ = dataset.load_case(case)
             known = np.asarray(annotation[:])
             ignored = known == ignore_label(labels)
-            judge = judged < JUDGED_CASES and not ignored.all()
-            if not (ignored.any() or judge):
-                continue
             pseudo = self.label_case(case, np.asarray(image[:]))
-            if judge:
+            if case in judged:
                 overlap += count_label_overlap(pseudo, known, labels)
-                judged += 1
             if ignored.any():
                 self.pseudo_labels.save(case, fill_ignored(known, pseudo, labels), labels)
                 voxels += ignored.sum(), (ignored & (pseudo != ignore_label(labels))).sum()
+        voxels, overlap = self.sum_of_processes(voxels), self.sum_of_processes(overlap)
         share, dice = voxels[1] / max(1, voxels[0]), float(mean_dice(torch.from_numpy(overlap)))
         self.print_to_log_file(
-            f"pseudo-labels for {share:.1%} of the voxels without annotation; on {judged} annotated training cases "
-            f"their Dice is {dice:.4f}"
+            f"pseudo-labels for {share:.1%} of the voxels without annotation; on {len(judged)} annotated training "
+            f"cases their Dice is {dice:.4f}"
         )
-        self.wait_for_others()
+
+    def sum_of_processes(self, counts: np.ndarray) -> np.ndarray:
+        """Return the sum over the processes of a training by DDP, which wait for each other here."""
+        if not self.is_ddp:
+            return counts
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, counts)
+        total: np.ndarray = np.sum(gathered, axis=0)
+        return total
 
     def wait_for_others(self) -> None:
         """Wait until all processes of a training by DDP are here."""

@@ -202,13 +202,13 @@ class SERTrainer(BaseTrainer):
         Raises:
             UserError: says how to finish it.
         """
-        begun = self.loaded_record.get("version") == "0.2.0" and self.current_epoch > 0 and self.guided_fraction > 0
+        begun = self.loaded_record.get("version") == "0.2.0" and 0 < self.current_epoch < self.num_epochs
         inherited = next(kind for kind in type(self).__mro__ if "joint" in vars(kind)) is SERTrainer
-        if begun and inherited:
+        if begun and inherited and self.guided_fraction > 0:
             raise UserError(
                 f"{self.output_folder}: ser-nnunet 0.2.0 trained {self.current_epoch} epochs in two phases, of which "
                 f"{type(self).__name__} has one since 0.3.0. To finish the training as it began, rename the folder "
-                f"{Path(self.output_folder_base).name} so that it begins with SERTrainerTwoPhases, and train with "
+                f"{Path(self.output_folder).parent.name} so that it begins with SERTrainerTwoPhases, and train with "
                 "-tr SERTrainerTwoPhases --c. A trainer of your own: derive it from SERTrainerTwoPhases instead"
             )
 
@@ -279,10 +279,9 @@ class SERTrainer(BaseTrainer):
         if self.guidance is not None:
             self.guidance.update_weight(self.ser_net, self.loss, data, target, self.grad_scaler)
         with mixed_precision(self.device):
-            data, target = self.prepare_patches(data, target)
             patches = data if self.guidance is None else self.guidance.add_patches(data)
             logits, prompt = self.network(patches, detach_prompt=self.schedule.detached(self.current_epoch))
-            dist_loss = self.compute_dist_loss(logits[: len(target)], target)
+            dist_loss = self.loss(logits[: len(target)], target)
             if self.guidance is not None:
                 guided = self.guidance.step(patches, prompt, logits, target)
             else:
@@ -296,15 +295,6 @@ class SERTrainer(BaseTrainer):
             "loss_dist": dist_loss.detach().cpu().numpy(),
             "guided_overlap": guided.overlap.cpu().numpy(),
         }
-
-    def prepare_patches(self, data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the patches and targets of a step as they are trained on; override it to change them."""
-        return data, target
-
-    def compute_dist_loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return L_dist of nnU-Net's batch, a scalar: nnU-Net's own loss; override it to add another one."""
-        loss: torch.Tensor = self.loss(logits, target)
-        return loss
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Log both losses and the Dice of SAM's masks on the training patches, averaged over all GPUs."""

@@ -62,6 +62,13 @@ def test_a_users_trainer_is_found_behind_an_import_of_everything(tmp_path, monke
     assert find_trainer("MyTrainer").num_epochs == 3
 
 
+def test_a_users_trainer_is_found_whose_name_no_file_holds_beside_files_that_cannot_be_read(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MINE + "\nglobals()[f'MyTrainer_{3}epochs'] = MyTrainer\n")
+    (tmp_path / ".#mine.py").symlink_to(tmp_path / "nowhere.py")
+    monkeypatch.setenv(EXTERNAL_TRAINERS, str(tmp_path))
+    assert find_trainer("MyTrainer_3epochs").num_epochs == 3
+
+
 def test_an_unknown_trainer_is_refused_without_an_import_and_similar_ones_are_named(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
     monkeypatch.setenv(EXTERNAL_TRAINERS, str(tmp_path))

@@ -20,6 +20,7 @@ from tests.training.helpers import start_epoch
         ([0.4] * 10, [0.8] * 10, 1),  # half of the network's Dice
         ([0.0, 0.0, 0.1, 0.1, 0.7, 0.7, 0.7], [0.8] * 7, 1),  # the prompts are learnt late
         ([0.0, 0.0, 0.1, 0.1, 0.1, 0.7], [0.8] * 6, 1 / 4),
+        ([0.0] * 100 + [0.7] * 9, [0.8] * 109, 1 / 2),  # it is never lost for good
         ([0.0, 0.0, math.nan, 0.1], [0.8, 0.8, 0.8, math.nan], 1),
     ],
 )
@@ -31,11 +32,11 @@ def test_a_faded_loss_has_no_gradient_left_and_the_log_says_why(make_trainer, ma
     trainer = make_trainer(SERTrainerJoint)
     trainer.num_epochs = 20
     trainer.update_guidance()
-    epoch_log(trainer)["mean_fg_dice"] = [0.8] * 19
-    start_epoch(trainer, 19)  # SAM's masks had a Dice of 0 in all epochs before
-    assert trainer.guidance.fade == 2**-15
+    epoch_log(trainer)["mean_fg_dice"] = [0.8] * 13
+    start_epoch(trainer, 13)  # SAM's masks had a Dice of 0 in all epochs before
+    assert trainer.guidance.fade == 2**-9
     output = trainer.train_step(make_batch())
-    assert output["loss"] == pytest.approx(output["loss_dist"], abs=1e-4)
+    assert output["loss"] == pytest.approx(output["loss_dist"], abs=0.01)
     text = Path(trainer.log_file).read_text()
     assert "SAM's masks have a Dice of 0.0000, the network 0.8000: guidance fades" in text
 

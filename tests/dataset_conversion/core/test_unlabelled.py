@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
 
 from ser_nnunet.cli import main
 from ser_nnunet.dataset_conversion import ConversionError, Description, FolderLayout, convert
 from ser_nnunet.dataset_conversion.core.unlabelled import find_patient, make_key
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
+from ser_nnunet.verification import verify
 from tests.dataset_conversion.builders import BUILDERS, msd_prostate, mslesseg, multisite_prostate, pancreas_nifti
 from tests.dataset_conversion.helpers import convert_sample, count_label_values, hash_tree
 from tests.dataset_conversion.volumes import TILTED, ct_image, image_of, mask, save, scalar_image
@@ -38,6 +40,12 @@ def read_json(file: Path) -> dict:
     return json.loads(file.read_text())
 
 
+def read_content(folder: Path, case: str, channels: int) -> np.ndarray:
+    """Return what nnU-Net takes for the content of a case's images."""
+    files = [folder / f"imagesTr/{case}_{channel:04d}.nii.gz" for channel in range(channels)]
+    return create_nonzero_mask(np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files]))
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_converter_adds_them_to_training_and_never_to_validation(name: str, tmp_path: Path):
     sample = BUILDERS[name](tmp_path / "source")
@@ -52,7 +60,8 @@ def test_every_converter_adds_them_to_training_and_never_to_validation(name: str
     for case in ("new_1", "new_2"):
         label = sitk.ReadImage(str(folder / f"labelsTr/{case}.nii.gz"))
         image = sitk.ReadImage(str(folder / f"imagesTr/{case}_{channels - 1:04d}.nii.gz"))
-        assert count_label_values(folder, case) == {labels.ignore: image.GetNumberOfPixels()}
+        content = read_content(folder, case, channels)
+        assert (sitk.GetArrayFromImage(label) == np.where(content, labels.ignore, 0)).all() and content.mean() > 0.99
         assert label.GetPixelID() == sitk.sitkUInt8 and label.IsSameImageGeometryAs(image)
         record = read_json(folder / "conversion.json")["cases"][case]
         assert (record["split"], record["patient"], record["files"][-1]["source"]) == ("unlabelled", case, {})
@@ -251,9 +260,34 @@ PLAN = (
 )
 
 
+def test_the_content_of_their_images_is_what_nnunet_takes_for_it(tmp_path: Path):
+    scans = write_scans(tmp_path / "scans", ["new"], 2)
+    empty_a_corner(scans)
+    folder = convert_sample(mslesseg(tmp_path / "source"), tmp_path / "raw", unlabelled=scans, channels=TWO).folder
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr/new.nii.gz")))
+    content = read_content(folder, "new", 2)
+    assert 0 < content.sum() < content.size and (label[content] == 2).all() and (label[~content] == 0).all()
+    assert verify(folder).about["unannotated_cases"] == 1
+
+
+def empty_a_corner(scans: Path) -> None:
+    """Write 0 into a corner of both channels of `new`, into a hole of both, and into one more voxel of the first."""
+    both = np.s_[:2, :, 5:], np.s_[3, 2, 2]
+    for channel, places in ((0, (*both, np.s_[0, 0, 0])), (1, both)):
+
+        def change(array: np.ndarray, places: tuple = places) -> np.ndarray:
+            array = array.copy()
+            for place in places:
+                array[place] = 0
+            return array
+
+        change_voxels(scans / f"new_000{channel}.nii.gz", change)
+
+
 @pytest.mark.slow
 def test_nnunet_preprocesses_them_and_only_semi_supervised_training_keeps_them(tmp_path: Path):
     scans = write_scans(tmp_path / "scans", ["P1_T3", "new"], 2)
+    empty_a_corner(scans)
     folder = convert_sample(mslesseg(tmp_path / "source"), tmp_path / "raw", unlabelled=scans, channels=TWO).folder
     folders = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
     preprocessed = tmp_path / "preprocessed" / folder.name
