@@ -69,7 +69,7 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
         with contextlib.suppress(Exception):  # the first case would raise it again
             if waiting:
                 model.preload()
-        for case, following in zip(waiting, [*waiting[1:], None], strict=True):
+        for case, following in zip(waiting, [*waiting[1:], None], strict=False):
             assert upcoming is not None
             reading, upcoming = upcoming, reader.submit(read_case, model, following) if following else None
             try:

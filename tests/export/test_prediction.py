@@ -86,6 +86,8 @@ def test_a_second_run_skips_masks_of_the_same_model_and_settings_only(
     output = capsys.readouterr()
     if same:
         assert status == 0 and "1 mask written" in output.out and "1 there already" in output.out
+        assert predict(model_file, images, tmp_path / "out") == 0
+        assert "0 masks written" in capsys.readouterr().out
     else:
         assert status == 2 and "masks of another model or of other settings (first.nii.gz)" in output.err
     assert mask.read_bytes() == b"kept"
