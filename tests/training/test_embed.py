@@ -1,5 +1,6 @@
 """`ser-nnunet embed` computes in advance what a guided training would compute at its start."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_the_command_says_where_they_are(preprocessed, sam_checkpoint, capsys):
     ("arguments", "expected"),
     [
         (["-d", "1", "-tr", "SERTrainerNoSAM"], "isn't guided by kept embeddings: take SERTrainerCached"),
+        (["-d", "1", "-tr", "SERTrainerCachd"], "no trainer SERTrainerCachd; similar ones are SERTrainerCached"),
         (["-d", "1", "-c", "3d_fullres"], "has no configuration 3d_fullres; it has 2d"),
         (["-d", "1", "-p", "Other"], "Other.json is missing: plan the data set"),
         (["-d", "7"], "Run  nnUNetv2_plan_and_preprocess -d 7"),
@@ -63,6 +65,23 @@ def test_the_command_says_where_they_are(preprocessed, sam_checkpoint, capsys):
 def test_what_is_missing_is_said(preprocessed, sam_checkpoint, capsys, arguments, expected):
     assert main(["embed", "-device", "cpu", *arguments]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_a_3d_configuration_is_refused_with_the_reason(preprocessed, sam_checkpoint, capsys):
+    file = preprocessed / NAME / "nnUNetPlans.json"
+    plans = json.loads(file.read_text())
+    plans["configurations"]["3d_fullres"] = plans["configurations"]["2d"] | {"patch_size": [3, 32, 32]}
+    file.write_text(json.dumps(plans))
+    assert main(["embed", "-d", "1", "-c", "3d_fullres"]) == 2
+    assert "SERTrainerCached keeps SAM's embeddings of whole slices" in capsys.readouterr().err
+
+
+def test_cases_of_an_earlier_nnunet_are_refused(preprocessed, sam_checkpoint, capsys):
+    cases = preprocessed / NAME / "nnUNetPlans_2d"
+    for file in cases.glob("*.b2nd"):
+        file.rename(file.with_suffix(".npz"))
+    assert main(["embed", "-d", "1", "-device", "cpu"]) == 2
+    assert "nnUNetPlans_2d is in an earlier format of nnU-Net: preprocess again" in capsys.readouterr().err
 
 
 def test_without_sam_it_says_which_variable_to_set(preprocessed, monkeypatch, capsys):

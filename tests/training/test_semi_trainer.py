@@ -76,6 +76,19 @@ def test_a_resumed_training_has_pseudo_labels_from_its_first_epoch(start):
     assert all(trainer.pseudo_labels.holds(case) for case in trainer.unlabelled_cases)
 
 
+@pytest.mark.parametrize("trainer_class", [SERTrainerSemiNoSAM, SERTrainerSemi])
+def test_a_finished_training_is_resumed_for_its_validation_without_pseudo_labels(start, trainer_class):
+    trainer = start(trainer_class, labelled=2, num_epochs=4)
+    trainer.current_epoch = 4
+    trainer.run_training()
+    assert not trainer.pseudo_labels.folder.exists()
+
+
+def test_rounds_without_sam_are_refused(start):
+    with pytest.raises(ValueError, match=r"rounds must lie before guided_fraction, 0\.5"):
+        start(SERTrainerSemi, labelled=2, guided_fraction=0.5).initialize()
+
+
 def test_labels_of_an_earlier_training_are_not_used(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
     case = trainer.unlabelled_cases[0]
