@@ -22,7 +22,10 @@ def find_trainer_problems(
     for name in names:
         try:
             trainer = find_trainer(name)
-        except (RuntimeError, AssertionError) as error:
+        except RuntimeError as error:
+            problems.append(str(error).strip().splitlines()[0])
+            continue
+        except AssertionError as error:  # of nnU-Net: a class that isn't a trainer
             problems.append(f"trainer {name}: {str(error).strip().splitlines()[0]}")
             continue
         if issubclass(trainer, SERTrainer):

@@ -21,7 +21,7 @@ def test_everything_that_would_stop_a_run_is_reported_before_it_starts(tmp_path,
     assert main([*command, "--epochs", "1", "-o", str(tmp_path / "out"), "-device", "cpu"]) == 2
     message = capsys.readouterr().err
     assert "SERTrainer named twice" in message
-    assert "trainer NoSuchTrainer: Could not find" in message
+    assert "there is no trainer NoSuchTrainer" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -41,7 +41,7 @@ def test_a_guided_trainer_without_sam_is_refused_before_the_others_train(tmp_pat
         (["-p", "nnUNetOther"], "nnUNetOther.json is missing"),
         (["--train-cases", "9"], "fold 0 has 4 training cases"),
         (["-f", "0", "0"], "-f: 0 named twice"),
-        (["--baselines", "NoSuchBaseline"], "trainer NoSuchBaseline: Could not find"),
+        (["--baselines", "NoSuchBaseline"], "there is no trainer NoSuchBaseline"),
         (["--groups", "absent.csv"], "--groups: absent.csv: JSON"),
         (["--bfloat16", "-device", "cuda"], "--bfloat16 is for the CPU; on cuda"),
     ],

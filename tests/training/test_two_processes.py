@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +76,7 @@ def test_the_weight_of_l_seg_is_measured_once_all_processes_can(ranks):
 def trainings(tmp_path_factory, tiny, sam_file):
     """What both processes of three whole trainings found, and the folder of these."""
     folder = tmp_path_factory.mktemp("trainings")
+    tiny = Path(shutil.copytree(tiny, folder / "tiny"))  # embeddings are kept beside the cases
     dataset = PlannedDataset(tiny / NAME, "nnUNetPlans", "2d", (0,), train_cases=2)
     few = make_unlabelled_view(dataset, folder / "views", seed=0, fold=0)
     roots = {name: str(tiny if name == "SERTrainerCached" else few) for name in TRAINERS}
