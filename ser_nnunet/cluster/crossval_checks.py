@@ -17,7 +17,7 @@ from ser_nnunet.cluster.training_files import TrainingFiles
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.plans import PlannedConfiguration
-from ser_nnunet.nnunet.trainers import find_trainer, similar_trainers
+from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.training.distill_trainer import SERTrainerDistill
 from ser_nnunet.training.teacher import Student, read_teacher
 from ser_nnunet.training.trainer_checks import find_trainer_problems
@@ -56,9 +56,8 @@ def find_trainers_problems(settings: CrossvalSettings, plans: dict[str, Any], da
     for name in settings.trainers:
         try:
             found[name] = find_trainer(name)
-        except RuntimeError:  # with a long message of nnU-Net's
-            similar = ", ".join(similar_trainers(name))
-            yield f"-tr {name}: nnU-Net finds no such trainer" + (f"; there are {similar}" if similar else "")
+        except RuntimeError as error:
+            yield f"-tr {name}: {error}".splitlines()[0]
         except Exception as error:  # whatever a user's module raises when it is imported
             yield f"-tr {name} can't be imported: {type(error).__name__}: {error}".splitlines()[0]
     problems = [
