@@ -14,7 +14,15 @@ import torch
 from torch import nn
 
 from ser_nnunet.network.label_layers import LabelDependent
-from ser_nnunet.network.layers import CONVOLUTION, TRANSPOSED_CONVOLUTION, FeatureInfo, LayerFactory, resize
+from ser_nnunet.network.layers import (
+    CONVOLUTION,
+    TRANSPOSED_CONVOLUTION,
+    FeatureInfo,
+    LayerFactory,
+    apply_to_joined,
+    resize,
+)
+from ser_nnunet.network.layers_3d import FactorConv3d
 
 
 class LinearAggregator(nn.Module):
@@ -78,13 +86,16 @@ class DetailAggregator(nn.Module):
             self.upsamplings.append(upsampling if self.upsamplings else LabelDependent(upsampling))
             self.joins.append((on_grid.separable if level else on_grid.factorised)(width + fine.channels, width))
             channels = width
-        self.last = LabelDependent(CONVOLUTION[layers.dimension](channels, num_classes, 1))
+        if layers.dimension == 3:  # an ordinary one returns its gradient with the channels first, which is copied then
+            self.last = LabelDependent(FactorConv3d(channels, num_classes, (1, 1, 1), (1, 1, 1), bias=True))
+        else:
+            self.last = LabelDependent(CONVOLUTION[2](channels, num_classes, 1))
 
     def forward(self, prompt: torch.Tensor, fine: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return logits `(B, num_classes, *full grid)`."""
         features = prompt
         for upsample, join, same_grid in zip(self.upsamplings, self.joins, reversed(fine), strict=True):
-            features = join(torch.cat([upsample(features), same_grid], 1))
+            features = apply_to_joined(join, upsample, features, same_grid)
         logits: torch.Tensor = self.last(features)
         return logits
 

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ser_nnunet.network.layers_3d import FactorConv3d, factorised
 
@@ -106,6 +107,36 @@ class LayerFactory:
 
     def _normalisation(self, channels: int) -> nn.Module:
         return NORMALISATION[self.norm, self.dimension](channels, affine=True)
+
+
+def apply_to_joined(
+    layers: nn.Sequential, enlarge: Callable[[torch.Tensor], torch.Tensor], coarse: torch.Tensor, fine: torch.Tensor
+) -> torch.Tensor:
+    """Return `layers` of `enlarge(coarse)` and `fine`, joined along the channels.
+
+    A training step in 3D needs memory above all for features of the full grid. There the joined features, a copy, are
+    computed again in the backward pass instead of being kept until then.
+
+    Args:
+        layers: begins with a convolution.
+        enlarge: from the grid of `coarse` to that of `fine`; without random numbers or running averages.
+        coarse: `(B, C, *coarse grid)`.
+        fine: `(B, D, *fine grid)`.
+    """
+
+    def join(coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+        return torch.cat([enlarge(coarse), fine], 1)
+
+    if fine.ndim == 4 or not layers.training:
+        features: torch.Tensor = layers(join(coarse, fine))
+        return features
+    convolution, *others = (layer for layer in layers.modules() if not isinstance(layer, nn.Sequential))
+    features = checkpoint(
+        lambda *maps: convolution(join(*maps)), coarse, fine, use_reentrant=False, preserve_rng_state=False
+    )
+    for layer in others:
+        features = layer(features)
+    return features
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -7,6 +7,7 @@ strides 16, 8 and 4 and closes with tanh.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 
 from ser_nnunet.network.encoder import Encoder
 from ser_nnunet.network.label_layers import LabelDependent
-from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, resize
+from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, apply_to_joined, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
 
@@ -38,8 +39,7 @@ class Fusion(nn.Module):
 
     def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
         """Return features of the fine ones' shape."""
-        fused: torch.Tensor = self.convs(torch.cat([resize(coarse, fine.shape[2:]), fine], 1))
-        return fused
+        return apply_to_joined(self.convs, partial(resize, size=fine.shape[2:]), coarse, fine)
 
 
 class PromptLearner(nn.Module):

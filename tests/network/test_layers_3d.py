@@ -1,10 +1,12 @@
 """3D convolutions computed in 2D are the convolutions that they replace."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from ser_nnunet.network.layers import LayerFactory
+from ser_nnunet.network.layers import LayerFactory, apply_to_joined
 from ser_nnunet.network.layers_3d import FactorConv3d, factorised
 
 LAST = torch.channels_last_3d
@@ -64,3 +66,27 @@ def test_the_plans_kernels_hold_on_their_grids():
             convolutions = [module for module in block if isinstance(module, nn.Conv3d)]
             found = nn.Sequential(*convolutions)(volume)
             assert (found != 0).any(4).any(3).sum() == reach
+
+
+def test_joined_features_are_computed_again_instead_of_kept():
+    """The same results, gradients and running averages; no copy of the joined features is stored for the gradients."""
+    torch.manual_seed(0)
+    layers = LayerFactory(3).separable(3 + 2, 4)
+    enlarge = nn.ConvTranspose3d(6, 3, 2, 2)
+    reference = copy.deepcopy(nn.ModuleList([layers, enlarge]))
+    coarse, fine = torch.randn(2, 6, 2, 3, 2), torch.randn(2, 2, 4, 6, 4)
+    inputs = [[maps.clone().requires_grad_() for maps in (coarse, fine)] for _ in range(2)]
+    stored = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: stored.append(tensor.numel()) or tensor, lambda t: t):
+        result = apply_to_joined(layers, enlarge, *inputs[0])
+    expected = reference[0](torch.cat([reference[1](inputs[1][0]), inputs[1][1]], 1))
+    torch.testing.assert_close(result, expected)
+    assert 2 * 5 * 4 * 6 * 4 not in stored
+    for output in (result, expected):
+        output.square().sum().backward()
+    for found, wanted in zip(inputs[0], inputs[1], strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad)
+    for found, wanted in zip(nn.ModuleList([layers, enlarge]).parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad)
+    for found, wanted in zip(layers.buffers(), reference[0].buffers(), strict=True):
+        torch.testing.assert_close(found, wanted)
