@@ -110,7 +110,7 @@ class LayerFactory:
 
 
 def apply_to_joined(
-    layers: nn.Sequential, enlarge: Callable[[torch.Tensor], torch.Tensor], coarse: torch.Tensor, fine: torch.Tensor
+    layers: nn.Module, enlarge: Callable[[torch.Tensor], torch.Tensor], coarse: torch.Tensor, fine: torch.Tensor
 ) -> torch.Tensor:
     """Return `layers` of `enlarge(coarse)` and `fine`, joined along the channels.
 
@@ -118,7 +118,7 @@ def apply_to_joined(
     computed again in the backward pass instead of being kept until then.
 
     Args:
-        layers: begins with a convolution.
+        layers: a `nn.Sequential`, also of such, that begins with a convolution.
         enlarge: from the grid of `coarse` to that of `fine`; without random numbers or running averages.
         coarse: `(B, C, *coarse grid)`.
         fine: `(B, D, *fine grid)`.
