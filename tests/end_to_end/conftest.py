@@ -56,6 +56,6 @@ def workplace(tmp_path_factory):
     for kind in LABELS:
         write_dataset(place.folder / "raw", kind)
     numbers = IDS.values()
-    planning = ("nnUNetv2_plan_and_preprocess", "-d", *numbers, "-c", "2d", "-npfp", 1, "-np", 1)
+    planning = ("nnUNetv2_plan_and_preprocess", "-d", *numbers, "-c", "2d", "3d_fullres", "-npfp", 1, "-np", 1)
     place.run(sys.executable, "-m", "tests.nnunet_small", *planning, nnUNet_n_proc_DA="1")
     return place

@@ -72,10 +72,17 @@ def test_prediction_needs_no_sam(trained, workplace, tmp_path):
     assert set(np.unique(predicted)) <= {0, 1, 2}, "the ignore label is never predicted"
 
 
-@pytest.mark.parametrize(("epoch", "phase"), [(1, "detached True SAM True"), (3, "detached False SAM False")])
-def test_a_killed_training_resumes_in_its_phase(workplace, epoch, phase):
+@pytest.mark.parametrize(
+    ("configuration", "epoch", "phase"),
+    [
+        ("2d", 1, "detached True SAM True"),
+        ("3d_fullres", 1, "detached True SAM True"),
+        ("3d_fullres", 3, "detached False SAM False"),
+    ],
+)
+def test_a_killed_training_resumes_in_its_phase(workplace, configuration, epoch, phase):
     """Killed in the guided phase (epoch 1 of 0-3) and after it (epoch 3); `--c` resumes there."""
-    arguments = ("nnUNetv2_train", IDS["classes"], "2d", epoch, "-tr", "TinySERResumed", "-device", "cpu")
+    arguments = ("nnUNetv2_train", IDS["classes"], configuration, epoch, "-tr", "TinySERResumed", "-device", "cpu")
     workplace.kill_in_epoch(epoch, *arguments)
     output = workplace.run(*arguments, "--c")
     assert trained_epochs(output) == list(range(epoch, 4))
