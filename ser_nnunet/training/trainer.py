@@ -43,8 +43,8 @@ LOGGED = ("train_losses_seg", "train_losses_dist", "guided_dice")  # one value p
 class SERTrainer(BaseTrainer):
     """The light network, guided by SAM throughout: the losses of its own output and of SAM's masks train it together.
 
-    Of the guided trainings that were compared (docs/results.md), the one that came closest to unguided training. The
-    paper's two phases are `SERTrainerTwoPhases`, and with the paper's network and settings `SERTrainerPaper`.
+    With a proxy for SAM, its Dice was level with that of unguided training or above it (docs/results.md). The paper's
+    two phases are `SERTrainerTwoPhases`, and with the paper's network and settings `SERTrainerPaper`.
 
     Settings are class attributes: derive, change one, and name the class after it. nnU-Net's own settings have its
     names (`num_epochs`, `initial_lr`, ...) and may also be set in a subclass's `__init__`, as in nnU-Net.
