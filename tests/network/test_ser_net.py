@@ -1,6 +1,7 @@
 """Every preset of SERNet passes the same tests; sizes and tensor names are those that were published."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -9,6 +10,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch.utils.flop_counter import FlopCounterMode
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.network.hardnet import CONFIGS
 from ser_nnunet.network.layers import count_parameters
 from ser_nnunet.network.ser_net import PRESETS, SERNet, architecture
 
@@ -98,7 +100,9 @@ class TestPreset:
         assert torch.isfinite(network(torch.zeros(1, 1, 32, 32))).all()
 
     @pytest.mark.slow
-    def test_torch_compile_needs_no_graph_break(self, preset):
+    def test_torch_compile_needs_no_graph_break(self, preset, monkeypatch):
+        # the same kinds of layers: tracing all of HarDNet-85's takes a minute
+        monkeypatch.setitem(CONFIGS, "85", replace(CONFIGS["85"], num_layers=(4,) * 6))
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
         compare_compiled(network, patch)
 
