@@ -76,6 +76,7 @@ def test_prediction_needs_no_sam(trained, workplace, tmp_path):
     ("configuration", "epoch", "phase"),
     [
         ("2d", 1, "detached True SAM True"),
+        ("2d", 3, "detached False SAM False"),
         ("3d_fullres", 1, "detached True SAM True"),
         ("3d_fullres", 3, "detached False SAM False"),
     ],
