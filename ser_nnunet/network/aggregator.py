@@ -19,7 +19,6 @@ from ser_nnunet.network.layers import (
     TRANSPOSED_CONVOLUTION,
     FeatureInfo,
     LayerFactory,
-    apply_to_joined,
     resize,
 )
 from ser_nnunet.network.layers_3d import FactorConv3d
@@ -95,7 +94,7 @@ class DetailAggregator(nn.Module):
         """Return logits `(B, num_classes, *full grid)`."""
         features = prompt
         for upsample, join, same_grid in zip(self.upsamplings, self.joins, reversed(fine), strict=True):
-            features = apply_to_joined(join, upsample, features, same_grid)
+            features = join(features, same_grid, enlarge=upsample)
         logits: torch.Tensor = self.last(features)
         return logits
 

@@ -125,8 +125,7 @@ class HarmonicBlock(nn.Module):
         """Run the layers in order, each on the concatenation of the layers that it links to."""
         outputs = [features]
         for links, layer in zip(self.links, self.layers, strict=True):
-            sources = [outputs[link] for link in links]
-            outputs.append(layer(torch.cat(sources, 1) if len(sources) > 1 else sources[0]))
+            outputs.append(layer(*(outputs[link] for link in links)))
         return torch.cat([outputs[layer] for layer in self.kept], 1)
 
 

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from ser_nnunet.network.joined_layers import JoinedLayers
 from ser_nnunet.network.layers_3d import FactorConv3d, factorised
 
 Stride = Sequence[int]  # one number per spatial axis
@@ -70,7 +70,7 @@ class LayerFactory:
 
     def conv(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int | Stride = 1, bias: bool = False
-    ) -> nn.Sequential:
+    ) -> JoinedLayers:
         """Return convolution, normalisation, activation; `kernel` is 1, or 3 for the kernel of the grid."""
         edges, steps = self.kernel if kernel > 1 else (1,) * self.dimension, self._steps(stride)
         if len(edges) == 3 and edges[0] == steps[0] == 1:
@@ -78,16 +78,16 @@ class LayerFactory:
         else:
             padding = tuple(edge // 2 for edge in edges)
             convolution = CONVOLUTION[self.dimension](channels_in, channels_out, edges, steps, padding, bias=bias)
-        return nn.Sequential(convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
+        return JoinedLayers(convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
 
-    def factorised(self, channels_in: int, channels_out: int) -> nn.Sequential:
+    def factorised(self, channels_in: int, channels_out: int) -> JoinedLayers:
         """Return convolution, normalisation, activation; in 3D, within the slices first and then across them."""
         if self.dimension == 2:
             return self.conv(channels_in, channels_out)
         convolutions = factorised(channels_in, channels_out, self.kernel, self._steps(1))
-        return nn.Sequential(*convolutions, self._normalisation(channels_out), ACTIVATION[self.act]())
+        return JoinedLayers(*convolutions, self._normalisation(channels_out), ACTIVATION[self.act]())
 
-    def depthwise(self, channels: int, stride: int | Stride = 1) -> nn.Sequential:
+    def depthwise(self, channels: int, stride: int | Stride = 1) -> JoinedLayers:
         """Return a depthwise convolution with normalisation and no activation, as in HarDNet's DS variants."""
         steps = self._steps(stride)
         if self.dimension == 3:
@@ -96,47 +96,17 @@ class LayerFactory:
             padding = tuple(edge // 2 for edge in self.kernel)
             convolution = CONVOLUTION[2]
             convolutions = [convolution(channels, channels, self.kernel, steps, padding, groups=channels, bias=False)]
-        return nn.Sequential(*convolutions, self._normalisation(channels))
+        return JoinedLayers(*convolutions, self._normalisation(channels))
 
-    def separable(self, channels_in: int, channels_out: int) -> nn.Sequential:
+    def separable(self, channels_in: int, channels_out: int) -> JoinedLayers:
         """Return a 1x1 convolution (with normalisation and activation) followed by a depthwise one."""
-        return nn.Sequential(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
+        return JoinedLayers(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
 
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)
 
     def _normalisation(self, channels: int) -> nn.Module:
         return NORMALISATION[self.norm, self.dimension](channels, affine=True)
-
-
-def apply_to_joined(
-    layers: nn.Module, enlarge: Callable[[torch.Tensor], torch.Tensor], coarse: torch.Tensor, fine: torch.Tensor
-) -> torch.Tensor:
-    """Return `layers` of `enlarge(coarse)` and `fine`, joined along the channels.
-
-    A training step in 3D needs memory above all for features of the full grid. There the joined features, a copy, are
-    computed again in the backward pass instead of being kept until then.
-
-    Args:
-        layers: a `nn.Sequential`, also of such, that begins with a convolution.
-        enlarge: from the grid of `coarse` to that of `fine`; without random numbers or running averages.
-        coarse: `(B, C, *coarse grid)`.
-        fine: `(B, D, *fine grid)`.
-    """
-
-    def join(coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
-        return torch.cat([enlarge(coarse), fine], 1)
-
-    if fine.ndim == 4 or not layers.training:
-        features: torch.Tensor = layers(join(coarse, fine))
-        return features
-    convolution, *others = (layer for layer in layers.modules() if not isinstance(layer, nn.Sequential))
-    features = checkpoint(
-        lambda *maps: convolution(join(*maps)), coarse, fine, use_reentrant=False, preserve_rng_state=False
-    )
-    for layer in others:
-        features = layer(features)
-    return features
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

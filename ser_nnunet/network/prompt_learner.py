@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from ser_nnunet.network.encoder import Encoder
+from ser_nnunet.network.joined_layers import JoinedLayers
 from ser_nnunet.network.label_layers import LabelDependent
-from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, apply_to_joined, resize
+from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
 
@@ -32,14 +33,15 @@ class Fusion(nn.Module):
         if separable:
             self.convs = layers.separable(coarse + fine, fine)
         else:
-            self.convs = nn.Sequential(
+            self.convs = JoinedLayers(
                 layers.conv(coarse + fine, fine, bias=True),
                 layers.conv(fine, fine, bias=True),
             )
 
     def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
         """Return features of the fine ones' shape."""
-        return apply_to_joined(self.convs, partial(resize, size=fine.shape[2:]), coarse, fine)
+        features: torch.Tensor = self.convs(coarse, fine, enlarge=partial(resize, size=fine.shape[2:]))
+        return features
 
 
 class PromptLearner(nn.Module):

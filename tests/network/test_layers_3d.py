@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ser_nnunet.network.layers import LayerFactory, apply_to_joined
+from ser_nnunet.network.layers import LayerFactory
 from ser_nnunet.network.layers_3d import FactorConv3d, factorised
 
 LAST = torch.channels_last_3d
@@ -78,8 +78,8 @@ def test_joined_features_are_computed_again_instead_of_kept():
     inputs = [[maps.clone().requires_grad_() for maps in (coarse, fine)] for _ in range(2)]
     stored = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: stored.append(tensor.numel()) or tensor, lambda t: t):
-        result = apply_to_joined(layers, enlarge, *inputs[0])
-    expected = reference[0](torch.cat([reference[1](inputs[1][0]), inputs[1][1]], 1))
+        result = layers(*inputs[0], enlarge=enlarge)
+    expected = apply_in_order(reference[0], torch.cat([reference[1](inputs[1][0]), inputs[1][1]], 1))
     torch.testing.assert_close(result, expected)
     assert 2 * 5 * 4 * 6 * 4 not in stored
     for output in (result, expected):
@@ -90,3 +90,27 @@ def test_joined_features_are_computed_again_instead_of_kept():
         torch.testing.assert_close(found.grad, wanted.grad)
     for found, wanted in zip(layers.buffers(), reference[0].buffers(), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+def test_features_between_factorised_convolutions_are_computed_again_instead_of_kept():
+    """Kept are the input, and what normalisation and activation need; the same gradients as layer by layer."""
+    torch.manual_seed(0)
+    layers = LayerFactory(3).factorised(3, 4)
+    reference, volume = copy.deepcopy(layers), torch.randn(2, 3, 4, 6, 4)
+    stored = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: stored.append(tensor.numel()) or tensor, lambda t: t):
+        result = layers(volume)
+    assert stored.count(2 * 4 * 4 * 6 * 4) == 2
+    expected = apply_in_order(reference, volume)
+    torch.testing.assert_close(result, expected)
+    for output in (result, expected):
+        output.square().sum().backward()
+    for found, wanted in zip(layers.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad)
+
+
+def apply_in_order(layers: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Return the layers' features, one layer after another, everything kept."""
+    for layer in layers.modules():
+        features = features if isinstance(layer, nn.Sequential) else layer(features)
+    return features

@@ -101,8 +101,7 @@ class TestPreset:
 
     @pytest.mark.slow
     def test_torch_compile_needs_no_graph_break(self, preset, monkeypatch):
-        # the same kinds of layers: tracing all of HarDNet-85's takes a minute
-        monkeypatch.setitem(CONFIGS, "85", replace(CONFIGS["85"], num_layers=(4,) * 6))
+        with_fewer_layers(monkeypatch)
         network, patch = SERNet(1, 2, (32, 32), STRIDES_2D, preset=preset), torch.randn(2, 1, 32, 32)
         compare_compiled(network, patch)
 
@@ -128,6 +127,13 @@ class TestPreset:
         assert prompt.shape == (1, 1, 256, 7, 9, 8)
 
 
+def with_fewer_layers(monkeypatch):
+    """Shorten the blocks to four layers, which are all kinds of them: tracing all of HarDNet-85's takes a minute."""
+    for name in ("85", "light", "light 3D"):
+        blocks = len(CONFIGS[name].num_layers)
+        monkeypatch.setitem(CONFIGS, name, replace(CONFIGS[name], num_layers=(4,) * blocks))
+
+
 def compare_compiled(network, patch):
     """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
     torch.compiler.reset()  # what was compiled for other networks counts for the limit of recompilations
@@ -144,7 +150,8 @@ def compare_compiled(network, patch):
 
 
 @pytest.mark.slow
-def test_torch_compile_needs_no_graph_break_in_3d():
+def test_torch_compile_needs_no_graph_break_in_3d(monkeypatch):
+    with_fewer_layers(monkeypatch)
     strides = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]]
     compare_compiled(SERNet(1, 2, (8, 32, 32), strides), torch.randn(2, 1, 8, 32, 32))
 

@@ -19,6 +19,7 @@ from ser_nnunet.dataset_conversion.core.unlabelled import find_patient, make_key
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import read_labels
 from ser_nnunet.verification import verify
+from tests.conftest import REPOSITORY
 from tests.dataset_conversion.builders import BUILDERS, msd_prostate, mslesseg, multisite_prostate, pancreas_nifti
 from tests.dataset_conversion.helpers import convert_sample, count_label_values, hash_tree
 from tests.dataset_conversion.volumes import TILTED, ct_image, image_of, mask, save, scalar_image
@@ -255,9 +256,6 @@ cases = {case for fold in folds for part in fold.values() for case in part}
 found["unannotated"] = find_unannotated(trainer.preprocessed_dataset_folder, sorted(cases), trainer.label_manager)
 print(json.dumps(found))
 """
-PLAN = (
-    "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as run; run()"
-)
 
 
 def test_the_content_of_their_images_is_what_nnunet_takes_for_it(tmp_path: Path):
@@ -292,10 +290,11 @@ def test_nnunet_preprocesses_them_and_only_semi_supervised_training_keeps_them(t
     folders = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
     preprocessed = tmp_path / "preprocessed" / folder.name
     arguments = ["-d", "701", "-c", "2d", "--verify_dataset_integrity", "-npfp", "1", "-np", "1"]
-    for program, given in ((PLAN, arguments), (CHECK, [str(preprocessed)])):
+    plan = ["-m", "tests.nnunet_small", "nnUNetv2_plan_and_preprocess", *arguments]
+    for given in (plan, ["-c", CHECK, str(preprocessed)]):
         environment = {**os.environ, **folders, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", program, *given]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        command = [sys.executable, *given]
+        done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     split = read_json(folder / "splits_final.json")[0]
