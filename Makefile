@@ -14,7 +14,7 @@ demo: $(VENV)/.filled
 	$(BIN)/ser-nnunet demo $(DEMO_ARGS)
 
 test: $(VENV)/.filled
-	$(PYTEST) --dist loadfile $(TEST_ARGS)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 test-fast: $(VENV)/.filled
 	$(PYTEST) --dist worksteal -m "not slow" $(TEST_ARGS)
