@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ser_nnunet.network.joined_layers import JoinedLayers
+from ser_nnunet.network.checkpointed_layers import CheckpointedLayers
 from ser_nnunet.network.layers_3d import FactorConv3d, factorised
 
 Stride = Sequence[int]  # one number per spatial axis
@@ -70,7 +70,7 @@ class LayerFactory:
 
     def conv(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int | Stride = 1, bias: bool = False
-    ) -> JoinedLayers:
+    ) -> CheckpointedLayers:
         """Return convolution, normalisation, activation; `kernel` is 1, or 3 for the kernel of the grid."""
         edges, steps = self.kernel if kernel > 1 else (1,) * self.dimension, self._steps(stride)
         if len(edges) == 3 and edges[0] == steps[0] == 1:
@@ -78,16 +78,16 @@ class LayerFactory:
         else:
             padding = tuple(edge // 2 for edge in edges)
             convolution = CONVOLUTION[self.dimension](channels_in, channels_out, edges, steps, padding, bias=bias)
-        return JoinedLayers(convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
+        return CheckpointedLayers(convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
 
-    def factorised(self, channels_in: int, channels_out: int) -> JoinedLayers:
+    def factorised(self, channels_in: int, channels_out: int) -> CheckpointedLayers:
         """Return convolution, normalisation, activation; in 3D, within the slices first and then across them."""
         if self.dimension == 2:
             return self.conv(channels_in, channels_out)
         convolutions = factorised(channels_in, channels_out, self.kernel, self._steps(1))
-        return JoinedLayers(*convolutions, self._normalisation(channels_out), ACTIVATION[self.act]())
+        return CheckpointedLayers(*convolutions, self._normalisation(channels_out), ACTIVATION[self.act]())
 
-    def depthwise(self, channels: int, stride: int | Stride = 1) -> JoinedLayers:
+    def depthwise(self, channels: int, stride: int | Stride = 1) -> CheckpointedLayers:
         """Return a depthwise convolution with normalisation and no activation, as in HarDNet's DS variants."""
         steps = self._steps(stride)
         if self.dimension == 3:
@@ -96,11 +96,11 @@ class LayerFactory:
             padding = tuple(edge // 2 for edge in self.kernel)
             convolution = CONVOLUTION[2]
             convolutions = [convolution(channels, channels, self.kernel, steps, padding, groups=channels, bias=False)]
-        return JoinedLayers(*convolutions, self._normalisation(channels))
+        return CheckpointedLayers(*convolutions, self._normalisation(channels))
 
-    def separable(self, channels_in: int, channels_out: int) -> JoinedLayers:
+    def separable(self, channels_in: int, channels_out: int) -> CheckpointedLayers:
         """Return a 1x1 convolution (with normalisation and activation) followed by a depthwise one."""
-        return JoinedLayers(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
+        return CheckpointedLayers(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
 
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)

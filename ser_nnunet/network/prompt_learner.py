@@ -13,8 +13,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ser_nnunet.network.checkpointed_layers import CheckpointedLayers
 from ser_nnunet.network.encoder import Encoder
-from ser_nnunet.network.joined_layers import JoinedLayers
 from ser_nnunet.network.label_layers import LabelDependent
 from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, resize
 
@@ -33,7 +33,7 @@ class Fusion(nn.Module):
         if separable:
             self.convs = layers.separable(coarse + fine, fine)
         else:
-            self.convs = JoinedLayers(
+            self.convs = CheckpointedLayers(
                 layers.conv(coarse + fine, fine, bias=True),
                 layers.conv(fine, fine, bias=True),
             )

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from ser_nnunet.network import checkpointed_layers
 from ser_nnunet.network.layers import LayerFactory
 from ser_nnunet.network.layers_3d import FactorConv3d, factorised
+from ser_nnunet.network.ser_net import SERNet
 
 LAST = torch.channels_last_3d
 
@@ -96,17 +98,56 @@ def test_features_between_factorised_convolutions_are_computed_again_instead_of_
     """Kept are the input, and what normalisation and activation need; the same gradients as layer by layer."""
     torch.manual_seed(0)
     layers = LayerFactory(3).factorised(3, 4)
-    reference, volume = copy.deepcopy(layers), torch.randn(2, 3, 4, 6, 4)
+    reference, volume = copy.deepcopy(layers), torch.randn(2, 3, 4, 6, 4, requires_grad=True)
     stored = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: stored.append(tensor.numel()) or tensor, lambda t: t):
         result = layers(volume)
     assert stored.count(2 * 4 * 4 * 6 * 4) == 2
     expected = apply_in_order(reference, volume)
     torch.testing.assert_close(result, expected)
-    for output in (result, expected):
-        output.square().sum().backward()
-    for found, wanted in zip(layers.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(found.grad, wanted.grad)
+    gradients = [
+        torch.autograd.grad(output.square().sum(), [volume, *block.parameters()])
+        for output, block in ((result, layers), (expected, reference))
+    ]
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_a_3d_network_has_the_gradients_that_it_has_when_everything_is_kept(detach, bfloat16, monkeypatch):
+    torch.manual_seed(0)
+    network, patch = SERNet(1, 2, (8, 16, 16)), torch.randn(2, 1, 8, 16, 16)
+    gradients = []
+    for keep_everything in (False, True):
+        if keep_everything:
+            monkeypatch.setattr(checkpointed_layers, "checkpoint", lambda function, *inputs, **_: function(*inputs))
+        copied, stored = copy.deepcopy(network), []
+        with (
+            torch.autograd.graph.saved_tensors_hooks(
+                lambda each, to=stored: to.append(each) or each, lambda each: each
+            ),
+            torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+        ):
+            logits, prompt = copied(patch, detach_prompt=detach)
+        (logits.float().square().sum() + prompt.float().square().sum()).backward()
+        gradients.append([parameter.grad for parameter in copied.parameters()])
+        concatenated = 32 + 26 + 16  # channels of the block's input and of the layers that its fourth one takes
+        assert (concatenated in {each.shape[1] for each in stored if each.ndim > 3}) == keep_everything
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_nothing_is_computed_again_in_2d_and_in_prediction(monkeypatch):
+    def refuse(*inputs, **settings):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(checkpointed_layers, "checkpoint", refuse)
+    SERNet(1, 2, (32, 32))(torch.randn(2, 1, 32, 32))
+    volume = torch.randn(2, 1, 8, 16, 16)
+    SERNet(1, 2, (8, 16, 16)).eval()(volume)
+    with pytest.raises(AssertionError, match="computed again"):
+        SERNet(1, 2, (8, 16, 16))(volume)
 
 
 def apply_in_order(layers: nn.Module, features: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Every preset of SERNet passes the same tests; sizes and tensor names are those that were published."""
 
+import copy
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -137,16 +138,21 @@ def with_fewer_layers(monkeypatch):
 def compare_compiled(network, patch):
     """nnU-Net compiles on GPUs: no graph breaks (`fullgraph`), and both phases and eval agree with eager."""
     torch.compiler.reset()  # what was compiled for other networks counts for the limit of recompilations
+    eager = copy.deepcopy(network)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     for detach in (True, False):
-        network.zero_grad()
-        logits, _ = compiled(patch, detach_prompt=detach)
-        torch.testing.assert_close(logits, network(patch)[0], atol=1e-4, rtol=1e-4)
-        logits.square().sum().backward()
+        results = [each(patch, detach_prompt=detach)[0] for each in (compiled, eager)]
+        torch.testing.assert_close(*results, atol=1e-4, rtol=1e-4)
+        for each, logits in zip((network, eager), results, strict=True):
+            each.zero_grad()
+            logits.square().mean().backward()
         first = next(network.prompt_learner.parameters()).grad
         assert (first is None or not first.any()) == detach
-    network.eval()
-    torch.testing.assert_close(compiled(patch), network(patch))
+        for found, expected in zip(network.parameters(), eager.parameters(), strict=True):
+            gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in (found, expected)]
+            torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
+    network.eval(), eager.eval()
+    torch.testing.assert_close(compiled(patch), eager(patch), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow
