@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from batchgenerators.utilities.file_and_folder_operations import load_pickle, write_pickle
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.annotated_cases import annotated_key
+from ser_nnunet.utils.files import replacing
 
+TEACHER = "teacher.pth"
 LOCATIONS = 10_000  # voxels per class that are kept for sampling, at most, as in nnU-Net's preprocessing
 
 
 @dataclass(frozen=True)
 class PseudoLabelFiles:
-    """A folder with `CASE_seg.b2nd` (labels `(1, D, H, W)`) and `CASE.pkl` (where the classes are) of each case."""
+    """A folder with `CASE_seg.b2nd` (labels `(1, D, H, W)`) and `CASE.pkl` (where the classes are) of each case.
+
+    Beside them lie the weights of the network that made them, so that a resumed training can complete them.
+    """
 
     folder: Path
 
@@ -42,6 +49,27 @@ class PseudoLabelFiles:
         import blosc2
 
         return blosc2.open(urlpath=file, mode="r"), load_pickle(str(self.folder / f"{case}.pkl"))
+
+    def save_teacher(self, epoch: int, weights: Mapping[str, torch.Tensor]) -> None:
+        """Keep the weights of the network that makes the pseudo-labels, and the epoch before which it does."""
+        with replacing(self.folder / TEACHER) as unfinished:
+            torch.save({"epoch": epoch, "weights": dict(weights)}, unfinished)
+
+    def load_teacher(self, epoch: int) -> dict[str, torch.Tensor]:
+        """Return the weights that were kept before an epoch.
+
+        Raises:
+            UserError: there are none.
+        """
+        file = self.folder / TEACHER
+        saved = torch.load(file, map_location="cpu", weights_only=True) if file.is_file() else {"epoch": "no"}
+        if saved["epoch"] != epoch:
+            raise UserError(
+                f"{file}: the weights that made the pseudo-labels of epoch {epoch} were expected, those of epoch "
+                f"{saved['epoch']} were found. A training writes them while it runs and can't be resumed without: "
+                "restore the file, or start the training anew"
+            )
+        return cast(dict[str, torch.Tensor], saved["weights"])
 
     def remove(self) -> None:
         """Delete the folder."""

@@ -116,9 +116,9 @@ class SERTrainer(BaseTrainer):
         return two_phases(self.num_epochs, self.guided_fraction, self.joint)
 
     @property
-    def restart_epoch(self) -> int:
-        """The epoch in which another loss begins to train the prompt learner; 0 or the number of epochs if none."""
-        return 0 if self.joint else self.schedule.guided_epochs
+    def restart_epochs(self) -> set[int]:
+        """The epochs in which the rate's decay and the optimiser begin anew: another loss trains the prompt learner."""
+        return set() if self.joint else {self.schedule.guided_epochs}
 
     @property
     def ser_net(self) -> SERNet:
@@ -170,8 +170,8 @@ class SERTrainer(BaseTrainer):
         return optimizer, self.build_lr_scheduler(optimizer)
 
     def build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> PhasedPolyLRScheduler:
-        """Return nnU-Net's polynomial decay, which restarts when another loss begins to train the prompt learner."""
-        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.restart_epoch)
+        """Return nnU-Net's polynomial decay, which begins anew in `restart_epochs`."""
+        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.restart_epochs)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Do nothing: there is none (nnU-Net's own reaches for its U-Net's decoder)."""
@@ -248,7 +248,7 @@ class SERTrainer(BaseTrainer):
         self.update_guidance()
         if self.guidance is not None:
             self.guidance.start_epoch(self.current_fade)
-        if 0 < self.restart_epoch == self.current_epoch:
+        if self.current_epoch in self.restart_epochs - {0}:
             self.optimizer.state.clear()
 
     @property

@@ -1,6 +1,7 @@
 """SERTrainerSemiNoSAM and SERTrainerSemi: pseudo-labels replace the ignore label, with nnU-Net's own loaders."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,15 @@ from tests.benchmark.tiny_dataset import CASES, NAME
 
 
 def begin(trainer, epoch):
-    """Start a training at an epoch, as if the ones before had been trained."""
-    trainer.current_epoch = epoch
+    """Start a training, and its epoch, as if the ones before had been trained."""
     trainer.on_train_start()
+    trainer.current_epoch = epoch
     trainer.on_train_epoch_start()
+
+
+def equal(one, other):
+    """Return whether two state dicts hold the same."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_before_the_first_round_only_annotated_cases_are_drawn(start):
@@ -30,19 +36,37 @@ def test_before_the_first_round_only_annotated_cases_are_drawn(start):
     assert len(unlabelled) == 2 and drawn == {*CASES[:4]} - {*unlabelled}
 
 
-def test_a_round_labels_what_has_no_annotation_as_the_mean_teacher_sees_it(start):
-    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10, confidence=0.5)
-    begin(trainer, 8)
-    unlabelled = trainer.unlabelled_cases
-    teacher = trainer.start_mean_teacher().module
-    for case in unlabelled:
+def test_a_round_labels_what_has_no_annotation_as_a_prediction_would(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
+    begin(trainer, 4)
+    trainer.train_step(next(trainer.dataloader_train))
+    teacher = deepcopy(trainer.bare_network).eval()
+    trainer.current_epoch = 5
+    trainer.on_train_epoch_start()
+    for case in trainer.unlabelled_cases:
         image = trainer.dataloader_train.data_loader._data.load_case(case)[0]
-        with torch.no_grad():  # 32 x 32 pixels are one patch
-            expected = teacher(torch.from_numpy(np.asarray(image[0]))[:, None]).argmax(1)
+        slices = torch.from_numpy(np.asarray(image[0]))[:, None]  # 32 x 32 pixels are one patch
+        with torch.no_grad():
+            mirrored = [teacher(slices.flip(axes)).flip(axes) for axes in ([], [2], [3], [2, 3])]
+        expected = sum(mirrored).argmax(1)
         assert (trainer.pseudo_labels.load(case)[0][0] == expected.numpy()).mean() > 0.999
     batch = next(trainer.dataloader_train)
     assert not (batch["target"] == 2).any(), "every voxel has a label now"
     assert {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]} == {*CASES[:4]}
+
+
+def test_the_student_starts_from_the_initial_weights_with_the_full_rate(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=4)
+    begin(trainer, 0)
+    initial = {name: value.clone() for name, value in trainer.bare_network.state_dict().items()}
+    trainer.train_step(next(trainer.dataloader_train))
+    trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
+    trained = {name: value.clone() for name, value in trainer.bare_network.state_dict().items()}
+    trainer.current_epoch = 2
+    trainer.on_train_epoch_start()
+    assert not trainer.optimizer.state and trainer.optimizer.param_groups[0]["lr"] == trainer.initial_lr
+    assert equal(trainer.bare_network.state_dict(), initial) and not equal(trained, initial)
+    assert equal(trainer.pseudo_labels.load_teacher(2), trained)
 
 
 def test_annotated_cases_keep_their_labels_and_have_no_pseudo_labels(start):
@@ -59,21 +83,76 @@ def test_every_round_labels_anew_and_nothing_is_left_at_the_end(start, monkeypat
     labelled = []
     make = SERTrainerSemiNoSAM.make_pseudo_labels
     monkeypatch.setattr(
-        SERTrainerSemiNoSAM,
-        "make_pseudo_labels",
-        lambda self: labelled.append(self.current_epoch) or make(self),
+        SERTrainerSemiNoSAM, "make_pseudo_labels", lambda self, epoch: labelled.append(epoch) or make(self, epoch)
     )
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=4, rounds=(0.25, 0.75))
     trainer.run_training()
     assert labelled == [1, 3]
-    assert trainer.mean_teacher is None and not trainer.pseudo_labels.folder.exists()
-    assert "pseudo-labels for " in Path(trainer.log_file).read_text()
+    assert not trainer.pseudo_labels.folder.exists() and not trainer.initial_weights.exists()
+    log = Path(trainer.log_file).read_text()
+    assert "by the network of epoch 0, whose pseudo Dice was 0." in log and "by the network of epoch 2" in log
 
 
-def test_a_resumed_training_has_pseudo_labels_from_its_first_epoch(start):
-    trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
-    begin(trainer, 9)
-    assert all(trainer.pseudo_labels.holds(case) for case in trainer.unlabelled_cases)
+def stop_after(start, epoch, **settings):
+    """Train until the end of an epoch, save it, and return a new trainer that has loaded it."""
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=4, **settings)
+    trainer.on_train_start()
+    for _ in range(epoch + 1):
+        trainer.on_train_epoch_start()
+        trainer.train_step(next(trainer.dataloader_train))
+        for key in ("mean_fg_dice", "ema_fg_dice"):
+            trainer.logger.log(key, 0.5, trainer.current_epoch)
+        checkpoint = str(Path(trainer.output_folder) / "checkpoint_latest.pth")
+        trainer.save_checkpoint(checkpoint)
+        trainer.current_epoch += 1
+    trainer.release_folder()
+    resumed = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=4, **settings)
+    resumed.initialize()
+    resumed.load_checkpoint(checkpoint)
+    return trainer, resumed
+
+
+def test_a_training_resumed_after_the_round_keeps_its_pseudo_labels(start, monkeypatch):
+    """Not those of the student, which is worse than its teacher at first; the teacher completes what is missing."""
+    stopped, resumed = stop_after(start, 2)
+    case, other = stopped.unlabelled_cases
+    kept = {name: np.array(stopped.pseudo_labels.load(name)[0][:]) for name in (case, other)}
+    (stopped.pseudo_labels.folder / f"{case}.pkl").unlink()
+    asked = []
+    label = SERTrainerSemiNoSAM.label_case
+    monkeypatch.setattr(
+        SERTrainerSemiNoSAM, "label_case", lambda self, name, image: asked.append(name) or label(self, name, image)
+    )
+    resumed.on_train_start()
+    resumed.on_train_epoch_start()
+    assert asked == [case]
+    assert all(np.array_equal(resumed.pseudo_labels.load(name)[0][:], kept[name]) for name in kept)
+    assert {key for _ in range(20) for key in next(resumed.dataloader_train)["keys"]} == {*CASES[:4]}
+    assert resumed.optimizer.state, "the student goes on"
+
+
+def test_a_training_resumed_before_the_round_starts_its_student_from_the_first_weights(start):
+    stopped, resumed = stop_after(start, 1)
+    resumed.on_train_start()
+    drawn = {key for _ in range(20) for key in next(resumed.dataloader_train)["keys"]}
+    assert drawn == {*CASES[:4]} - {*resumed.unlabelled_cases}
+    resumed.on_train_epoch_start()
+    assert equal(resumed.bare_network.state_dict(), stopped._initial_weights)
+    assert equal(resumed.pseudo_labels.load_teacher(2), stopped.bare_network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("epoch", "file", "message"),
+    [
+        (1, "initial_weights.pth", "is missing: the weights that the training began with"),
+        (2, "pseudo_labels/teacher.pth", "pseudo-labels of epoch 2 were expected, those of epoch no were found"),
+    ],
+)
+def test_resuming_without_the_files_of_the_training_is_refused(start, epoch, file, message):
+    stopped, resumed = stop_after(start, epoch)
+    (Path(stopped.output_folder) / file).unlink()
+    with pytest.raises(UserError, match=message):
+        resumed.on_train_start()
 
 
 @pytest.mark.parametrize("trainer_class", [SERTrainerSemiNoSAM, SERTrainerSemi])
@@ -90,14 +169,14 @@ def test_rounds_without_sam_are_refused(start):
 
 
 def test_labels_of_an_earlier_training_are_not_used(start):
-    trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
+    trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=4)
     case = trainer.unlabelled_cases[0]
     stale = np.ones((1, 3, 32, 32))
     trainer.pseudo_labels.save(case, stale, trainer.label_manager)
     begin(trainer, 0)
     assert (trainer.dataloader_train.data_loader._data.load_case(case)[1][:] == 2).all()
-    trainer.current_epoch = 9  # resumed after the round
-    trainer.get_tr_and_val_datasets()
+    trainer.current_epoch = 2
+    trainer.on_train_epoch_start()
     assert not np.array_equal(trainer.pseudo_labels.load(case)[0][:], stale)
 
 
@@ -108,22 +187,9 @@ def test_fold_all_learns_from_cases_without_annotation_and_does_not_validate_the
     assert set(training) == {*CASES} and set(validation) == {*CASES} - {*trainer.unlabelled_cases}
 
 
-def test_the_mean_teacher_is_a_moving_average_and_gets_no_gradient(start):
-    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10, teacher_decay=0.99)
-    begin(trainer, 0)
-    name, weight = next(iter(trainer.network.named_parameters()))
-    trainer.train_step(next(trainer.dataloader_train))
-    first = weight.detach().clone()
-    trainer.train_step(next(trainer.dataloader_train))
-    average = dict(trainer.mean_teacher.module.named_parameters())[name]
-    torch.testing.assert_close(average.detach(), 0.99 * first + 0.01 * weight.detach())
-    assert average.grad is None and not torch.equal(first, weight)
-
-
 def test_sam_must_agree(start, monkeypatch):
     """The teacher finds the class in the upper half, SAM in the left half."""
     trainer = start(SERTrainerSemi, labelled=1, num_epochs=10)
-    trainer.current_epoch = 8
     logits = torch.zeros(2, 3, 32, 32)
     logits[1, :, :16], logits[0, :, 16:] = 4, 4
     monkeypatch.setattr(trainer, "segment", lambda image: logits)
@@ -134,7 +200,9 @@ def test_sam_must_agree(start, monkeypatch):
         "ser_nnunet.training.cached_trainer.refine",
         lambda guide, embedding, masks: asked.append((embedding.shape, masks)) or left,
     )
-    trainer.on_train_start()
+    begin(trainer, 0)
+    trainer.current_epoch = 5
+    trainer.on_train_epoch_start()
     labels = trainer.pseudo_labels.load(trainer.unlabelled_cases[0])[0][0]
     quarters = [
         np.unique(labels[:, rows, columns]).tolist()
@@ -142,7 +210,7 @@ def test_sam_must_agree(start, monkeypatch):
         for columns in (slice(0, 16), slice(16, 32))
     ]
     assert quarters == [[1], [2], [2], [0]]
-    assert len(asked) == 4 * 3 and asked[0][0] == (256, 4, 4), "the kept embeddings of four cases' three slices"
+    assert len(asked) == 3 * 3 and asked[0][0] == (256, 4, 4), "the kept embeddings of three cases' slices"
     torch.testing.assert_close(asked[0][1], logits[1:, 0] - logits[:1, 0])  # a class against the rest
 
 
@@ -185,13 +253,17 @@ def test_a_fold_whose_validation_has_no_annotation_is_refused(start):
 
 
 @pytest.mark.parametrize(
-    ("labelled", "unlabelled", "share"), [(5, 100, 0.5), (100, 5, 0.5), (3, 7, 0.25), (10, 10, 0.8), (7, 3, 0.2)]
+    ("labelled", "unlabelled", "share"), [(5, 100, 0.5), (5, 100, 0.2), (3, 7, 0.5), (10, 10, 0.8)]
 )
-def test_half_of_the_draws_have_annotation_however_many_cases_there_are(labelled, unlabelled, share):
+def test_a_share_of_the_draws_has_annotation_however_few_cases_there_are(labelled, unlabelled, share):
     with_labels, without = [f"l{n}" for n in range(labelled)], [f"u{n}" for n in range(unlabelled)]
     repeated = repeat_cases(with_labels, without, share)
     assert sum(case[0] == "l" for case in repeated) / len(repeated) == pytest.approx(share, abs=0.04)
     assert set(repeated) == {*with_labels, *without}
+
+
+def test_few_cases_without_annotation_are_not_repeated():
+    assert repeat_cases(["a", "b", "c"], ["d"], 0.2) == ["a", "b", "c", "d"]
 
 
 def test_one_kind_alone_is_drawn_as_ever():

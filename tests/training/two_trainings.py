@@ -48,8 +48,8 @@ def train(trainer, rank):
     labelled, make = [], getattr(trainer, "make_pseudo_labels", None)
     if make is not None:
 
-        def note():
-            make()
+        def note(epoch):
+            make(epoch)
             labelled.append(sorted(file.name for file in trainer.pseudo_labels.folder.iterdir()))
 
         trainer.make_pseudo_labels = note
