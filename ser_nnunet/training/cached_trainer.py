@@ -122,9 +122,11 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
     def initialize(self) -> None:
         """Build everything as nnU-Net does; refuse rounds after SAM was released."""
         super().initialize()
-        if self.rounds and max(self.rounds) >= self.guided_fraction:
+        last, guided = self.round_epochs[-1], self.schedule.guided_epochs
+        if last >= guided:
             raise ValueError(
-                f"rounds must lie before guided_fraction, {self.guided_fraction}, the end of SAM; {self.rounds} given"
+                f"rounds must lie before the end of SAM (guided_fraction, {self.guided_fraction}): the last one of "
+                f"{self.rounds} is epoch {last} of {self.num_epochs}, and SAM guides the first {guided}"
             )
 
     @classmethod

@@ -14,7 +14,6 @@ from batchgenerators.utilities.file_and_folder_operations import load_pickle, wr
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.annotated_cases import annotated_key
 from ser_nnunet.utils.files import replacing
 
@@ -41,7 +40,8 @@ class PseudoLabelFiles:
         (self.folder / f"{case}.pkl").unlink(missing_ok=True)
         kept = np.ascontiguousarray(segmentation.astype(np.int8 if segmentation.max() < 128 else np.int16))
         nnUNetDatasetBlosc2.save_seg(kept, str(self.folder / f"{case}_seg"), (1, 1, *kept.shape[2:]))
-        write_pickle(locate_classes(kept, labels), str(self.folder / f"{case}.pkl"))
+        with replacing(self.folder / f"{case}.pkl") as unfinished:  # last: the case has pseudo-labels from now on
+            write_pickle(locate_classes(kept, labels), str(unfinished))
 
     def load(self, case: str) -> tuple[Any, dict[Any, np.ndarray]]:
         """Return labels, an array that is read as far as it is indexed, and where the classes are."""
@@ -50,26 +50,27 @@ class PseudoLabelFiles:
 
         return blosc2.open(urlpath=file, mode="r"), load_pickle(str(self.folder / f"{case}.pkl"))
 
-    def save_teacher(self, epoch: int, weights: Mapping[str, torch.Tensor]) -> None:
-        """Keep the weights of the network that makes the pseudo-labels, and the epoch before which it does."""
-        with replacing(self.folder / TEACHER) as unfinished:
-            torch.save({"epoch": epoch, "weights": dict(weights)}, unfinished)
+    def save_teacher(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Keep the weights of the network that makes the pseudo-labels; those of another network are removed.
 
-    def load_teacher(self, epoch: int) -> dict[str, torch.Tensor]:
-        """Return the weights that were kept before an epoch.
-
-        Raises:
-            UserError: there are none.
+        Where the same network made them, they stay: an interrupted round is completed.
         """
-        file = self.folder / TEACHER
-        saved = torch.load(file, map_location="cpu", weights_only=True) if file.is_file() else {"epoch": "no"}
-        if saved["epoch"] != epoch:
-            raise UserError(
-                f"{file}: the weights that made the pseudo-labels of epoch {epoch} were expected, those of epoch "
-                f"{saved['epoch']} were found. A training writes them while it runs and can't be resumed without: "
-                "restore the file, or start the training anew"
-            )
-        return cast(dict[str, torch.Tensor], saved["weights"])
+        if self.has_teacher:
+            kept = self.load_teacher()
+            if kept.keys() == weights.keys() and all(torch.equal(kept[name], weights[name]) for name in kept):
+                return
+        self.remove()
+        with replacing(self.folder / TEACHER) as unfinished:
+            torch.save(dict(weights), unfinished)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the weights are there."""
+        return (self.folder / TEACHER).is_file()
+
+    def load_teacher(self) -> dict[str, torch.Tensor]:
+        """Return the weights of the network that makes the pseudo-labels."""
+        return cast(dict[str, torch.Tensor], torch.load(self.folder / TEACHER, map_location="cpu", weights_only=True))
 
     def remove(self) -> None:
         """Delete the folder."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,8 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     labelled_epoch: int | None = None
     """The round whose pseudo-labels this process trains with."""
     _initial_weights: dict[str, torch.Tensor]
-    _are_kept = True
-    """Whether the initial weights of this training are on disk."""
+    _keeps_files = True
+    """Whether the files in the fold's folder are those of this training."""
     _ignored: dict[str, bool]
 
     def initialize(self) -> None:
@@ -68,6 +68,8 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         ]
         if not self.rounds or not all(0 < share < 1 for share in self.rounds):
             problems.append(f"rounds must be shares of the epochs between 0 and 1, {self.rounds} given")
+        if self.num_epochs < 2:
+            problems.append(f"num_epochs must be 2 at least, for teacher and student; {self.num_epochs} given")
         if hasattr(self, "teacher_decay"):
             problems.append("teacher_decay has no effect any more: the network itself makes the pseudo-labels")
         if not self.label_manager.has_ignore_label:
@@ -91,9 +93,13 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         return super().restart_epochs | {*self.round_epochs}
 
     @property
-    def pseudo_labels(self) -> PseudoLabelFiles:
-        """Where they are while the training runs: in the fold's folder."""
-        return PseudoLabelFiles(Path(self.output_folder) / "pseudo_labels")
+    def pseudo_label_folder(self) -> Path:
+        """The folder with the pseudo-labels of all rounds, in the fold's folder while the training runs."""
+        return Path(self.output_folder) / "pseudo_labels"
+
+    def pseudo_labels(self, epoch: int) -> PseudoLabelFiles:
+        """Return where those of the round before an epoch are."""
+        return PseudoLabelFiles(self.pseudo_label_folder / f"epoch_{epoch}")
 
     @property
     def initial_weights(self) -> Path:
@@ -109,25 +115,42 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         """Begin as nnU-Net does; keep the initial weights for the students.
 
         Raises:
-            UserError: a resumed training lacks the files that it wrote before.
+            UserError: a resumed training lacks the files that it wrote before, or had other rounds.
         """
         if not self.was_initialized:
             self.initialize()
         if self.current_epoch == 0:
-            self._initial_weights, self._are_kept = copy_to_cpu(self.bare_network), False
-        elif self.current_epoch <= self.round_epochs[-1] and not self.initial_weights.is_file():
-            raise UserError(
-                f"{self.initial_weights} is missing: the weights that the training began with, from which it starts "
-                f"anew at epoch {self.round_epochs[-1]}. Restore the file, or start the training anew"
-            )
+            self._initial_weights, self._keeps_files = copy_to_cpu(self.bare_network), False
+        elif self.current_epoch < self.num_epochs:
+            self.require_files()
+            self._initial_weights = torch.load(self.initial_weights, map_location="cpu", weights_only=True)
         super().on_train_start()
 
+    def require_files(self) -> None:
+        """Raise UserError if the fold's folder lacks what a resumed training needs."""
+        rounds = [int(folder.name.removeprefix("epoch_")) for folder in self.pseudo_label_folder.glob("epoch_*")]
+        kept = sorted(epoch for epoch in rounds if epoch < self.current_epoch and self.pseudo_labels(epoch).has_teacher)
+        begun = [epoch for epoch in self.round_epochs if epoch < self.current_epoch]
+        if kept[-1:] != begun[-1:]:
+            raise UserError(
+                f"{self.pseudo_label_folder}: the round before epoch {self.current_epoch} should have been at "
+                f"{begun[-1] if begun else 'none'}, and is kept of {kept[-1] if kept else 'none'}. A training can't be "
+                "resumed with other num_epochs or rounds, with another version's trainer or without this folder: undo "
+                "the change, or start the training anew"
+            )
+        if not self.initial_weights.is_file():
+            raise UserError(
+                f"{self.initial_weights} is missing: the weights that the training began with, from which its students "
+                "start. Restore the file, or start the training anew"
+            )
+
     def save_checkpoint(self, filename: str) -> None:
-        """Save as nnU-Net does, and the initial weights before the first checkpoint."""
-        if self.local_rank == 0 and not self.disable_checkpointing and not self._are_kept:
+        """Save as nnU-Net does; before the first checkpoint replace the files of an earlier training."""
+        if self.local_rank == 0 and not self.disable_checkpointing and not self._keeps_files:
+            shutil.rmtree(self.pseudo_label_folder, ignore_errors=True)
             with replacing(self.initial_weights) as unfinished:
                 torch.save(self._initial_weights, unfinished)
-            self._are_kept = True
+            self._keeps_files = True
         super().save_checkpoint(filename)
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
@@ -136,8 +159,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         Cases are repeated in it so that `labelled_share` of the draws have annotation.
 
         Raises:
-            UserError: the cases are in an earlier format of nnU-Net, none has annotation, or a resumed training lacks
-                the weights that made its pseudo-labels.
+            UserError: the cases are in an earlier format of nnU-Net, none has annotation, or there is nothing to label.
         """
         training, validation = super().get_tr_and_val_datasets()
         unlabelled = self.unlabelled_cases
@@ -146,15 +168,24 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             raise UserError(f"{training.source_folder} is in an earlier format of nnU-Net: preprocess again")
         if not labelled:
             raise UserError(f"fold {self.fold}: none of {len(unlabelled)} training cases has an annotated voxel")
+        if not any(self.has_ignored_voxels(training, case) for case in training.identifiers):
+            raise UserError(
+                f"fold {self.fold}: none of {len(labelled)} training cases has voxels with the label 'ignore', which "
+                "pseudo-labels are for: take SERTrainerNoSAM, or add scans (ser-nnunet convert --unlabelled)"
+            )
         drawn = labelled
         begun = [epoch for epoch in self.round_epochs if epoch < self.current_epoch]
-        if begun and self.labelled_epoch is None and self.current_epoch < self.num_epochs:  # a resumed training
-            self.make_pseudo_labels(begun[-1])  # a finished one is only validated
+        resumed = self.labelled_epoch is None and self.current_epoch not in self.round_epochs
+        if begun and resumed and self.current_epoch < self.num_epochs:  # a finished training is only validated
+            student = copy_to_cpu(self.bare_network)
+            self.bare_network.load_state_dict(self.pseudo_labels(begun[-1]).load_teacher())
+            self.make_pseudo_labels(begun[-1])
+            self.bare_network.load_state_dict(student)
         if self.labelled_epoch is not None:
             drawn = repeat_cases(labelled, unlabelled, self.labelled_share)
         sampled = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
         patch = self.configuration_manager.patch_size
-        files = self.pseudo_labels if self.labelled_epoch is not None else None
+        files = None if self.labelled_epoch is None else self.pseudo_labels(self.labelled_epoch)
         without = self.label(validation, None, validation.identifiers, patch)
         return self.label(training, files, drawn, sampled), without
 
@@ -190,33 +221,30 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
 
     def begin_round(self) -> None:
         """Let the network label what is ignored; begin anew with its initial weights and nnU-Net's loaders."""
-        self.wait_for_others()  # whose loaders read the last round's labels
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if isinstance(loader, NonDetMultiThreadedAugmenter):
+                loader._finish()
         if self.local_rank == 0:
-            self.pseudo_labels.remove()
-            self.pseudo_labels.save_teacher(self.current_epoch, copy_to_cpu(self.bare_network))
+            self.pseudo_labels(self.current_epoch).save_teacher(copy_to_cpu(self.bare_network))
         self.wait_for_others()
         self.make_pseudo_labels(self.current_epoch)
-        initial = self.initial_weights
-        self.bare_network.load_state_dict(
-            torch.load(initial, map_location=self.device, weights_only=True)
-            if self._are_kept
-            else self._initial_weights
-        )
+        self.bare_network.load_state_dict(self._initial_weights)
         self.dataloader_train, self.dataloader_val = self.get_dataloaders()
 
     def make_pseudo_labels(self, epoch: int) -> None:
         """Segment the training cases that have ignored voxels and no pseudo-labels yet; with DDP in shares.
 
+        The network has its teacher's weights at this time.
+
         Args:
-            epoch: the round, whose teacher's weights are beside the pseudo-labels.
+            epoch: the round.
         """
-        network = deepcopy(self.bare_network)
-        network.load_state_dict(self.pseudo_labels.load_teacher(epoch))
+        files = self.pseudo_labels(epoch)
         self.teacher = nnUNetPredictor(
             perform_everything_on_device=self.device.type == "cuda", device=self.device, allow_tqdm=False
         )
         self.teacher.manual_initialization(
-            network,
+            self.bare_network,
             self.plans_manager,
             self.configuration_manager,
             None,
@@ -233,13 +261,14 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         for case in tqdm(cases, desc="pseudo-labels", unit="case", disable=None):
             image, annotation, _, _ = dataset.load_case(case)
             known = np.asarray(annotation[:])
-            if not self.pseudo_labels.holds(case):
+            if not files.holds(case):
                 pseudo = self.label_case(case, np.asarray(image[:]))
-                self.pseudo_labels.save(case, fill_ignored(known, pseudo, labels), labels)
-            ignored, left = (part == ignore_label(labels) for part in (known, self.pseudo_labels.load(case)[0][:]))
+                files.save(case, fill_ignored(known, pseudo, labels), labels)
+            ignored, left = (part == ignore_label(labels) for part in (known, files.load(case)[0][:]))
             voxels += ignored.sum(), (ignored & ~left).sum()
         voxels = self.sum_of_processes(voxels)
         self.labelled_epoch, self.teacher = epoch, None
+        self.network.train()
         share, dice = voxels[1] / max(1, voxels[0]), epoch_log(self)["mean_fg_dice"][epoch - 1 : epoch]
         self.print_to_log_file(
             f"pseudo-labels for {share:.1%} of the voxels without annotation, by the network of epoch {epoch - 1}"
@@ -278,17 +307,24 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
     def on_train_epoch_start(self) -> None:
         """Begin a round where one is due."""
         super().on_train_epoch_start()
-        if self.current_epoch in self.round_epochs and self.labelled_epoch != self.current_epoch:
-            for loader in (self.dataloader_train, self.dataloader_val):
-                if isinstance(loader, NonDetMultiThreadedAugmenter):
-                    loader._finish()
+        if self.current_epoch in self.round_epochs:
             self.begin_round()
+
+    def on_epoch_end(self) -> None:
+        """End as nnU-Net does; save a student's first epoch, before which its teacher would have to label again."""
+        save_every = self.save_every
+        if self.current_epoch in self.round_epochs:
+            self.save_every = 1
+        try:
+            super().on_epoch_end()
+        finally:
+            self.save_every = save_every
 
     def on_train_end(self) -> None:
         """End as nnU-Net does; remove the pseudo-labels and the initial weights before the final validation."""
         super().on_train_end()
         if self.local_rank == 0:
-            self.pseudo_labels.remove()
+            shutil.rmtree(self.pseudo_label_folder, ignore_errors=True)
             self.initial_weights.unlink(missing_ok=True)
 
 

@@ -250,18 +250,24 @@ class SERTrainer(BaseTrainer):
             self.guidance.start_epoch(self.current_fade)
         if self.current_epoch in self.restart_epochs - {0}:
             self.optimizer.state.clear()
+            if self.guidance is not None:
+                self.guidance.forget_weight()
 
     @property
     def current_fade(self) -> float:
-        """The factor of guidance's losses in this epoch; 1 in two phases, where L_seg alone trains the prompts."""
+        """The factor of guidance's losses in this epoch; 1 in two phases, where L_seg alone trains the prompts.
+
+        Where a training starts anew, it follows from the epochs since then.
+        """
         if not self.joint:
             return 1.0
-        log, guided = epoch_log(self), self.schedule.guided_epochs
-        factor = fade(log["guided_dice"], log["mean_fg_dice"], guided)
-        before = fade(log["guided_dice"][:-1], log["mean_fg_dice"][:-1], guided)
+        begin = max(epoch for epoch in {0} | self.restart_epochs if epoch <= self.current_epoch)
+        end = min({epoch for epoch in self.restart_epochs if epoch > begin} | {self.schedule.guided_epochs})
+        sam, network = (epoch_log(self)[key][begin:] for key in ("guided_dice", "mean_fg_dice"))
+        factor, before = fade(sam, network, end - begin), fade(sam[:-1], network[:-1], end - begin)
         if factor != before:
             self.print_to_log_file(
-                f"SAM's masks have a Dice of {log['guided_dice'][-1]:.4f}, the network {log['mean_fg_dice'][-1]:.4f}: "
+                f"SAM's masks have a Dice of {sam[-1]:.4f}, the network {network[-1]:.4f}: "
                 f"guidance {'fades' if factor < before else 'recovers'}, its losses are multiplied by {factor:g}"
             )
         return factor

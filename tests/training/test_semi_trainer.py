@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ser_nnunet.benchmark.training_process import use_bfloat16
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.annotated_cases import find_unannotated
 from ser_nnunet.training.cached_trainer import SERTrainerSemi
@@ -49,7 +50,7 @@ def test_a_round_labels_what_has_no_annotation_as_a_prediction_would(start):
         with torch.no_grad():
             mirrored = [teacher(slices.flip(axes)).flip(axes) for axes in ([], [2], [3], [2, 3])]
         expected = sum(mirrored).argmax(1)
-        assert (trainer.pseudo_labels.load(case)[0][0] == expected.numpy()).mean() > 0.999
+        assert (trainer.pseudo_labels(5).load(case)[0][0] == expected.numpy()).mean() > 0.999
     batch = next(trainer.dataloader_train)
     assert not (batch["target"] == 2).any(), "every voxel has a label now"
     assert {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]} == {*CASES[:4]}
@@ -66,16 +67,16 @@ def test_the_student_starts_from_the_initial_weights_with_the_full_rate(start):
     trainer.on_train_epoch_start()
     assert not trainer.optimizer.state and trainer.optimizer.param_groups[0]["lr"] == trainer.initial_lr
     assert equal(trainer.bare_network.state_dict(), initial) and not equal(trained, initial)
-    assert equal(trainer.pseudo_labels.load_teacher(2), trained)
+    assert equal(trainer.pseudo_labels(2).load_teacher(), trained)
 
 
 def test_annotated_cases_keep_their_labels_and_have_no_pseudo_labels(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
-    begin(trainer, 8)
+    begin(trainer, 5)
     data = trainer.dataloader_train.data_loader._data
     original = type(data).__mro__[1](data.source_folder, list(CASES))
     for case in {*CASES[:4]} - {*trainer.unlabelled_cases}:
-        assert not trainer.pseudo_labels.holds(case)
+        assert not trainer.pseudo_labels(5).holds(case)
         assert np.array_equal(data.load_case(case)[1][:], original.load_case(case)[1][:])
 
 
@@ -88,7 +89,7 @@ def test_every_round_labels_anew_and_nothing_is_left_at_the_end(start, monkeypat
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=4, rounds=(0.25, 0.75))
     trainer.run_training()
     assert labelled == [1, 3]
-    assert not trainer.pseudo_labels.folder.exists() and not trainer.initial_weights.exists()
+    assert not trainer.pseudo_label_folder.exists() and not trainer.initial_weights.exists()
     log = Path(trainer.log_file).read_text()
     assert "by the network of epoch 0, whose pseudo Dice was 0." in log and "by the network of epoch 2" in log
 
@@ -116,8 +117,8 @@ def test_a_training_resumed_after_the_round_keeps_its_pseudo_labels(start, monke
     """Not those of the student, which is worse than its teacher at first; the teacher completes what is missing."""
     stopped, resumed = stop_after(start, 2)
     case, other = stopped.unlabelled_cases
-    kept = {name: np.array(stopped.pseudo_labels.load(name)[0][:]) for name in (case, other)}
-    (stopped.pseudo_labels.folder / f"{case}.pkl").unlink()
+    kept = {name: np.array(stopped.pseudo_labels(2).load(name)[0][:]) for name in (case, other)}
+    (stopped.pseudo_labels(2).folder / f"{case}.pkl").unlink()
     asked = []
     label = SERTrainerSemiNoSAM.label_case
     monkeypatch.setattr(
@@ -126,7 +127,7 @@ def test_a_training_resumed_after_the_round_keeps_its_pseudo_labels(start, monke
     resumed.on_train_start()
     resumed.on_train_epoch_start()
     assert asked == [case]
-    assert all(np.array_equal(resumed.pseudo_labels.load(name)[0][:], kept[name]) for name in kept)
+    assert all(np.array_equal(resumed.pseudo_labels(2).load(name)[0][:], kept[name]) for name in kept)
     assert {key for _ in range(20) for key in next(resumed.dataloader_train)["keys"]} == {*CASES[:4]}
     assert resumed.optimizer.state, "the student goes on"
 
@@ -138,14 +139,59 @@ def test_a_training_resumed_before_the_round_starts_its_student_from_the_first_w
     assert drawn == {*CASES[:4]} - {*resumed.unlabelled_cases}
     resumed.on_train_epoch_start()
     assert equal(resumed.bare_network.state_dict(), stopped._initial_weights)
-    assert equal(resumed.pseudo_labels.load_teacher(2), stopped.bare_network.state_dict())
+    assert equal(resumed.pseudo_labels(2).load_teacher(), stopped.bare_network.state_dict())
+
+
+def test_a_training_killed_in_its_second_round_keeps_the_labels_of_that_round(start, monkeypatch):
+    """Its last checkpoint, of the round's first epoch at the latest, may be that of the first round still."""
+    stopped, resumed = stop_after(start, 2, rounds=(0.25, 0.75))
+    stopped.current_epoch = 3
+    stopped.on_train_epoch_start()
+    monkeypatch.setattr(SERTrainerSemiNoSAM, "label_case", lambda *_: pytest.fail("the labels were there"))
+    resumed.on_train_start()
+    resumed.on_train_epoch_start()
+    assert resumed.labelled_epoch == 3 and equal(resumed.bare_network.state_dict(), stopped._initial_weights)
+
+
+def test_a_student_is_saved_after_its_first_epoch(start):
+    """Otherwise its teacher would label again after an interruption."""
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=6, save_every=50)
+    saved, save = [], trainer.save_checkpoint
+    trainer.save_checkpoint = lambda file: saved.append((Path(file).stem, trainer.current_epoch)) or save(file)
+    trainer.run_training()
+    assert ("checkpoint_latest", 3) in saved and trainer.save_every == 50
+
+
+@pytest.mark.parametrize(("setting", "value", "due"), [("rounds", (0.25,), 1), ("num_epochs", 8, "none")])
+def test_other_rounds_than_those_that_the_training_had_are_refused(start, setting, value, due):
+    """The student had begun before the third of four epochs."""
+    _, resumed = stop_after(start, 2)
+    setattr(resumed, setting, value)
+    with pytest.raises(UserError, match=rf"should have been at {due}, and is kept of 2\. A training can't be resumed"):
+        resumed.on_train_start()
+
+
+def test_bfloat16_of_the_benchmark_keeps_the_teacher(start):
+    trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=4)
+    trainer.initialize()
+    use_bfloat16(trainer)
+    begin(trainer, 2)
+    assert len(list(trainer.pseudo_labels(2).folder.glob("*.pkl"))) == 2
+    assert np.isfinite(trainer.train_step(next(trainer.dataloader_train))["loss"])
+
+
+def test_a_fold_without_anything_to_label_is_refused(start):
+    with pytest.raises(
+        UserError, match=r"none of 4 training cases has voxels with the label 'ignore'.*SERTrainerNoSAM"
+    ):
+        start(SERTrainerSemiNoSAM, labelled=4).on_train_start()
 
 
 @pytest.mark.parametrize(
     ("epoch", "file", "message"),
     [
         (1, "initial_weights.pth", "is missing: the weights that the training began with"),
-        (2, "pseudo_labels/teacher.pth", "pseudo-labels of epoch 2 were expected, those of epoch no were found"),
+        (2, "pseudo_labels/epoch_2/teacher.pth", "epoch 3 should have been at 2, and is kept of none"),
     ],
 )
 def test_resuming_without_the_files_of_the_training_is_refused(start, epoch, file, message):
@@ -160,11 +206,11 @@ def test_a_finished_training_is_resumed_for_its_validation_without_pseudo_labels
     trainer = start(trainer_class, labelled=2, num_epochs=4)
     trainer.current_epoch = 4
     trainer.run_training()
-    assert not trainer.pseudo_labels.folder.exists()
+    assert not trainer.pseudo_label_folder.exists()
 
 
 def test_rounds_without_sam_are_refused(start):
-    with pytest.raises(ValueError, match=r"rounds must lie before guided_fraction, 0\.5"):
+    with pytest.raises(ValueError, match=r"rounds must lie before the end of SAM \(guided_fraction, 0\.5\)"):
         start(SERTrainerSemi, labelled=2, guided_fraction=0.5).initialize()
 
 
@@ -172,12 +218,12 @@ def test_labels_of_an_earlier_training_are_not_used(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=4)
     case = trainer.unlabelled_cases[0]
     stale = np.ones((1, 3, 32, 32))
-    trainer.pseudo_labels.save(case, stale, trainer.label_manager)
+    trainer.pseudo_labels(2).save(case, stale, trainer.label_manager)
     begin(trainer, 0)
     assert (trainer.dataloader_train.data_loader._data.load_case(case)[1][:] == 2).all()
     trainer.current_epoch = 2
     trainer.on_train_epoch_start()
-    assert not np.array_equal(trainer.pseudo_labels.load(case)[0][:], stale)
+    assert not np.array_equal(trainer.pseudo_labels(2).load(case)[0][:], stale)
 
 
 def test_fold_all_learns_from_cases_without_annotation_and_does_not_validate_them(start, monkeypatch):
@@ -203,7 +249,7 @@ def test_sam_must_agree(start, monkeypatch):
     begin(trainer, 0)
     trainer.current_epoch = 5
     trainer.on_train_epoch_start()
-    labels = trainer.pseudo_labels.load(trainer.unlabelled_cases[0])[0][0]
+    labels = trainer.pseudo_labels(5).load(trainer.unlabelled_cases[0])[0][0]
     quarters = [
         np.unique(labels[:, rows, columns]).tolist()
         for rows in (slice(0, 16), slice(16, 32))
@@ -223,7 +269,8 @@ def test_the_checkpoint_is_that_of_the_network_alone(start, trainer_class):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("labelled_share", 1.5), ("confidence", 0.2), ("rounds", (0.0, 0.5)), ("rounds", ())]
+    ("name", "value"),
+    [("labelled_share", 1.5), ("confidence", 0.2), ("rounds", (0.0, 0.5)), ("rounds", ()), ("num_epochs", 1)],
 )
 def test_impossible_settings_are_refused(make_trainer, name, value):
     wrong = type("Wrong", (SERTrainerSemiNoSAM,), {name: value})

@@ -50,7 +50,7 @@ def train(trainer, rank):
 
         def note(epoch):
             make(epoch)
-            labelled.append(sorted(file.name for file in trainer.pseudo_labels.folder.iterdir()))
+            labelled.append(sorted(file.name for file in trainer.pseudo_labels(epoch).folder.iterdir()))
 
         trainer.make_pseudo_labels = note
     trainer.run_training()
