@@ -18,6 +18,7 @@ from ser_nnunet.nnunet.annotated_cases import annotated_key
 from ser_nnunet.utils.files import replacing
 
 TEACHER = "teacher.pth"
+MOST_REPETITIONS = 10  # of cases without annotation, with which a share is met closely enough
 LOCATIONS = 10_000  # voxels per class that are kept for sampling, at most, as in nnU-Net's preprocessing
 
 
@@ -136,3 +137,19 @@ def draw_centre(shape: Sequence[int], sampled: Sequence[int], patch: Sequence[in
         first = np.random.randint(-padding // 2, edge + padding // 2 + padding % 2 - cut + 1)
         centre.append(int(first + cut // 2))
     return centre
+
+
+def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> list[str]:
+    """Return the cases, labelled ones repeated as often as needed for `share` of the list to be such (nearly).
+
+    Where they are a larger share already, nothing is repeated. nnU-Net draws cases from this list with equal
+    probability.
+    """
+    if not labelled or not unlabelled or share == 1:
+        return labelled or unlabelled
+    ratio = share / (1 - share) * len(unlabelled) / len(labelled)  # repetitions of labelled cases per unlabelled one's
+    if ratio <= 1:
+        return sorted(labelled + unlabelled)
+    counts = [(max(1, round(ratio * count)), count) for count in range(1, MOST_REPETITIONS + 1)]
+    more, less = min(counts, key=lambda pair: abs(pair[0] / pair[1] / ratio - 1))
+    return sorted(labelled * more + unlabelled * less)

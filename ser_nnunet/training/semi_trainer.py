@@ -17,13 +17,12 @@ from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.log import epoch_log
-from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, PseudoLabelledCases
+from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, PseudoLabelledCases, repeat_cases
 from ser_nnunet.training.pseudo_labels import certain_labels, fill_ignored, ignore_label
 from ser_nnunet.training.variants import SERTrainerNoSAM
 from ser_nnunet.utils.files import replacing
 
 INITIAL_WEIGHTS = "initial_weights.pth"
-MOST_REPETITIONS = 10  # of the rarer repeated cases, with which a share is met closely enough
 
 
 class SERTrainerSemiNoSAM(SERTrainerNoSAM):
@@ -331,19 +330,3 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
 def copy_to_cpu(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return a copy of a network's weights and buffers."""
     return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}
-
-
-def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> list[str]:
-    """Return the cases, labelled ones repeated as often as needed for `share` of the list to be such (nearly).
-
-    Where they are a larger share already, nothing is repeated. nnU-Net draws cases from this list with equal
-    probability.
-    """
-    if not labelled or not unlabelled or share == 1:
-        return labelled or unlabelled
-    ratio = share / (1 - share) * len(unlabelled) / len(labelled)  # repetitions of labelled cases per unlabelled one's
-    if ratio <= 1:
-        return sorted(labelled + unlabelled)
-    counts = [(max(1, round(ratio * count)), count) for count in range(1, MOST_REPETITIONS + 1)]
-    more, less = min(counts, key=lambda pair: abs(pair[0] / pair[1] / ratio - 1))
-    return sorted(labelled * more + unlabelled * less)

@@ -12,7 +12,8 @@ from ser_nnunet.benchmark.training_process import use_bfloat16
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.annotated_cases import find_unannotated
 from ser_nnunet.training.cached_trainer import SERTrainerSemi
-from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM, repeat_cases
+from ser_nnunet.training.pseudo_label_files import repeat_cases
+from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM
 from ser_nnunet.training.variants import SERTrainerNoSAM
 from tests.benchmark.tiny_dataset import CASES, NAME
 
