@@ -106,7 +106,7 @@ class SERTrainerCached(SERTrainer):
 
 
 class SERTrainerSemi(SERTrainerSemiNoSAM):
-    """SERTrainerSemiNoSAM with SAM: pseudo-labels are kept where SAM, prompted by the teacher's masks, agrees.
+    """SERTrainerSemiNoSAM with SAM: pseudo-labels are kept where SAM, prompted by the mean teacher's masks, agrees.
 
     As in SERTrainerCached, SAM also guides the training on slices of the annotated cases.
 
@@ -139,7 +139,7 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
         return build_cached_guidance(self, self.sam_cache_gigabytes)
 
     def label_case(self, case: str, image: np.ndarray) -> np.ndarray:
-        """Return pseudo-labels `(1, D, H, W)` of a preprocessed image, where teacher and SAM agree."""
+        """Return pseudo-labels `(1, D, H, W)` of a preprocessed image, where the mean teacher and SAM agree."""
         logits = self.segment(image)
         pseudo = certain_labels(logits, self.label_manager, self.confidence).cpu().numpy()
         seen = self.ask_sam(case, logits).cpu().numpy()
@@ -150,7 +150,7 @@ class SERTrainerSemi(SERTrainerSemiNoSAM):
 
         Args:
             case: its name.
-            logits: the teacher's, `(K, D, H, W)`.
+            logits: the mean teacher's, `(K, D, H, W)`.
         """
         assert isinstance(self.guidance, CachedGuidance)
         labels, cached = self.label_manager, self.guidance.cached

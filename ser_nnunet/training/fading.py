@@ -20,7 +20,7 @@ def fade(sam_dice: Sequence[float], network_dice: Sequence[float], guided_epochs
     Args:
         sam_dice: of SAM's masks on training patches, one per epoch so far.
         network_dice: of the network on nnU-Net's validation patches, likewise.
-        guided_epochs: of the whole training, or of its part since it started anew.
+        guided_epochs: of the whole training.
     """
     factor = 1.0
     for sam, network in list(zip(sam_dice, network_dice, strict=False))[math.ceil(GRACE * guided_epochs) :]:

@@ -132,11 +132,6 @@ class Guidance:
         self.measured_this_epoch = False
         self.steps = 0
 
-    def forget_weight(self) -> None:
-        """Let the next measurement of L_seg's weight replace the earlier ones: a training starts anew."""
-        if self.balance is not None:
-            self.balance.measured = False
-
     def update_weight(
         self,
         network: SERNet,

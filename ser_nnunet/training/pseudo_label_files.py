@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from batchgenerators.utilities.file_and_folder_operations import load_pickle, write_pickle
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from ser_nnunet.nnunet.annotated_cases import annotated_key
-from ser_nnunet.utils.files import replacing
 
-TEACHER = "teacher.pth"
-MOST_REPETITIONS = 10  # of cases without annotation, with which a share is met closely enough
 LOCATIONS = 10_000  # voxels per class that are kept for sampling, at most, as in nnU-Net's preprocessing
 
 
 @dataclass(frozen=True)
 class PseudoLabelFiles:
-    """A folder with `CASE_seg.b2nd` (labels `(1, D, H, W)`) and `CASE.pkl` (where the classes are) of each case.
-
-    Beside them lie the weights of the network that made them, so that a resumed training can complete them.
-    """
+    """A folder with `CASE_seg.b2nd` (labels `(1, D, H, W)`) and `CASE.pkl` (where the classes are) of each case."""
 
     folder: Path
 
@@ -41,8 +34,7 @@ class PseudoLabelFiles:
         (self.folder / f"{case}.pkl").unlink(missing_ok=True)
         kept = np.ascontiguousarray(segmentation.astype(np.int8 if segmentation.max() < 128 else np.int16))
         nnUNetDatasetBlosc2.save_seg(kept, str(self.folder / f"{case}_seg"), (1, 1, *kept.shape[2:]))
-        with replacing(self.folder / f"{case}.pkl") as unfinished:  # last: the case has pseudo-labels from now on
-            write_pickle(locate_classes(kept, labels), str(unfinished))
+        write_pickle(locate_classes(kept, labels), str(self.folder / f"{case}.pkl"))
 
     def load(self, case: str) -> tuple[Any, dict[Any, np.ndarray]]:
         """Return labels, an array that is read as far as it is indexed, and where the classes are."""
@@ -50,28 +42,6 @@ class PseudoLabelFiles:
         import blosc2
 
         return blosc2.open(urlpath=file, mode="r"), load_pickle(str(self.folder / f"{case}.pkl"))
-
-    def save_teacher(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Keep the weights of the network that makes the pseudo-labels; those of another network are removed.
-
-        Where the same network made them, they stay: an interrupted round is completed.
-        """
-        if self.has_teacher:
-            kept = self.load_teacher()
-            if kept.keys() == weights.keys() and all(torch.equal(kept[name], weights[name]) for name in kept):
-                return
-        self.remove()
-        with replacing(self.folder / TEACHER) as unfinished:
-            torch.save(dict(weights), unfinished)
-
-    @property
-    def has_teacher(self) -> bool:
-        """Whether the weights are there."""
-        return (self.folder / TEACHER).is_file()
-
-    def load_teacher(self) -> dict[str, torch.Tensor]:
-        """Return the weights of the network that makes the pseudo-labels."""
-        return cast(dict[str, torch.Tensor], torch.load(self.folder / TEACHER, map_location="cpu", weights_only=True))
 
     def remove(self) -> None:
         """Delete the folder."""
@@ -137,19 +107,3 @@ def draw_centre(shape: Sequence[int], sampled: Sequence[int], patch: Sequence[in
         first = np.random.randint(-padding // 2, edge + padding // 2 + padding % 2 - cut + 1)
         centre.append(int(first + cut // 2))
     return centre
-
-
-def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> list[str]:
-    """Return the cases, labelled ones repeated as often as needed for `share` of the list to be such (nearly).
-
-    Where they are a larger share already, nothing is repeated. nnU-Net draws cases from this list with equal
-    probability.
-    """
-    if not labelled or not unlabelled or share == 1:
-        return labelled or unlabelled
-    ratio = share / (1 - share) * len(unlabelled) / len(labelled)  # repetitions of labelled cases per unlabelled one's
-    if ratio <= 1:
-        return sorted(labelled + unlabelled)
-    counts = [(max(1, round(ratio * count)), count) for count in range(1, MOST_REPETITIONS + 1)]
-    more, less = min(counts, key=lambda pair: abs(pair[0] / pair[1] / ratio - 1))
-    return sorted(labelled * more + unlabelled * less)

@@ -44,3 +44,19 @@ def fill_ignored(annotation: np.ndarray, pseudo: np.ndarray, labels: LabelManage
 def keep_agreed(one: np.ndarray, other: np.ndarray, labels: LabelManager) -> np.ndarray:
     """Return labels where two label maps agree, and the ignore label elsewhere."""
     return np.where(one == other, one, ignore_label(labels))
+
+
+def count_label_overlap(labelled: np.ndarray, annotation: np.ndarray, labels: LabelManager) -> np.ndarray:
+    """Return true positives, false positives and false negatives per label, `(3, P)`; ignored voxels aren't counted.
+
+    Args:
+        labelled: label map, in which uncertain voxels carry the ignore label.
+        annotation: of the same shape.
+        labels: the data set's label manager.
+    """
+    ignored = ignore_label(labels)
+    counted = (labelled != ignored) & (annotation != ignored) & (annotation >= 0)
+    found, true = labelled[counted], annotation[counted]
+    values = [label for label in labels.foreground_labels if label != ignored]
+    pairs = [((found == value), (true == value)) for value in values]
+    return np.array([[(a & b).sum(), (a & ~b).sum(), (~a & b).sum()] for a, b in pairs]).T

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,53 +12,54 @@ import torch.distributed as dist
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.nnunet.log import epoch_log
-from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, PseudoLabelledCases, repeat_cases
-from ser_nnunet.training.pseudo_labels import certain_labels, fill_ignored, ignore_label
+from ser_nnunet.training.losses import mean_dice
+from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, PseudoLabelledCases
+from ser_nnunet.training.pseudo_labels import certain_labels, count_label_overlap, fill_ignored, ignore_label
 from ser_nnunet.training.variants import SERTrainerNoSAM
-from ser_nnunet.utils.files import replacing
 
-INITIAL_WEIGHTS = "initial_weights.pth"
+JUDGED_CASES = 5  # annotated training cases on which the mean teacher's Dice is logged
+MOST_REPETITIONS = 10  # of the rarer repeated cases, with which a share is met closely enough
 
 
 class SERTrainerSemiNoSAM(SERTrainerNoSAM):
-    """Self-training: the network labels what has nnU-Net's ignore label, and a new one learns from all cases.
+    """Semi-supervised SERTrainerNoSAM: its own pseudo-labels replace nnU-Net's ignore label, in rounds.
+
+    Experimental: no gain over SERTrainerNoSAM has been measured (docs/results.md).
 
     For few annotated and many other scans: give the others the label "ignore" (`ser-nnunet convert --unlabelled` does),
     and list them among the training cases of splits_final.json. Partly annotated scans work alike. Until the first
-    round only cases with annotation are trained on. In each round the network (the teacher) segments all training cases
-    with ignored voxels, unaugmented and mirrored as for a prediction. Then the training starts anew, from the weights
-    and the rate that it began with, and the pseudo-labels take the place of the ignore label (noisy student, arXiv
-    1911.04252: the student sees augmented patches).
+    round only cases with annotation are trained on. In each round the network, or a moving average of its weights (a
+    mean teacher, arXiv 1703.01780), segments all training cases with ignored voxels, unaugmented; what it is certain of
+    is their label until the next round (noisy student, arXiv 1911.04252: the student sees augmented patches).
 
     Attributes:
         rounds: shares of the epochs at which pseudo-labels are made.
-        labelled_share: of the patches that come from cases with any annotation, once there are pseudo-labels. It is
-            larger where annotated cases are a larger share of all.
+        labelled_share: of the patches that come from cases with any annotation, once there are pseudo-labels.
         confidence: smallest probability of a pseudo-label, 0.5 to 1; less certain voxels stay ignored.
+        teacher_decay: of the moving average, per step; 0 takes the network itself. The average lags behind by about
+            1 / (1 - teacher_decay) steps: with 0.99 pseudo-labels were useless after 250 steps (docs/research-log.md).
+        mean_teacher: None while no training is running; resuming begins it anew from the network's weights.
     """
 
-    rounds: tuple[float, ...] = (0.5,)
-    labelled_share = 0.2
-    confidence = 0.5
+    rounds: tuple[float, ...] = (0.75,)
+    labelled_share = 0.75
+    confidence = 0.9
+    teacher_decay = 0.9
     uses_unlabelled = True
-    teacher: nnUNetPredictor | None = None
-    """Of the present round, while it makes pseudo-labels."""
+    mean_teacher: AveragedModel | None = None
     labelled_epoch: int | None = None
-    """The round whose pseudo-labels this process trains with."""
-    _initial_weights: dict[str, torch.Tensor]
-    _keeps_files = True
-    """Whether the files in the fold's folder are those of this training."""
+    """Before which the present pseudo-labels were made by this process."""
     _ignored: dict[str, bool]
 
     def initialize(self) -> None:
         """Build everything as nnU-Net does; refuse impossible settings and data sets without an ignore label."""
         super().initialize()
         self._ignored = {}
-        bounds = {"labelled_share": (0, 1), "confidence": (0.5, 1)}
+        bounds = {"labelled_share": (0, 1), "confidence": (0.5, 1), "teacher_decay": (0, 1)}
         problems = [
             f"{name} must lie between {low} and {high}, {getattr(self, name)} given"
             for name, (low, high) in bounds.items()
@@ -67,10 +67,6 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         ]
         if not self.rounds or not all(0 < share < 1 for share in self.rounds):
             problems.append(f"rounds must be shares of the epochs between 0 and 1, {self.rounds} given")
-        if self.num_epochs < 2:
-            problems.append(f"num_epochs must be 2 at least, for teacher and student; {self.num_epochs} given")
-        if hasattr(self, "teacher_decay"):
-            problems.append("teacher_decay has no effect any more: the network itself makes the pseudo-labels")
         if not self.label_manager.has_ignore_label:
             problems.append(
                 f"{self.plans_manager.dataset_name} has no label 'ignore', which marks what is to be learnt without "
@@ -87,70 +83,14 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         return sorted({max(1, min(self.num_epochs - 1, round(share * self.num_epochs))) for share in self.rounds})
 
     @property
-    def restart_epochs(self) -> set[int]:
-        """The epochs in which the rate's decay and the optimiser begin anew: a student starts."""
-        return super().restart_epochs | {*self.round_epochs}
-
-    @property
-    def pseudo_label_folder(self) -> Path:
-        """The folder with the pseudo-labels of all rounds, in the fold's folder while the training runs."""
-        return Path(self.output_folder) / "pseudo_labels"
-
-    def pseudo_labels(self, epoch: int) -> PseudoLabelFiles:
-        """Return where those of the round before an epoch are."""
-        return PseudoLabelFiles(self.pseudo_label_folder / f"epoch_{epoch}")
-
-    @property
-    def initial_weights(self) -> Path:
-        """The file with the weights that the training began with, in the fold's folder while it runs."""
-        return Path(self.output_folder) / INITIAL_WEIGHTS
+    def pseudo_labels(self) -> PseudoLabelFiles:
+        """Where they are while the training runs: in the fold's folder."""
+        return PseudoLabelFiles(Path(self.output_folder) / "pseudo_labels")
 
     @property
     def unlabelled_cases(self) -> list[str]:
         """The fold's training cases without any annotated voxel."""
         return self.list_unannotated(self.do_split()[0])
-
-    def on_train_start(self) -> None:
-        """Begin as nnU-Net does; keep the initial weights for the students.
-
-        Raises:
-            UserError: a resumed training lacks the files that it wrote before, or had other rounds.
-        """
-        if not self.was_initialized:
-            self.initialize()
-        if self.current_epoch == 0:
-            self._initial_weights, self._keeps_files = copy_to_cpu(self.bare_network), False
-        elif self.current_epoch < self.num_epochs:
-            self.require_files()
-            self._initial_weights = torch.load(self.initial_weights, map_location="cpu", weights_only=True)
-        super().on_train_start()
-
-    def require_files(self) -> None:
-        """Raise UserError if the fold's folder lacks what a resumed training needs."""
-        rounds = [int(folder.name.removeprefix("epoch_")) for folder in self.pseudo_label_folder.glob("epoch_*")]
-        kept = sorted(epoch for epoch in rounds if epoch < self.current_epoch and self.pseudo_labels(epoch).has_teacher)
-        begun = [epoch for epoch in self.round_epochs if epoch < self.current_epoch]
-        if kept[-1:] != begun[-1:]:
-            raise UserError(
-                f"{self.pseudo_label_folder}: the round before epoch {self.current_epoch} should have been at "
-                f"{begun[-1] if begun else 'none'}, and is kept of {kept[-1] if kept else 'none'}. A training can't be "
-                "resumed with other num_epochs or rounds, with another version's trainer or without this folder: undo "
-                "the change, or start the training anew"
-            )
-        if not self.initial_weights.is_file():
-            raise UserError(
-                f"{self.initial_weights} is missing: the weights that the training began with, from which its students "
-                "start. Restore the file, or start the training anew"
-            )
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Save as nnU-Net does; before the first checkpoint replace the files of an earlier training."""
-        if self.local_rank == 0 and not self.disable_checkpointing and not self._keeps_files:
-            shutil.rmtree(self.pseudo_label_folder, ignore_errors=True)
-            with replacing(self.initial_weights) as unfinished:
-                torch.save(self._initial_weights, unfinished)
-            self._keeps_files = True
-        super().save_checkpoint(filename)
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Return nnU-Net's data sets; from the first round on, the first one has pseudo-labels.
@@ -158,7 +98,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         Cases are repeated in it so that `labelled_share` of the draws have annotation.
 
         Raises:
-            UserError: the cases are in an earlier format of nnU-Net, none has annotation, or there is nothing to label.
+            UserError: the cases are in an earlier format of nnU-Net, or none has annotation.
         """
         training, validation = super().get_tr_and_val_datasets()
         unlabelled = self.unlabelled_cases
@@ -167,24 +107,14 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             raise UserError(f"{training.source_folder} is in an earlier format of nnU-Net: preprocess again")
         if not labelled:
             raise UserError(f"fold {self.fold}: none of {len(unlabelled)} training cases has an annotated voxel")
-        if not any(self.has_ignored_voxels(training, case) for case in training.identifiers):
-            raise UserError(
-                f"fold {self.fold}: none of {len(labelled)} training cases has voxels with the label 'ignore', which "
-                "pseudo-labels are for: take SERTrainerNoSAM, or add scans (ser-nnunet convert --unlabelled)"
-            )
         drawn = labelled
-        begun = [epoch for epoch in self.round_epochs if epoch < self.current_epoch]
-        resumed = self.labelled_epoch is None and self.current_epoch not in self.round_epochs
-        if begun and resumed and self.current_epoch < self.num_epochs:  # a finished training is only validated
-            student = copy_to_cpu(self.bare_network)
-            self.bare_network.load_state_dict(self.pseudo_labels(begun[-1]).load_teacher())
-            self.make_pseudo_labels(begun[-1])
-            self.bare_network.load_state_dict(student)
-        if self.labelled_epoch is not None:
+        if self.round_epochs[0] <= self.current_epoch < self.num_epochs:  # a finished training is only validated
+            if self.labelled_epoch is None:  # a resumed training
+                self.make_pseudo_labels()
             drawn = repeat_cases(labelled, unlabelled, self.labelled_share)
         sampled = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
         patch = self.configuration_manager.patch_size
-        files = None if self.labelled_epoch is None else self.pseudo_labels(self.labelled_epoch)
+        files = self.pseudo_labels if self.labelled_epoch is not None else None
         without = self.label(validation, None, validation.identifiers, patch)
         return self.label(training, files, drawn, sampled), without
 
@@ -218,60 +148,40 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             )
         return self._ignored[case]
 
-    def begin_round(self) -> None:
-        """Let the network label what is ignored; begin anew with its initial weights and nnU-Net's loaders."""
-        for loader in (self.dataloader_train, self.dataloader_val):
-            if isinstance(loader, NonDetMultiThreadedAugmenter):
-                loader._finish()
-        if self.local_rank == 0:
-            self.pseudo_labels(self.current_epoch).save_teacher(copy_to_cpu(self.bare_network))
-        self.wait_for_others()
-        self.make_pseudo_labels(self.current_epoch)
-        self.bare_network.load_state_dict(self._initial_weights)
-        self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+    def make_pseudo_labels(self) -> None:
+        """Segment all training cases that have ignored voxels; with DDP each process segments a part of them.
 
-    def make_pseudo_labels(self, epoch: int) -> None:
-        """Segment the training cases that have ignored voxels and no pseudo-labels yet; with DDP in shares.
-
-        The network has its teacher's weights at this time.
-
-        Args:
-            epoch: the round.
+        The log says how many voxels got a label, and the mean teacher's Dice on some annotated training cases: if that
+        is poor, so are the pseudo-labels.
         """
-        files = self.pseudo_labels(epoch)
-        self.teacher = nnUNetPredictor(
-            perform_everything_on_device=self.device.type == "cuda", device=self.device, allow_tqdm=False
-        )
-        self.teacher.manual_initialization(
-            self.bare_network,
-            self.plans_manager,
-            self.configuration_manager,
-            None,
-            self.dataset_json,
-            type(self).__name__,
-            self.inference_allowed_mirroring_axes,
-        )
-        labels, folder, cases = self.label_manager, self.preprocessed_dataset_folder, sorted(self.do_split()[0])
+        self.labelled_epoch = self.current_epoch
+        self.wait_for_others()  # whose loaders read the last round's labels
+        if self.local_rank == 0:
+            self.pseudo_labels.remove()
+        self.wait_for_others()
+        labels, folder = self.label_manager, self.preprocessed_dataset_folder
+        cases, unlabelled = sorted(self.do_split()[0]), set(self.unlabelled_cases)
         dataset = infer_dataset_class(folder)(folder, cases)
-        cases = [case for case in cases if self.has_ignored_voxels(dataset, case)]
+        judged = [case for case in cases if case not in unlabelled][:JUDGED_CASES]
+        cases = [case for case in cases if case in judged or self.has_ignored_voxels(dataset, case)]
         if self.is_ddp:
             cases = cases[dist.get_rank() :: dist.get_world_size()]
-        voxels = np.zeros(2, np.int64)
+        voxels, overlap = np.zeros(2, np.int64), np.zeros((3, len(labels.foreground_labels)), np.int64)
         for case in tqdm(cases, desc="pseudo-labels", unit="case", disable=None):
             image, annotation, _, _ = dataset.load_case(case)
             known = np.asarray(annotation[:])
-            if not files.holds(case):
-                pseudo = self.label_case(case, np.asarray(image[:]))
-                files.save(case, fill_ignored(known, pseudo, labels), labels)
-            ignored, left = (part == ignore_label(labels) for part in (known, files.load(case)[0][:]))
-            voxels += ignored.sum(), (ignored & ~left).sum()
-        voxels = self.sum_of_processes(voxels)
-        self.labelled_epoch, self.teacher = epoch, None
-        self.network.train()
-        share, dice = voxels[1] / max(1, voxels[0]), epoch_log(self)["mean_fg_dice"][epoch - 1 : epoch]
+            ignored = known == ignore_label(labels)
+            pseudo = self.label_case(case, np.asarray(image[:]))
+            if case in judged:
+                overlap += count_label_overlap(pseudo, known, labels)
+            if ignored.any():
+                self.pseudo_labels.save(case, fill_ignored(known, pseudo, labels), labels)
+                voxels += ignored.sum(), (ignored & (pseudo != ignore_label(labels))).sum()
+        voxels, overlap = self.sum_of_processes(voxels), self.sum_of_processes(overlap)
+        share, dice = voxels[1] / max(1, voxels[0]), float(mean_dice(torch.from_numpy(overlap)))
         self.print_to_log_file(
-            f"pseudo-labels for {share:.1%} of the voxels without annotation, by the network of epoch {epoch - 1}"
-            + "".join(f", whose pseudo Dice was {value:.4f}" for value in dice)
+            f"pseudo-labels for {share:.1%} of the voxels without annotation; on {len(judged)} annotated training "
+            f"cases their Dice is {dice:.4f}"
         )
 
     def sum_of_processes(self, counts: np.ndarray) -> np.ndarray:
@@ -289,7 +199,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             dist.barrier()
 
     def label_case(self, case: str, image: np.ndarray) -> np.ndarray:
-        """Return pseudo-labels `(1, D, H, W)` of a preprocessed image `(C, D, H, W)`: what the teacher is certain of.
+        """Return pseudo-labels `(1, D, H, W)` of a preprocessed image `(C, D, H, W)`: what the mean teacher is sure of.
 
         Args:
             case: its name.
@@ -298,35 +208,62 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         return certain_labels(self.segment(image), self.label_manager, self.confidence).cpu().numpy()[None]
 
     def segment(self, image: np.ndarray) -> torch.Tensor:
-        """Return the teacher's logits `(K, D, H, W)` of an image `(C, D, H, W)`, by nnU-Net's sliding window."""
-        assert self.teacher is not None
-        logits = self.teacher.predict_sliding_window_return_logits(torch.from_numpy(image.astype(np.float32)))
+        """Return the mean teacher's logits `(K, D, H, W)` of an image `(C, D, H, W)`, by nnU-Net's sliding window."""
+        predictor = nnUNetPredictor(use_mirroring=False, device=self.device, allow_tqdm=False)
+        teacher = self.start_mean_teacher().module
+        predictor.manual_initialization(
+            teacher, self.plans_manager, self.configuration_manager, None, self.dataset_json, type(self).__name__, None
+        )
+        logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(image.astype(np.float32)))
         return torch.as_tensor(logits).cpu()  # a whole volume's may not fit beside the training's memory
 
-    def on_train_epoch_start(self) -> None:
-        """Begin a round where one is due."""
-        super().on_train_epoch_start()
-        if self.current_epoch in self.round_epochs:
-            self.begin_round()
+    def start_mean_teacher(self) -> AveragedModel:
+        """Return the mean teacher; on the first call it is a copy of the network."""
+        if self.mean_teacher is None:
+            average = get_ema_multi_avg_fn(self.teacher_decay)
+            self.mean_teacher = AveragedModel(self.bare_network, multi_avg_fn=average, use_buffers=True)
+            self.mean_teacher.requires_grad_(False).eval()
+        return self.mean_teacher
 
-    def on_epoch_end(self) -> None:
-        """End as nnU-Net does; save a student's first epoch, before which its teacher would have to label again."""
-        save_every = self.save_every
-        if self.current_epoch in self.round_epochs:
-            self.save_every = 1
-        try:
-            super().on_epoch_end()
-        finally:
-            self.save_every = save_every
+    @property
+    def networks_in_training(self) -> list[torch.nn.Module]:
+        """The network and its mean teacher."""
+        return [self.network, self.start_mean_teacher().module]
+
+    def on_train_epoch_start(self) -> None:
+        """Make pseudo-labels where a round begins, and start nnU-Net's loaders anew with them."""
+        super().on_train_epoch_start()
+        if self.current_epoch in self.round_epochs and self.labelled_epoch != self.current_epoch:
+            for loader in (self.dataloader_train, self.dataloader_val):
+                if isinstance(loader, NonDetMultiThreadedAugmenter):
+                    loader._finish()
+            self.make_pseudo_labels()
+            self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Take one step of nnU-Net's, then update the mean teacher."""
+        outputs = super().train_step(batch)
+        self.start_mean_teacher().update_parameters(self.bare_network)
+        return outputs
 
     def on_train_end(self) -> None:
-        """End as nnU-Net does; remove the pseudo-labels and the initial weights before the final validation."""
+        """End as nnU-Net does; release the mean teacher and remove the pseudo-labels before the final validation."""
+        self.mean_teacher = None
         super().on_train_end()
         if self.local_rank == 0:
-            shutil.rmtree(self.pseudo_label_folder, ignore_errors=True)
-            self.initial_weights.unlink(missing_ok=True)
+            self.pseudo_labels.remove()
 
 
-def copy_to_cpu(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of a network's weights and buffers."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}
+def repeat_cases(labelled: list[str], unlabelled: list[str], share: float) -> list[str]:
+    """Return the cases, each kind repeated as often as needed for `share` of the list to be labelled ones (nearly).
+
+    nnU-Net draws cases from this list with equal probability.
+    """
+    if not labelled or not unlabelled or share in (0, 1):
+        return unlabelled if share == 0 and unlabelled else labelled or unlabelled
+    ratio = share / (1 - share) * len(unlabelled) / len(labelled)  # repetitions of labelled cases per unlabelled one's
+    counts = [(max(1, round(ratio * count)), count) for count in range(1, MOST_REPETITIONS + 1)]
+    if ratio < 1:
+        counts = [(count, max(1, round(count / ratio))) for count in range(1, MOST_REPETITIONS + 1)]
+    more, less = min(counts, key=lambda pair: abs(pair[0] / pair[1] / ratio - 1))
+    return sorted(labelled * more + unlabelled * less)

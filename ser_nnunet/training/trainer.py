@@ -116,9 +116,9 @@ class SERTrainer(BaseTrainer):
         return two_phases(self.num_epochs, self.guided_fraction, self.joint)
 
     @property
-    def restart_epochs(self) -> set[int]:
-        """The epochs in which the rate's decay and the optimiser begin anew: another loss trains the prompt learner."""
-        return set() if self.joint else {self.schedule.guided_epochs}
+    def restart_epoch(self) -> int:
+        """The epoch in which another loss begins to train the prompt learner; 0 or the number of epochs if none."""
+        return 0 if self.joint else self.schedule.guided_epochs
 
     @property
     def ser_net(self) -> SERNet:
@@ -170,8 +170,8 @@ class SERTrainer(BaseTrainer):
         return optimizer, self.build_lr_scheduler(optimizer)
 
     def build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> PhasedPolyLRScheduler:
-        """Return nnU-Net's polynomial decay, which begins anew in `restart_epochs`."""
-        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.restart_epochs)
+        """Return nnU-Net's polynomial decay, which restarts when another loss begins to train the prompt learner."""
+        return PhasedPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.restart_epoch)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Do nothing: there is none (nnU-Net's own reaches for its U-Net's decoder)."""
@@ -248,26 +248,20 @@ class SERTrainer(BaseTrainer):
         self.update_guidance()
         if self.guidance is not None:
             self.guidance.start_epoch(self.current_fade)
-        if self.current_epoch in self.restart_epochs - {0}:
+        if 0 < self.restart_epoch == self.current_epoch:
             self.optimizer.state.clear()
-            if self.guidance is not None:
-                self.guidance.forget_weight()
 
     @property
     def current_fade(self) -> float:
-        """The factor of guidance's losses in this epoch; 1 in two phases, where L_seg alone trains the prompts.
-
-        Where a training starts anew, it follows from the epochs since then.
-        """
+        """The factor of guidance's losses in this epoch; 1 in two phases, where L_seg alone trains the prompts."""
         if not self.joint:
             return 1.0
-        begin = max(epoch for epoch in {0} | self.restart_epochs if epoch <= self.current_epoch)
-        end = min({epoch for epoch in self.restart_epochs if epoch > begin} | {self.schedule.guided_epochs})
-        sam, network = (epoch_log(self)[key][begin:] for key in ("guided_dice", "mean_fg_dice"))
-        factor, before = fade(sam, network, end - begin), fade(sam[:-1], network[:-1], end - begin)
+        log, guided = epoch_log(self), self.schedule.guided_epochs
+        factor = fade(log["guided_dice"], log["mean_fg_dice"], guided)
+        before = fade(log["guided_dice"][:-1], log["mean_fg_dice"][:-1], guided)
         if factor != before:
             self.print_to_log_file(
-                f"SAM's masks have a Dice of {sam[-1]:.4f}, the network {network[-1]:.4f}: "
+                f"SAM's masks have a Dice of {log['guided_dice'][-1]:.4f}, the network {log['mean_fg_dice'][-1]:.4f}: "
                 f"guidance {'fades' if factor < before else 'recovers'}, its losses are multiplied by {factor:g}"
             )
         return factor

@@ -24,29 +24,22 @@ def rates(scheduler, epochs):
 
 
 def test_each_phase_decays_as_nnunet_decays_over_as_many_epochs():
-    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restarts=[20]), range(30))
+    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20), range(30))
     first = rates(PolyLRScheduler(optimizer(), 0.01, 20), range(20))
     second = rates(PolyLRScheduler(optimizer(), 0.01, 10), range(10))
     assert phased == first + second
 
 
-def test_several_restarts_in_any_order():
-    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restarts=[20, 5]), range(30))
-    assert phased == [
-        rate for count in (5, 15, 10) for rate in rates(PolyLRScheduler(optimizer(), 0.01, count), range(count))
-    ]
-
-
 @pytest.mark.parametrize("restart", [0, 30])
 def test_without_a_restart_it_is_nnunets_own(restart):
-    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, [restart]), range(30))
+    phased = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart), range(30))
     assert phased == rates(PolyLRScheduler(optimizer(), 0.01, 30), range(30))
-    assert rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, [restart]), [30]) == [0]
+    assert rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart), [30]) == [0]
 
 
 def test_a_resumed_training_needs_the_epoch_alone():
-    whole = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restarts=[20]), range(30))
-    resumed = PhasedPolyLRScheduler(optimizer(), 0.01, 30, restarts=[20])
+    whole = rates(PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20), range(30))
+    resumed = PhasedPolyLRScheduler(optimizer(), 0.01, 30, restart=20)
     assert rates(resumed, [25, 3]) == [whole[25], whole[3]]
 
 

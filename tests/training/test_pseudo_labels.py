@@ -9,7 +9,7 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from ser_nnunet.training.pseudo_label_files import PseudoLabelFiles, draw_centre, locate_classes
-from ser_nnunet.training.pseudo_labels import certain_labels, fill_ignored, keep_agreed
+from ser_nnunet.training.pseudo_labels import certain_labels, count_label_overlap, fill_ignored, keep_agreed
 
 CLASSES = LabelManager({"background": 0, "one": 1, "two": 2, "ignore": 3}, None)
 REGIONS = LabelManager({"background": 0, "whole": (1, 2), "core": 2, "ignore": 3}, [1, 2])
@@ -91,3 +91,8 @@ def test_patches_lie_where_nnunet_puts_them_without_an_ignore_label(shape, sampl
     assert [(min(axis), max(axis)) for axis in zip(*corners[0], strict=True)] == [
         (min(axis), max(axis)) for axis in zip(*corners[1], strict=True)
     ]
+
+
+def test_overlap_is_counted_where_both_are_labelled():
+    labelled, annotation = np.array([1, 1, 2, 3, 0, 2]), np.array([1, 2, 2, 1, 3, 0])
+    assert count_label_overlap(labelled, annotation, CLASSES).tolist() == [[1, 1], [1, 1], [0, 1]]

@@ -177,9 +177,8 @@ def test_slices_without_annotation_get_pseudo_labels_in_3d_with_regions(make_vol
     volumes = make_volumes("regions, ignore label, ResEnc plans")
     semi = type("Semi", (SERTrainerSemiNoSAM,), {"rounds": (0.5,), "confidence": 0.5})
     trainer = untie(volumes.trainer(trainer_class=semi, epochs=2))
-    trainer.on_train_start()
     trainer.current_epoch = 1
-    trainer.on_train_epoch_start()
+    trainer.on_train_start()
     data = trainer.dataloader_train.data_loader._data
     for case in volumes.cases[:3]:
         _, label = volumes.volume(int(case[-1]))
@@ -187,6 +186,7 @@ def test_slices_without_annotation_get_pseudo_labels_in_3d_with_regions(make_vol
         assert np.array_equal(filled[1::2], label[1::2]), "annotation is kept"
         assert {*np.unique(filled[::2])} <= {0, 1, 2} and len(np.unique(filled[::2])) > 1
     assert not next(trainer.dataloader_train)["target"][:, -1].any(), "nothing is ignored any more"
+    trainer.on_train_epoch_start()
     assert np.isfinite(trainer.train_step(next(trainer.dataloader_train))["loss"])
 
 

@@ -48,9 +48,9 @@ def train(trainer, rank):
     labelled, make = [], getattr(trainer, "make_pseudo_labels", None)
     if make is not None:
 
-        def note(epoch):
-            make(epoch)
-            labelled.append(sorted(file.name for file in trainer.pseudo_labels(epoch).folder.iterdir()))
+        def note():
+            make()
+            labelled.append(sorted(file.name for file in trainer.pseudo_labels.folder.iterdir()))
 
         trainer.make_pseudo_labels = note
     trainer.run_training()
