@@ -146,14 +146,14 @@ class BaseTrainer(TypedTrainer):
         """
         if not self.was_initialized:
             self.initialize()
-        if self.local_rank == 0 and not self.disable_checkpointing:
+        if self.local_rank == 0:  # also without checkpoints: the validation's files are in that folder
             folder = Path(self.output_folder)
             folder.mkdir(parents=True, exist_ok=True)
             lock = ExclusiveLock(folder / ".training.lock", f"a training in {folder}")
             lock.acquire()
             self._lock = lock
         super().on_train_start()
-        if self._lock is not None:
+        if self.local_rank == 0 and not self.disable_checkpointing:
             write_readme(self, Path(self.output_folder))
         self._saved_at = time.monotonic()
 

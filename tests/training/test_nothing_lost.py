@@ -57,11 +57,13 @@ class TestSaving:
         assert [file.name for file in last.parent.iterdir()] == ["checkpoint.pth"]
 
 
-def test_a_second_training_in_the_same_folder_is_refused(make_trainer, tmp_path, monkeypatch):
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_second_training_in_the_same_folder_is_refused(make_trainer, tmp_path, monkeypatch, checkpoints):
     monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
     monkeypatch.setattr(nnUNetTrainer, "on_train_end", lambda self: None)
     first, second = make_trainer(SERTrainerNoSAM), make_trainer(SERTrainerNoSAM)
     first.output_folder = second.output_folder = str(tmp_path / "model" / "fold_0")
+    first.disable_checkpointing = second.disable_checkpointing = not checkpoints
     first.on_train_start()
     with pytest.raises(UserError, match=r"a training in .*fold_0 is running already \(process \d+ of .*, since"):
         second.on_train_start()
