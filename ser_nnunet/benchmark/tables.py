@@ -60,10 +60,13 @@ def format_markdown_table(table: pd.DataFrame) -> str:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """Return a number with `digits` significant digits (`12300`, `0.0172`); `not defined` where there is none."""
+    """Return a number with `digits` significant digits (`12300`, `0.0172`); `not defined` where there is none.
+
+    Differences of equal means that are not 0 for rounding errors alone (below 1e-12) are shown as `0`.
+    """
     if value is None or not math.isfinite(value):
         return NOT_DEFINED
-    if value == 0:
+    if abs(value) < 1e-12:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{decimals}f}"
