@@ -8,7 +8,7 @@ prompt's, from fine to coarse. The first layer and the last one are `LabelDepend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -62,8 +62,9 @@ class DetailAggregator(nn.Module):
         ValueError: the encoder's first feature map lacks the patch's full resolution.
     """
 
-    FULL = {2: 16, 3: 8}  # channels on the full grid, by dimension
-    COARSER = 32  # on the coarser ones
+    COARSER = 32  # channels on the grids coarser than the full one
+    FULL = 16  # on the full grid
+    UPSAMPLED: Mapping[int, int] = {2: 16, 3: 8}  # those of them that come from the prompt, by dimension
 
     def __init__(
         self, channels: int, num_classes: int, feature_info: Sequence[FeatureInfo], layers: LayerFactory
@@ -79,25 +80,50 @@ class DetailAggregator(nn.Module):
         for level in reversed(range(len(feature_info) - 1)):
             fine, coarse = feature_info[level], feature_info[level + 1]
             step = tuple(whole // part for whole, part in zip(coarse.stride, fine.stride, strict=True))
-            width = self.COARSER if level else self.FULL[layers.dimension]
+            width = self.COARSER if level else self.FULL
+            upsampled = width if level else self.UPSAMPLED[layers.dimension]
             on_grid = layers.on_grid(fine.stride)
-            upsampling = TRANSPOSED_CONVOLUTION[layers.dimension](channels, width, step, step)
+            upsampling = TRANSPOSED_CONVOLUTION[layers.dimension](channels, upsampled, step, step)
             self.upsamplings.append(upsampling if self.upsamplings else LabelDependent(upsampling))
-            self.joins.append((on_grid.separable if level else on_grid.factorised)(width + fine.channels, width))
+            if level:
+                self.joins.append(on_grid.separable(upsampled + fine.channels, width, keep_output_alone=True))
+            else:
+                self.joins.append(self.join_on_full_grid(on_grid, upsampled + fine.channels, width))
             channels = width
         if layers.dimension == 3:  # an ordinary one returns its gradient with the channels first, which is copied then
             self.last = LabelDependent(FactorConv3d(channels, num_classes, (1, 1, 1), (1, 1, 1), bias=True))
         else:
             self.last = LabelDependent(CONVOLUTION[2](channels, num_classes, 1))
 
+    @staticmethod
+    def join_on_full_grid(layers: LayerFactory, channels_in: int, channels_out: int) -> nn.Module:
+        """Return the layers that join the upsampled features and the encoder's on the full grid."""
+        return layers.joining(channels_in, channels_out)
+
     def forward(self, prompt: torch.Tensor, fine: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return logits `(B, num_classes, *full grid)`."""
         features = prompt
-        for upsample, join, same_grid in zip(self.upsamplings, self.joins, reversed(fine), strict=True):
-            features = join(features, same_grid, enlarge=upsample)
-        logits: torch.Tensor = self.last(features)
-        return logits
+        last = len(self.joins) - 1
+        for level, (upsample, join) in enumerate(zip(self.upsamplings, self.joins, strict=True)):
+            head = self.last if level == last else None
+            features = join(features, fine[last - level], enlarge=upsample, head=head)
+        return features
 
 
-AGGREGATORS: dict[str, type[nn.Module]] = {"linear": LinearAggregator, "detail": DetailAggregator}
+class NarrowAggregator(DetailAggregator):
+    """The 3D aggregator of the model format 2: half as many channels on the full grid."""
+
+    FULL = 8
+
+    @staticmethod
+    def join_on_full_grid(layers: LayerFactory, channels_in: int, channels_out: int) -> nn.Module:
+        """Return one convolution, within the slices first."""
+        return layers.factorised(channels_in, channels_out)
+
+
+AGGREGATORS: dict[str, type[nn.Module]] = {
+    "linear": LinearAggregator,
+    "detail": DetailAggregator,
+    "narrow": NarrowAggregator,
+}
 """Aggregators by the name that presets use."""

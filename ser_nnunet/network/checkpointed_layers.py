@@ -1,12 +1,18 @@
-"""Layers whose training in 3D needs less memory: activation checkpointing of their convolutions."""
+"""Layers whose training in 3D needs less memory: activation checkpointing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from ser_nnunet.network.layers_3d import JoiningConv3d
+
+Enlarge = Callable[[torch.Tensor], torch.Tensor]
 
 
 class CheckpointedLayers(nn.Sequential):
@@ -15,10 +21,15 @@ class CheckpointedLayers(nn.Sequential):
     A training step in 3D is limited by the memory for features. There, the concatenated features and those between the
     leading convolutions are computed again in the backward pass (activation checkpointing) instead of being kept: both
     need little computation. If the first layer is a `CheckpointedLayers` itself, the same holds for its convolutions.
+
+    Args:
+        layers: convolutions first.
+        keep_output_alone: compute everything but the layers' output again, for cheap convolutions on the full grid.
     """
 
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, *layers: nn.Module, keep_output_alone: bool = False) -> None:
         super().__init__(*layers)
+        self.keep_output_alone = keep_output_alone
         self.leading = 0  # convolutions before the first other layer
         while self.leading < len(layers) and isinstance(layers[self.leading], nn.Conv2d | nn.Conv3d):
             self.leading += 1
@@ -27,7 +38,8 @@ class CheckpointedLayers(nn.Sequential):
         self,
         input: torch.Tensor,
         *others: torch.Tensor,
-        enlarge: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        enlarge: Enlarge | None = None,
+        head: nn.Module | None = None,
     ) -> torch.Tensor:
         """Return the layers' features, `(B, channels of the last layer, *its grid)`.
 
@@ -35,24 +47,84 @@ class CheckpointedLayers(nn.Sequential):
             input: `(B, C, *grid)`; with `enlarge` on a coarser grid.
             others: `(B, any, *grid)` each, concatenated to `input` in this order.
             enlarge: brings `input` to the grid of `others`, without random numbers or running averages.
+            head: applied to the features, which are computed again in 3D instead of being kept; its output is returned.
         """
+        run = partial(self._run, enlarge=enlarge, head=head)
+        if self.training and input.ndim == 5 and self.keep_output_alone:
+            return recompute(run, input, *others, modules=self.modules())
+        return run(input, *others)
 
-        def convolve(input: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-            features = enlarge(input) if enlarge else input
-            if others:
-                features = torch.cat([features, *others], 1)
-            for convolution in list(self)[: self.leading]:
-                features = convolution(features)
-            return features
-
+    def _run(
+        self, input: torch.Tensor, *others: torch.Tensor, enlarge: Enlarge | None, head: nn.Module | None
+    ) -> torch.Tensor:
+        in_3d = self.training and input.ndim == 5
         features: torch.Tensor
         rest = list(self)[self.leading :]
         if rest and isinstance(rest[0], CheckpointedLayers) and not self.leading:
             features = rest.pop(0)(input, *others, enlarge=enlarge)
-        elif self.training and input.ndim == 5 and (others or self.leading > 1):
+        elif in_3d and (others or self.leading > 1):
+            convolve = partial(self._convolve, enlarge=enlarge)
             features = checkpoint(convolve, input, *others, use_reentrant=False, preserve_rng_state=False)
         else:
-            features = convolve(input, *others)
-        for layer in rest:
-            features = layer(features)
-        return features
+            features = self._convolve(input, *others, enlarge=enlarge)
+        if head is None:
+            return apply_in_order(rest, features)
+        rest.append(head)
+        if not in_3d:
+            return apply_in_order(rest, features)
+        return recompute(partial(apply_in_order, rest), features, modules=nn.ModuleList(rest).modules())
+
+    def _convolve(self, input: torch.Tensor, *others: torch.Tensor, enlarge: Enlarge | None) -> torch.Tensor:
+        parts = [enlarge(input) if enlarge else input, *others]
+        first, *further = list(self)[: self.leading]
+        if len(parts) > 1 and not isinstance(first, JoiningConv3d):
+            parts = [torch.cat(parts, 1)]
+        return apply_in_order(further, first(*parts))
+
+
+def apply_in_order(layers: Sequence[nn.Module], features: torch.Tensor) -> torch.Tensor:
+    """Return the output of the last layer."""
+    for layer in layers:
+        features = layer(features)
+    return features
+
+
+def recompute(
+    function: Callable[..., torch.Tensor], *inputs: torch.Tensor, modules: Iterable[nn.Module]
+) -> torch.Tensor:
+    """Return `function(*inputs)`; its intermediate results are computed again in the backward pass.
+
+    Batch normalisation moves its running averages in the forward pass alone. Everything is kept where that can't be
+    had: torch.compile decides by itself what it computes again, and synchronised batch normalisation would communicate
+    in the backward pass.
+
+    Args:
+        function: without random numbers.
+        inputs: its arguments.
+        modules: all that it uses.
+    """
+    modules = list(modules)
+    if torch.compiler.is_compiling() or any(isinstance(module, nn.SyncBatchNorm) for module in modules):
+        return function(*inputs)
+    result: torch.Tensor = checkpoint(
+        function,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (nullcontext(), _unmoved_averages(modules)),
+    )
+    return result
+
+
+@contextmanager
+def _unmoved_averages(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Let batch normalisation do in training what it does, but for its running averages and their count of batches."""
+    moving = [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    before = [(module.momentum, module.num_batches_tracked) for module in moving]
+    for module in moving:
+        module.momentum, module.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for module, (momentum, batches) in zip(moving, before, strict=True):
+            module.momentum, module.num_batches_tracked = momentum, batches

@@ -85,8 +85,9 @@ CONFIGS: dict[str, HarDNetConfig] = {
     # Ours, chosen by measurement (docs/research-log.md): 39DS without its last stage, thinner, with a stem on the full
     # grid.
     "light": _light,
-    # In 3D most of the memory and time is spent on the full grid; more channels there did not help.
-    "light 3D": replace(_light, stem=(8, 32)),
+    # In 3D most of the memory and time is spent on the full grid.
+    "light 3D": replace(_light, stem=(16, 32)),
+    "narrow 3D": replace(_light, stem=(8, 32)),  # of the model format 2
 }
 
 
@@ -177,7 +178,7 @@ class HarDNet(nn.Module):
         first, second = self.config.stem
         halved = self._on_grid(1)
         if self.config.full_resolution_stem:
-            entry = self._on_grid(0).conv(input_channels, first)
+            entry = self._on_grid(0).conv(input_channels, first, keep_output_alone=True)
             return [
                 (nn.Sequential(entry), first),
                 (nn.Sequential(halved.conv(first, second, stride=self._stride(0))), second),

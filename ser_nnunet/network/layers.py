@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ser_nnunet.network.checkpointed_layers import CheckpointedLayers
-from ser_nnunet.network.layers_3d import FactorConv3d, factorised
+from ser_nnunet.network.layers_3d import FactorConv3d, factorised, join_factorised
 
 Stride = Sequence[int]  # one number per spatial axis
 
@@ -69,7 +69,13 @@ class LayerFactory:
         return self.kernels.get(self.grid or (1,) * self.dimension, (3,) * self.dimension)
 
     def conv(
-        self, channels_in: int, channels_out: int, kernel: int = 3, stride: int | Stride = 1, bias: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int = 3,
+        stride: int | Stride = 1,
+        bias: bool = False,
+        keep_output_alone: bool = False,
     ) -> CheckpointedLayers:
         """Return convolution, normalisation, activation; `kernel` is 1, or 3 for the kernel of the grid."""
         edges, steps = self.kernel if kernel > 1 else (1,) * self.dimension, self._steps(stride)
@@ -78,7 +84,15 @@ class LayerFactory:
         else:
             padding = tuple(edge // 2 for edge in edges)
             convolution = CONVOLUTION[self.dimension](channels_in, channels_out, edges, steps, padding, bias=bias)
-        return CheckpointedLayers(convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
+        layers = (convolution, self._normalisation(channels_out), ACTIVATION[self.act]())
+        return CheckpointedLayers(*layers, keep_output_alone=keep_output_alone)
+
+    def joining(self, channels_in: int, channels_out: int) -> CheckpointedLayers:
+        """Return convolution of several inputs, normalisation, activation; in 3D, across the slices first."""
+        if self.dimension == 2:
+            return self.conv(channels_in, channels_out)
+        convolutions = join_factorised(channels_in, channels_out, self.kernel)
+        return CheckpointedLayers(*convolutions, self._normalisation(channels_out), ACTIVATION[self.act]())
 
     def factorised(self, channels_in: int, channels_out: int) -> CheckpointedLayers:
         """Return convolution, normalisation, activation; in 3D, within the slices first and then across them."""
@@ -98,9 +112,10 @@ class LayerFactory:
             convolutions = [convolution(channels, channels, self.kernel, steps, padding, groups=channels, bias=False)]
         return CheckpointedLayers(*convolutions, self._normalisation(channels))
 
-    def separable(self, channels_in: int, channels_out: int) -> CheckpointedLayers:
+    def separable(self, channels_in: int, channels_out: int, keep_output_alone: bool = False) -> CheckpointedLayers:
         """Return a 1x1 convolution (with normalisation and activation) followed by a depthwise one."""
-        return CheckpointedLayers(self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
+        layers = (self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
+        return CheckpointedLayers(*layers, keep_output_alone=keep_output_alone)
 
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)

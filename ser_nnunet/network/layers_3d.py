@@ -51,18 +51,57 @@ class FactorConv3d(nn.Conv3d):
         """Return the convolution of `(B, C, depth, rows, columns)`."""
         if torch.onnx.is_in_onnx_export():  # engines have 3D kernels of their own, faster than views
             return super().forward(input)
+        return self._as_volume(self._convolve_images(input, self.weight), input)
+
+    def _convolve_images(self, input: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the convolution of `(B, C, depth, rows, columns)` as images, which are no view of another tensor."""
         batch, channels, depth, rows, columns = input.shape
         values = input.permute(0, 2, 3, 4, 1)
         if self.within_slices:  # every slice is an image
             values = values.reshape(batch * depth, rows, columns, channels)
-            weight, stride = self.weight[:, :, 0], self.stride[1:]
+            weight, stride = weight[:, :, 0], self.stride[1:]
         else:  # every volume is an image of depth times (rows x columns)
             values = values.reshape(batch, depth, rows * columns, channels)
-            weight, stride = self.weight[..., 0], (self.stride[0], 1)
+            weight, stride = weight[..., 0], (self.stride[0], 1)
         padding = [edge // 2 for edge in weight.shape[2:]]
-        images = F.conv2d(values.permute(0, 3, 1, 2), weight, self.bias, stride, padding, groups=self.groups)
-        size = [-(-edge // step) for edge, step in zip((depth, rows, columns), self.stride, strict=True)]
-        return images.permute(0, 2, 3, 1).reshape(batch, *size, -1).permute(0, 4, 1, 2, 3)
+        return F.conv2d(values.permute(0, 3, 1, 2), weight, self.bias, stride, padding, groups=self.groups)
+
+    def _as_volume(self, images: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
+        size = [-(-edge // step) for edge, step in zip(input.shape[2:], self.stride, strict=True)]
+        return images.permute(0, 2, 3, 1).reshape(len(input), *size, -1).permute(0, 4, 1, 2, 3)
+
+
+class JoiningConv3d(FactorConv3d):
+    """A `FactorConv3d` (one group, no bias) of several inputs, as if they were concatenated along the channels.
+
+    Each is convolved with its part of the kernel, and the results are added: on the full grid the concatenated features
+    would be the largest tensor of a training step.
+    """
+
+    def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+        """Return the convolution of all `(B, C_i, depth, rows, columns)` together."""
+        if torch.onnx.is_in_onnx_export():
+            return super().forward(torch.cat(parts, 1))
+        kernels = self.weight.split([part.shape[1] for part in parts], 1)
+        images = self._convolve_images(parts[0], kernels[0])
+        for part, kernel in zip(parts[1:], kernels[1:], strict=True):
+            images = images.add_(self._convolve_images(part, kernel))
+        return self._as_volume(images, parts[0])
+
+
+def join_factorised(channels_in: int, channels_out: int, kernel: Sequence[int]) -> list[nn.Module]:
+    """Return a 3D convolution of several inputs as one across the slices, where the kernel does, and one within them.
+
+    In this order the larger of the two kernels has the fewer channels.
+    """
+    depth, *plane = kernel
+    steps = (1, 1, 1)
+    if depth == 1:
+        return [JoiningConv3d(channels_in, channels_out, (1, *plane), steps)]
+    return [
+        JoiningConv3d(channels_in, channels_out, (depth, 1, 1), steps),
+        FactorConv3d(channels_out, channels_out, (1, *plane), steps),
+    ]
 
 
 def factorised(

@@ -31,7 +31,7 @@ class Fusion(nn.Module):
     def __init__(self, coarse: int, fine: int, layers: LayerFactory, separable: bool) -> None:
         super().__init__()
         if separable:
-            self.convs = layers.separable(coarse + fine, fine)
+            self.convs = layers.separable(coarse + fine, fine, keep_output_alone=True)
         else:
             self.convs = CheckpointedLayers(
                 layers.conv(coarse + fine, fine, bias=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -19,7 +19,7 @@ from ser_nnunet.network.encoder import build_encoder
 from ser_nnunet.network.layers import LayerFactory, Stride, crop, pad_to_multiple
 from ser_nnunet.network.misfit import describe_misfit
 from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
-from ser_nnunet.utils.model_format import MODEL_FORMAT, require_format
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, MODEL_FORMAT, require_format
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Preset:
         aggregator: its name in `AGGREGATORS` (aggregator.py): `linear` (the paper's) or `detail`.
         foreground_prior: the foreground probability that an untrained network predicts; None leaves the last
             convolution's biases at their random initialisation.
+        in_3d: what differs in 3D, by the first model format (utils/model_format.py) in which it does.
     """
 
     encoder: str
@@ -47,7 +48,16 @@ class Preset:
     separable: bool
     aggregator: str
     foreground_prior: float | None = None
-    encoder_settings_3d: Mapping[str, Any] | None = None
+    in_3d: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of_format(self, dimension: int, model_format: int) -> Preset:
+        """Return the preset as it was in a model format, in 2D or 3D."""
+        changes = [number for number in self.in_3d if number <= model_format] if dimension == 3 else []
+        return replace(self, **self.in_3d[max(changes)]) if changes else self
+
+    def model_format(self, dimension: int) -> int:
+        """Return the first model format in which the network is the present one, in 2D or 3D."""
+        return max(self.in_3d) if dimension == 3 and self.in_3d else EARLIER_FORMATS[0]
 
 
 PRESETS = {
@@ -67,7 +77,6 @@ PRESETS = {
     "light": Preset(
         encoder="hardnet",
         encoder_settings={"config": "light"},
-        encoder_settings_3d={"config": "light 3D"},
         prompt_level=2,
         max_feature_maps=5,
         norm="batch",
@@ -75,6 +84,10 @@ PRESETS = {
         separable=True,
         aggregator="detail",
         foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/research-log.md
+        in_3d={
+            2: {"encoder_settings": {"config": "narrow 3D"}, "aggregator": "narrow"},
+            3: {"encoder_settings": {"config": "light 3D"}},
+        },
     ),
 }
 """Variants of SERNet by name: `light` is the default, `paper` the reference network."""
@@ -95,7 +108,8 @@ class SERNet(nn.Module):
         num_prompts: P, the number of foreground classes or regions; K - 1 by default.
         preset: `light` (default) or `paper`.
         deep_supervision: passed by nnU-Net; must be false.
-        model_format: the format of the weights that will be loaded; plans before 0.2.0 don't name it.
+        model_format: the format of the weights that will be loaded: in 3D, 2 is the network of 0.2.0 and 0.3.0. Plans
+            before 0.2.0 don't name it.
         later: settings of later versions; none is known.
 
     Raises:
@@ -138,15 +152,15 @@ class SERNet(nn.Module):
             )
         if preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
-        chosen = PRESETS[preset]
+        self.dimension = len(patch_size)
+        chosen = PRESETS[preset].of_format(self.dimension, model_format)
         self.num_prompts = num_prompts or max(num_classes - 1, 1)
         grids = accumulate(strides, lambda total, step: tuple(map(operator.mul, total, step)))
         kernels = {tuple(grid): tuple(kernel) for grid, kernel in zip(grids, kernel_sizes, strict=False)}
-        self.dimension = len(patch_size)
         layers = LayerFactory(self.dimension, chosen.norm, chosen.act, kernels)
         encoder = build_encoder(
             chosen.encoder,
-            (chosen.encoder_settings_3d if self.dimension == 3 else None) or chosen.encoder_settings,
+            chosen.encoder_settings,
             input_channels=input_channels,
             layers=layers,
             strides=strides[1:],
@@ -228,7 +242,7 @@ def architecture(
             "num_prompts": int(num_prompts),
             "preset": preset,
             "kernel_sizes": [[int(edge) for edge in kernel] for kernel in kernel_sizes],
-            "model_format": MODEL_FORMAT,
+            "model_format": PRESETS[preset].model_format(len(patch_size)),
         },
         "_kw_requires_import": [],
     }

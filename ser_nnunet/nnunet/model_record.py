@@ -64,7 +64,8 @@ def network_builder(trainer: nnUNetTrainer) -> str:
 
 def describe_code(trainer: nnUNetTrainer) -> dict[str, Any]:
     """Return the record of the code that trains."""
-    return make_record(type(trainer).__name__, network_builder(trainer))
+    planned = trainer.configuration_manager.network_arch_init_kwargs
+    return make_record(type(trainer).__name__, network_builder(trainer), planned.get("model_format", MODEL_FORMAT))
 
 
 def add_record(checkpoint: Path, trainer: nnUNetTrainer) -> None:
@@ -91,7 +92,7 @@ def describe_model(trainer: nnUNetTrainer) -> str:
         trainer=name,
         configuration=trainer.configuration_name,
         needs=needs.format(trainer=name),
-        format=MODEL_FORMAT,
+        format=record["format"],
         channels=", ".join(str(channels[number]) for number in sorted(channels, key=int)) or "see dataset.json",
         labels=", ".join(label for label in dataset["labels"] if label not in ("background", "ignore")),
         versions=", ".join(f"{package} {version}" for package, version in record["versions"].items()),

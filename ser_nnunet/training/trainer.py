@@ -25,6 +25,7 @@ from ser_nnunet.training.schedule import LossSchedule, two_phases
 from ser_nnunet.training.sernet_plans import name_network
 from ser_nnunet.training.slices import slicing_axes
 from ser_nnunet.utils.hashing import file_sha256
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD
 from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
@@ -316,6 +317,18 @@ class SERTrainer(BaseTrainer):
             draw_log(epoch_log(self), CURVES, Path(self.output_folder) / PICTURE, self.schedule.guided_epochs)
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Load as nnU-Net does; a log without SER's values (of another trainer) gets NaN for its epochs."""
+        """Load as nnU-Net does; a log without SER's values (of another trainer) gets NaN for its epochs.
+
+        A training that an earlier version began goes on with that version's network.
+        """
+        content = filename_or_checkpoint
+        if isinstance(content, str):
+            content = torch.load(content, map_location="cpu", weights_only=False, mmap=True)
+        number = (content.get(RECORD) or {}).get("format")
+        if number in EARLIER_FORMATS and not self.was_initialized:
+            # the plans that are saved with the model, and nnU-Net's copy of the configuration
+            saved = self.plans_manager.plans["configurations"][self.configuration_name]["architecture"]["arch_kwargs"]
+            for settings in (saved, self.configuration_manager.network_arch_init_kwargs):
+                settings["model_format"] = number
         super().load_checkpoint(filename_or_checkpoint)
         add_logged_values(self, LOGGED)

@@ -13,8 +13,9 @@ from typing import Any
 from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
 
-MODEL_FORMAT = 2
-FIRST_VERSIONS = {1: "0.1.0", 2: "0.2.0"}  # of this package, by format
+MODEL_FORMAT = 3  # the latest
+EARLIER_FORMATS = (2,)  # that are read, too; a network that hasn't changed since is still written in them
+FIRST_VERSIONS = {1: "0.1.0", 2: "0.2.0", 3: "0.4.0"}  # of this package, by format
 VERSION = re.compile(r"\d+(\.\w{1,10}){1,4}")  # nothing else of a file is put into a command that a user may copy
 RECORD = "ser_nnunet"
 """The key of the record in checkpoints and in a model folder's plans.json; versions before 0.2.0 wrote none."""
@@ -22,17 +23,18 @@ RECORD = "ser_nnunet"
 PACKAGES = ("nnunetv2", "torch", "numpy")
 
 
-def make_record(trainer: str, builder: str) -> dict[str, Any]:
+def make_record(trainer: str, builder: str, model_format: int) -> dict[str, Any]:
     """Return what a model says of the code that trained it: plain values, which JSON and `weights_only=True` can hold.
 
     Args:
         trainer: the name of the trainer's class.
         builder: the name of the class that builds its network for a prediction.
+        model_format: of its network.
     """
     versions = {name: _version(name) for name in PACKAGES}
     return {
         "version": __version__,
-        "format": MODEL_FORMAT,
+        "format": model_format,
         "trainer": trainer,
         "builder": builder,
         "versions": versions,
@@ -69,7 +71,7 @@ def require_known_format(content: Mapping[str, Any], where: object) -> None:
 
 
 def require_format(number: object, where: object, written_by: object = None) -> None:
-    """Refuse a format that is not `MODEL_FORMAT`.
+    """Refuse a format other than `MODEL_FORMAT` and `EARLIER_FORMATS`.
 
     Args:
         number: the format's.
@@ -79,7 +81,7 @@ def require_format(number: object, where: object, written_by: object = None) -> 
     Raises:
         UserError: names both versions and the one to install.
     """
-    if number == MODEL_FORMAT:
+    if number == MODEL_FORMAT or number in EARLIER_FORMATS:
         return
     known = written_by if isinstance(written_by, str) and VERSION.fullmatch(written_by) else None
     author = known or (FIRST_VERSIONS.get(number) if isinstance(number, int) else None)
@@ -88,6 +90,7 @@ def require_format(number: object, where: object, written_by: object = None) -> 
     else:
         remedy = "it is from a later version: pip install --upgrade ser-nnunet"
     found = f"{str(number)[:20]} of ser-nnunet {author}" if author else str(number)[:20]
+    read = " and ".join(map(str, (*EARLIER_FORMATS, MODEL_FORMAT)))
     raise UserError(
-        f"{where} has the model format {found}, and ser-nnunet {__version__} reads format {MODEL_FORMAT}: {remedy}"
+        f"{where} has the model format {found}, and ser-nnunet {__version__} reads the formats {read}: {remedy}"
     )

@@ -8,7 +8,7 @@ from torch import nn
 
 from ser_nnunet.network import checkpointed_layers
 from ser_nnunet.network.layers import LayerFactory
-from ser_nnunet.network.layers_3d import FactorConv3d, factorised
+from ser_nnunet.network.layers_3d import FactorConv3d, JoiningConv3d, factorised
 from ser_nnunet.network.ser_net import SERNet
 
 LAST = torch.channels_last_3d
@@ -43,6 +43,20 @@ def test_a_factor_is_the_convolution_of_its_kernel(kernel, stride, groups, memor
     torch.testing.assert_close(layer.weight.grad, reference.weight.grad, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 1, 1)])
+def test_joining_is_the_convolution_of_the_concatenated_inputs(kernel):
+    torch.manual_seed(0)
+    layer = JoiningConv3d(3 + 2, 4, kernel, (1, 1, 1)).to(memory_format=LAST)
+    parts = [torch.randn(2, channels, 5, 7, 6).to(memory_format=LAST).requires_grad_() for channels in (3, 2)]
+    found = layer(*parts)
+    expected = nn.functional.conv3d(torch.cat(parts, 1), layer.weight, padding=layer.padding)
+    torch.testing.assert_close(found, expected)
+    inputs = [*parts, layer.weight]
+    gradients = [torch.autograd.grad(result.square().sum(), inputs) for result in (found, expected)]
+    for own, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, reference, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("kernel", "stride"), [((3, 3, 3), (1, 1, 1)), ((3, 1, 1), (1, 2, 2)), ((1, 3, 3), (2, 1, 1))])
 def test_other_kernels_are_refused(kernel, stride):
     with pytest.raises(ValueError, match=r"\(1, k, l\) or \(k, 1, 1\) expected"):
@@ -64,7 +78,7 @@ def test_the_plans_kernels_hold_on_their_grids():
     volume = torch.zeros(1, 1, 5, 5, 5)
     volume[:, :, 2, 2, 2] = 1
     for on_grid, reach in ((layers, 1), (layers.on_grid((1, 2, 2)), 3)):
-        for block in (on_grid.conv(1, 1), on_grid.factorised(1, 1), on_grid.depthwise(1)):
+        for block in (on_grid.conv(1, 1), on_grid.factorised(1, 1), on_grid.joining(1, 1), on_grid.depthwise(1)):
             convolutions = [module for module in block if isinstance(module, nn.Conv3d)]
             found = nn.Sequential(*convolutions)(volume)
             assert (found != 0).any(4).any(3).sum() == reach
@@ -113,6 +127,35 @@ def test_features_between_factorised_convolutions_are_computed_again_instead_of_
         torch.testing.assert_close(found, wanted)
 
 
+def test_where_the_output_alone_is_kept_the_running_averages_move_once():
+    """Every training step computes these layers twice; the averages and their count are those of one pass."""
+    torch.manual_seed(0)
+    layers = LayerFactory(3).separable(3 + 2, 4, keep_output_alone=True)
+    head, reference = nn.Conv3d(4, 2, 1), copy.deepcopy(layers)
+    parts, stored = [torch.randn(2, channels, 4, 6, 4, requires_grad=True) for channels in (3, 2)], []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: stored.append(tensor.numel()) or tensor, lambda t: t):
+        result = layers(*parts, head=head)
+    assert max(stored) == max(part.numel() for part in parts), "the inputs alone"
+    expected = head(apply_in_order(reference, torch.cat(parts, 1)))
+    torch.testing.assert_close(result, expected)
+    gradients = [
+        torch.autograd.grad(output.square().sum(), [*parts, *block.parameters()])
+        for output, block in ((result, layers), (expected, reference))
+    ]
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted)
+    for found, wanted in zip(layers.buffers(), reference.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert {layer.momentum for layer in layers.modules() if isinstance(layer, nn.BatchNorm3d)} == {0.1}
+
+
+def test_synchronised_batch_normalisation_is_not_computed_again(monkeypatch):
+    """On several GPUs its means are communicated; a second time, in the backward pass, processes could wait forever."""
+    monkeypatch.setattr(checkpointed_layers, "checkpoint", None)
+    layers = nn.Sequential(nn.SyncBatchNorm(1))
+    assert checkpointed_layers.recompute(torch.neg, torch.ones(1), modules=layers.modules()) == -1
+
+
 @pytest.mark.parametrize("detach", [True, False])
 @pytest.mark.parametrize("bfloat16", [True, False])
 def test_a_3d_network_has_the_gradients_that_it_has_when_everything_is_kept(detach, bfloat16, monkeypatch):
@@ -131,7 +174,7 @@ def test_a_3d_network_has_the_gradients_that_it_has_when_everything_is_kept(deta
         ):
             logits, prompt = copied(patch, detach_prompt=detach)
         (logits.float().square().sum() + prompt.float().square().sum()).backward()
-        gradients.append([parameter.grad for parameter in copied.parameters()])
+        gradients.append([*(parameter.grad for parameter in copied.parameters()), *copied.buffers()])
         concatenated = 32 + 26 + 16  # channels of the block's input and of the layers that its fourth one takes
         assert (concatenated in {each.shape[1] for each in stored if each.ndim > 3}) == keep_everything
     for found, wanted in zip(*gradients, strict=True):

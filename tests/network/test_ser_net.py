@@ -235,6 +235,37 @@ def test_saved_checkpoints_stay_loadable(preset):
         assert weight.is_meta or torch.equal(weight, network.state_dict()[name]), name
 
 
+STRIDES_3D = [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]]
+
+
+def test_3d_models_of_earlier_versions_stay_what_they_were():
+    """The model format 2: names and shapes of all tensors, and six logits, as 0.3.0 had them."""
+    kernels = [[1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]]
+    network = SERNet(2, 3, (16, 32, 32), STRIDES_3D, kernel_sizes=kernels, model_format=2).eval()
+    weights = {name.replace("seg_layers.", ""): weight for name, weight in network.state_dict().items()}
+    listed = "\n".join(f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in weights.items())
+    assert (len(weights), sha256(listed.encode()).hexdigest()[:16]) == (364, "066960d69c0560df")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            wave = torch.arange(parameter.numel(), dtype=torch.float64).sin().reshape(parameter.shape).float()
+            parameter.copy_(wave / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 1 + wave / 4)
+        volume = (torch.arange(2 * 16 * 32 * 32, dtype=torch.float64) / 7).cos().float().reshape(1, 2, 16, 32, 32)
+        logits = network(volume)[0, :, 5, 11, [3, 20]].flatten()
+    expected = torch.tensor([1.873741, 1.951353, 2.222778, 2.098526, 0.058972, 0.017517])
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_models_are_written_in_the_format_in_which_their_network_began():
+    """0.3.0 reads format 2: today's 2D models remain readable for it, and it refuses 3D ones."""
+    formats = [
+        architecture(patch, [], 1, preset)["arch_kwargs"]["model_format"]
+        for patch, preset in (((32, 32), "light"), ((32, 32), "paper"), ((16, 32, 32), "light"))
+    ]
+    assert formats == [2, 2, 3]
+    sizes = [count_parameters(SERNet(1, 2, (16, 32, 32), model_format=number)) for number in (2, 3)]
+    assert sizes[0] < sizes[1] == count_parameters(SERNet(1, 2, (16, 32, 32)))
+
+
 def test_a_checkpoint_without_a_label_dependent_layer_is_refused():
     network = SERNet(1, 2, (32, 32))
     weights = {name: weight for name, weight in network.state_dict().items() if not name.startswith("aggregator.last")}

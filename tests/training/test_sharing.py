@@ -17,7 +17,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.network.ser_net import SERNet, architecture
 from ser_nnunet.nnunet.trained_model import read_trained_model
 from ser_nnunet.training.variants import SERTrainerNoSAM
-from ser_nnunet.utils.model_format import MODEL_FORMAT, RECORD
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD
 
 PREDICT = """
 import sys, numpy as np, torch
@@ -109,7 +109,7 @@ def test_the_checkpoint_says_which_code_trained_it(train):
     _, folder = train(OnlyHere)
     content = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
     record = content[RECORD]
-    assert (record["version"], record["format"], record["trainer"]) == (__version__, MODEL_FORMAT, "OnlyHere")
+    assert (record["version"], record["format"], record["trainer"]) == (__version__, EARLIER_FORMATS[0], "OnlyHere")
     assert set(record["versions"]) == {"nnunetv2", "torch", "numpy"}
     assert read_trained_model(folder, 0).trainer == "OnlyHere"
 
@@ -128,6 +128,29 @@ def test_training_goes_on_from_its_own_checkpoint(train, make_trainer):
     resumed.load_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
     for own, loaded in zip(trainer.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(own, loaded)
+
+
+def test_a_3d_training_that_0_3_0_began_goes_on_with_the_network_of_0_3_0(make_trainer, tmp_path):
+    """The model format 2; the plans and checkpoints that are written then describe that network."""
+    plans = {"patch": (8, 16, 16), "configuration": "3d_fullres"}
+    begun = make_trainer(SERTrainerNoSAM, initialize=False, **plans)
+    for settings in (
+        begun.plans_manager.plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"],
+        begun.configuration_manager.network_arch_init_kwargs,
+    ):
+        settings["model_format"] = 2
+    begun.initialize()
+    begun.save_checkpoint(str(tmp_path / "begun.pth"))
+    resumed = make_trainer(SERTrainerNoSAM, initialize=False, **plans)
+    resumed.load_checkpoint(str(tmp_path / "begun.pth"))
+    resumed.save_checkpoint(str(tmp_path / "resumed.pth"))
+    content = torch.load(tmp_path / "resumed.pth", weights_only=False)
+    saved = content["init_args"]["plans"]["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    assert (content[RECORD]["format"], saved["model_format"]) == (2, 2)
+    network = SERNet(begun.num_input_channels, begun.label_manager.num_segmentation_heads, **saved)
+    network.load_state_dict(content["network_weights"])
+    with pytest.raises(UserError, match="of another shape"):
+        make_trainer(SERTrainerNoSAM, **plans).network.load_state_dict(content["network_weights"])
 
 
 class TestOtherFormats:
