@@ -20,7 +20,7 @@ from ser_nnunet.benchmark.run_provenance import describe_sam, note_versions
 from ser_nnunet.benchmark.runs import Run
 from ser_nnunet.benchmark.tables import format_intervals, write_results
 from ser_nnunet.benchmark.teacher_checks import describe_teachers
-from ser_nnunet.evaluation.patients import describe_patients
+from ser_nnunet.evaluation.patients import describe_patients, short_source
 from ser_nnunet.evaluation.result import Evaluation
 from ser_nnunet.utils.files import write_text
 
@@ -74,8 +74,9 @@ def write_accuracy(runs: list[Run], dataset: PlannedDataset, settings: AccuracyS
     marked = [(heading, table.assign(trainer=mark_trainers(table["trainer"], roles))) for heading, table in shown]
     notes = [describe_choice(roles), *note_small_maps(dataset.planned), f"Patients: {patients}."]
     notes += [*note_versions(runs), *NOTES]
+    source = evaluation.about["patients"]["source"]
     whole = add_roles(accuracies, roles).assign(
-        folds=" ".join(map(str, settings.folds)), patients_from=evaluation.about["patients"]["source"] or "each scan"
+        folds=" ".join(map(str, settings.folds)), patients_from=short_source(source) if source else "each scan"
     )
     return write_results(settings.output, "accuracy", whole, marked, notes, about)
 

@@ -82,7 +82,12 @@ def describe_patients(patients: Mapping[str, Any]) -> str:
     scans, count, source = patients["scans"], patients["patients"], patients["source"]
     if source is None:
         return f"{counted(scans, 'scan')}, each counted as a patient (no --groups file and no {CONVERSION})"
-    return f"{counted(scans, 'scan')} of {counted(count, 'patient')} (patients named by {source})"
+    return f"{counted(scans, 'scan')} of {counted(count, 'patient')} (patients named by {short_source(source)})"
+
+
+def short_source(source: str) -> str:
+    """Return the last folder and the name of the file that names the patients: pages and tables are shared."""
+    return "/".join(Path(source).parts[-2:])
 
 
 def _read_conversion(file: Path) -> dict[str, str]:
