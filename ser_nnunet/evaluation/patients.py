@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ser_nnunet.evaluation.case_files import list_cases
@@ -86,8 +86,9 @@ def describe_patients(patients: Mapping[str, Any]) -> str:
 
 
 def short_source(source: str) -> str:
-    """Return the last folder and the name of the file that names the patients: pages and tables are shared."""
-    return "/".join(Path(source).parts[-2:])
+    """Return the name of the file that names the patients, and of conversion.json's data set: tables are shared."""
+    file = PureWindowsPath(source)  # which understands both kinds of paths
+    return f"{file.parent.name}/{CONVERSION}" if file.name == CONVERSION else file.name
 
 
 def _read_conversion(file: Path) -> dict[str, str]:

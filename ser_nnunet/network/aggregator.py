@@ -63,8 +63,8 @@ class DetailAggregator(nn.Module):
     """
 
     COARSER = 32  # channels on the grids coarser than the full one
-    FULL = 16  # on the full grid
-    UPSAMPLED: Mapping[int, int] = {2: 16, 3: 8}  # those of them that come from the prompt, by dimension
+    FULL: Mapping[int, int] = {2: 16, 3: 8}  # on the full grid, by dimension
+    UPSAMPLED: Mapping[int, int] = {2: 16, 3: 8}  # of the upsampled features that are joined there
 
     def __init__(
         self, channels: int, num_classes: int, feature_info: Sequence[FeatureInfo], layers: LayerFactory
@@ -80,7 +80,7 @@ class DetailAggregator(nn.Module):
         for level in reversed(range(len(feature_info) - 1)):
             fine, coarse = feature_info[level], feature_info[level + 1]
             step = tuple(whole // part for whole, part in zip(coarse.stride, fine.stride, strict=True))
-            width = self.COARSER if level else self.FULL
+            width = self.COARSER if level else self.FULL[layers.dimension]
             upsampled = width if level else self.UPSAMPLED[layers.dimension]
             on_grid = layers.on_grid(fine.stride)
             upsampling = TRANSPOSED_CONVOLUTION[layers.dimension](channels, upsampled, step, step)
@@ -98,32 +98,34 @@ class DetailAggregator(nn.Module):
     @staticmethod
     def join_on_full_grid(layers: LayerFactory, channels_in: int, channels_out: int) -> nn.Module:
         """Return the layers that join the upsampled features and the encoder's on the full grid."""
-        return layers.joining(channels_in, channels_out)
+        return layers.factorised(channels_in, channels_out)
 
     def forward(self, prompt: torch.Tensor, fine: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return logits `(B, num_classes, *full grid)`."""
-        features = prompt
-        last = len(self.joins) - 1
+        if not self.joins:  # the prompt is on the full grid
+            logits: torch.Tensor = self.last(prompt)
+            return logits
+        features, last = prompt, len(self.joins) - 1
         for level, (upsample, join) in enumerate(zip(self.upsamplings, self.joins, strict=True)):
             head = self.last if level == last else None
             features = join(features, fine[last - level], enlarge=upsample, head=head)
         return features
 
 
-class NarrowAggregator(DetailAggregator):
-    """The 3D aggregator of the model format 2: half as many channels on the full grid."""
+class WideAggregator(DetailAggregator):
+    """The same with 16 channels on the full grid in 3D, too, for lesions of few voxels."""
 
-    FULL = 8
+    FULL: Mapping[int, int] = {2: 16, 3: 16}
 
     @staticmethod
     def join_on_full_grid(layers: LayerFactory, channels_in: int, channels_out: int) -> nn.Module:
-        """Return one convolution, within the slices first."""
-        return layers.factorised(channels_in, channels_out)
+        """Return layers whose 3D convolution goes across the slices first."""
+        return layers.joining(channels_in, channels_out)
 
 
 AGGREGATORS: dict[str, type[nn.Module]] = {
     "linear": LinearAggregator,
     "detail": DetailAggregator,
-    "narrow": NarrowAggregator,
+    "wide": WideAggregator,
 }
 """Aggregators by the name that presets use."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -24,7 +24,8 @@ class CheckpointedLayers(nn.Sequential):
 
     Args:
         layers: convolutions first.
-        keep_output_alone: compute everything but the layers' output again, for cheap convolutions on the full grid.
+        keep_output_alone: compute everything but the layers' output again: for layers of few operations with large
+            features.
     """
 
     def __init__(self, *layers: nn.Module, keep_output_alone: bool = False) -> None:
@@ -72,7 +73,8 @@ class CheckpointedLayers(nn.Sequential):
         rest.append(head)
         if not in_3d:
             return apply_in_order(rest, features)
-        return recompute(partial(apply_in_order, rest), features, modules=nn.ModuleList(rest).modules())
+        modules = (module for layer in rest for module in layer.modules())
+        return recompute(partial(apply_in_order, rest), features, modules=modules)
 
     def _convolve(self, input: torch.Tensor, *others: torch.Tensor, enlarge: Enlarge | None) -> torch.Tensor:
         parts = [enlarge(input) if enlarge else input, *others]
@@ -103,28 +105,33 @@ def recompute(
         inputs: its arguments.
         modules: all that it uses.
     """
-    modules = list(modules)
-    if torch.compiler.is_compiling() or any(isinstance(module, nn.SyncBatchNorm) for module in modules):
+    if torch.compiler.is_compiling():
         return function(*inputs)
+    used = list(modules)
+    if any(isinstance(module, nn.SyncBatchNorm) for module in used):
+        return function(*inputs)
+    contexts = (nullcontext(), _UnmovedAverages(used))
     result: torch.Tensor = checkpoint(
-        function,
-        *inputs,
-        use_reentrant=False,
-        preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _unmoved_averages(modules)),
+        function, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts
     )
     return result
 
 
-@contextmanager
-def _unmoved_averages(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Let batch normalisation do in training what it does, but for its running averages and their count of batches."""
-    moving = [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    before = [(module.momentum, module.num_batches_tracked) for module in moving]
-    for module in moving:
-        module.momentum, module.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for module, (momentum, batches) in zip(moving, before, strict=True):
+class _UnmovedAverages:
+    """Within, batch normalisation does what it does in training, but for its running averages and count of batches.
+
+    Entered in every backward pass: several of one forward pass compute its results again several times.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self.moving = [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        self.before: list[tuple[float | None, torch.Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        self.before = [(module.momentum, module.num_batches_tracked) for module in self.moving]
+        for module in self.moving:
+            module.momentum, module.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *exception: object) -> None:
+        for module, (momentum, batches) in zip(self.moving, self.before, strict=True):
             module.momentum, module.num_batches_tracked = momentum, batches

@@ -86,8 +86,8 @@ CONFIGS: dict[str, HarDNetConfig] = {
     # grid.
     "light": _light,
     # In 3D most of the memory and time is spent on the full grid.
-    "light 3D": replace(_light, stem=(16, 32)),
-    "narrow 3D": replace(_light, stem=(8, 32)),  # of the model format 2
+    "light 3D": replace(_light, stem=(8, 32)),  # of the model format 2
+    "wide 3D": replace(_light, stem=(16, 32)),
 }
 
 

@@ -33,7 +33,7 @@ class Preset:
         max_feature_maps: feature maps that are used at most; small patches use fewer.
         norm, act: normalisation of the network and activation of its encoder and aggregator.
         separable: depthwise separable decoder.
-        aggregator: its name in `AGGREGATORS` (aggregator.py): `linear` (the paper's) or `detail`.
+        aggregator: its name in `AGGREGATORS` (aggregator.py): `linear` (the paper's), `detail` or `wide`.
         foreground_prior: the foreground probability that an untrained network predicts; None leaves the last
             convolution's biases at their random initialisation.
         in_3d: what differs in 3D, by the first model format (utils/model_format.py) in which it does.
@@ -85,12 +85,20 @@ PRESETS = {
         aggregator="detail",
         foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/research-log.md
         in_3d={
-            2: {"encoder_settings": {"config": "narrow 3D"}, "aggregator": "narrow"},
-            3: {"encoder_settings": {"config": "light 3D"}},
+            2: {"encoder_settings": {"config": "light 3D"}},
+            3: {"encoder_settings": {"config": "wide 3D"}, "aggregator": "wide"},
         },
     ),
 }
 """Variants of SERNet by name: `light` is the default, `paper` the reference network."""
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset of this name, or raise ValueError."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: expected one of {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]
+
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -150,10 +158,8 @@ class SERNet(nn.Module):
             raise NotImplementedError(
                 "SERNet has no deep supervision: leave enable_deep_supervision False in trainers of your own"
             )
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
         self.dimension = len(patch_size)
-        chosen = PRESETS[preset].of_format(self.dimension, model_format)
+        chosen = find_preset(preset).of_format(self.dimension, model_format)
         self.num_prompts = num_prompts or max(num_classes - 1, 1)
         grids = accumulate(strides, lambda total, step: tuple(map(operator.mul, total, step)))
         kernels = {tuple(grid): tuple(kernel) for grid, kernel in zip(grids, kernel_sizes, strict=False)}
@@ -242,7 +248,7 @@ def architecture(
             "num_prompts": int(num_prompts),
             "preset": preset,
             "kernel_sizes": [[int(edge) for edge in kernel] for kernel in kernel_sizes],
-            "model_format": PRESETS[preset].model_format(len(patch_size)),
+            "model_format": find_preset(preset).model_format(len(patch_size)),
         },
         "_kw_requires_import": [],
     }

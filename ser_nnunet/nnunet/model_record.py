@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ser_nnunet import __version__
 from ser_nnunet.utils.files import write_text
-from ser_nnunet.utils.model_format import MODEL_FORMAT, RECORD, make_record
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD, make_record
 
 README = "SERNET.md"
 README_TEXT = """\
@@ -63,9 +63,11 @@ def network_builder(trainer: nnUNetTrainer) -> str:
 
 
 def describe_code(trainer: nnUNetTrainer) -> dict[str, Any]:
-    """Return the record of the code that trains."""
+    """Return the record of the code that trains; a network that isn't SERNet has had no other format."""
     planned = trainer.configuration_manager.network_arch_init_kwargs
-    return make_record(type(trainer).__name__, network_builder(trainer), planned.get("model_format", MODEL_FORMAT))
+    return make_record(
+        type(trainer).__name__, network_builder(trainer), planned.get("model_format", EARLIER_FORMATS[0])
+    )
 
 
 def add_record(checkpoint: Path, trainer: nnUNetTrainer) -> None:

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, cast
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from ser_nnunet.network.ser_net import architecture
 from ser_nnunet.nnunet.plans import count_prompts
+from ser_nnunet.utils.files import read_json
 
 
 def plan_configuration(plans: dict[str, Any], configuration: str) -> ConfigurationManager:
     """Return nnU-Net's view of one configuration of its plans, also of plans as nnU-Net hands them to a trainer."""
     manager = PlansManager({key: value for key, value in plans.items() if key != "continue_training"})
     return cast(ConfigurationManager, manager.get_configuration(configuration))
+
+
+def format_of_other_folds(fold_folder: Path, configuration: str) -> object:
+    """Return the model format of the folds that were trained beside this one; None if there is none.
+
+    Args:
+        fold_folder: `.../TRAINER__PLANS__CONFIGURATION/fold_X` of nnUNet_results, which may not exist yet.
+        configuration: its name in the plans.json of the folder above.
+    """
+    plans = fold_folder.parent / "plans.json"
+    trained = [file for file in fold_folder.parent.glob("fold_*/checkpoint_*.pth") if file.parent != fold_folder]
+    if not trained or not plans.is_file():
+        return None
+    try:
+        settings = plan_configuration(read_json(plans), configuration).network_arch_init_kwargs
+    except (KeyError, TypeError, AttributeError, OSError, ValueError):  # of another program
+        return None
+    return settings.get("model_format")
 
 
 def name_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,10 +23,10 @@ from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.losses import mean_dice
 from ser_nnunet.training.sam_record import record_sam
 from ser_nnunet.training.schedule import LossSchedule, two_phases
-from ser_nnunet.training.sernet_plans import name_network
+from ser_nnunet.training.sernet_plans import format_of_other_folds, name_network
 from ser_nnunet.training.slices import slicing_axes
 from ser_nnunet.utils.hashing import file_sha256
-from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD, require_known_format
 from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
@@ -145,7 +146,12 @@ class SERTrainer(BaseTrainer):
         )
 
     def initialize(self) -> None:
-        """Build everything as nnU-Net does; refuse settings of guidance that don't fit the data set."""
+        """Build everything as nnU-Net does; refuse settings of guidance that don't fit the data set.
+
+        Beside folds that an earlier version trained, the network is theirs: nnU-Net keeps one plans.json for all folds.
+        """
+        if not self.was_initialized:
+            self.keep_format(format_of_other_folds(Path(self.output_folder), self.configuration_name))
         super().initialize()
         image_channels = len(self.configuration_manager.use_mask_for_norm)  # without the cascade's previous stage
         self.guidance_settings.check(image_channels, self.dataset_json.get("channel_names"))
@@ -324,11 +330,22 @@ class SERTrainer(BaseTrainer):
         content = filename_or_checkpoint
         if isinstance(content, str):
             content = torch.load(content, map_location="cpu", weights_only=False, mmap=True)
-        number = (content.get(RECORD) or {}).get("format")
-        if number in EARLIER_FORMATS and not self.was_initialized:
-            # the plans that are saved with the model, and nnU-Net's copy of the configuration
-            saved = self.plans_manager.plans["configurations"][self.configuration_name]["architecture"]["arch_kwargs"]
-            for settings in (saved, self.configuration_manager.network_arch_init_kwargs):
-                settings["model_format"] = number
+        require_known_format(content, filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "it")
+        record = content.get(RECORD)
+        if isinstance(record, Mapping) and not self.was_initialized:
+            self.keep_format(record.get("format"))
         super().load_checkpoint(filename_or_checkpoint)
         add_logged_values(self, LOGGED)
+
+    def keep_format(self, number: object) -> None:
+        """Build the network of an earlier model format; of today's or of an unknown one, nothing changes."""
+        # the plans that are saved with the model, and nnU-Net's copy of the configuration
+        saved = self.plans_manager.plans["configurations"][self.configuration_name]["architecture"]["arch_kwargs"]
+        if number not in EARLIER_FORMATS or number == saved["model_format"]:
+            return
+        for settings in (saved, self.configuration_manager.network_arch_init_kwargs):
+            settings["model_format"] = number
+        self.print_to_log_file(
+            f"This model was begun in the model format {number}, and is continued with the network of that format; "
+            "new models have another one (docs/sharing.md)"
+        )

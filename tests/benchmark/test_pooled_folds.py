@@ -114,7 +114,7 @@ def test_patients_are_resampled_and_a_wrong_file_is_refused_before_anything_is_w
     assert benchmark(out, "-f", "0", "1", "--groups", str(groups)) == 0
     grouped = pd.read_csv(out / "accuracy.csv").iloc[0]
     assert (alone["patients"], grouped["patients"], grouped["n"]) == (5, 2, 5)
-    assert grouped["mean"] == alone["mean"] and grouped["patients_from"] == f"{tmp_path.name}/groups.json"
+    assert grouped["mean"] == alone["mean"] and grouped["patients_from"] == groups.name
     # The better baseline's worse seed with the worse patient alone, and its better seed with the better patient alone;
     # five scans that are drawn one by one rarely come from one patient only.
     assert grouped[["mean_low", "mean_high"]].tolist() == pytest.approx([1 - 3 / 8, 1 - 1 / 8])

@@ -119,7 +119,9 @@ def test_the_evaluation_says_how_many_patients_there_are_and_who_says_so(cohort)
     grouped = evaluate(*folders, settings=OVERLAP, **FAST)
     assert describe_patients(grouped.about["patients"]) == (
         f"4 scans of 3 patients (patients named by {file.parent.name}/conversion.json)"
-    ), "no path of this computer on a page that is sent to others"
+    )
+    for source in ("/home/jane/groups.csv", "C:\\Users\\jane\\groups.csv"):
+        assert "jane" not in describe_patients(grouped.about["patients"] | {"source": source}), "tables are shared"
     assert describe_patients(grouped.about["patients"]) in format_summary(grouped)
     assert set(grouped.summary["patients"]) == {3} and set(grouped.summary["n"]) == {4}
     assert grouped.values("Dice", "anterior", index="patient").index.tolist() == ["P1", "P1", "P2", "P3"]

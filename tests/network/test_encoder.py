@@ -38,7 +38,9 @@ def presets(monkeypatch):
     return ser_net.PRESETS
 
 
-@pytest.mark.parametrize(("prompt_level", "aggregator"), [(0, "linear"), (2, "linear"), (1, "detail"), (2, "detail")])
+@pytest.mark.parametrize(
+    ("prompt_level", "aggregator"), [(0, "linear"), (2, "linear"), (0, "detail"), (1, "detail"), (2, "wide")]
+)
 def test_an_encoder_of_ones_own_trains_with_every_aggregator(presets, prompt_level, aggregator):
     presets["own"] = pyramid_preset(prompt_level, aggregator)
     torch.manual_seed(0)

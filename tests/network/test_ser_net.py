@@ -130,7 +130,7 @@ class TestPreset:
 
 def with_fewer_layers(monkeypatch):
     """Shorten the blocks to four layers, which are all kinds of them: tracing all of HarDNet-85's takes a minute."""
-    for name in ("85", "light", "light 3D"):
+    for name in ("85", "light", "wide 3D"):
         blocks = len(CONFIGS[name].num_layers)
         monkeypatch.setitem(CONFIGS, name, replace(CONFIGS[name], num_layers=(4,) * blocks))
 
@@ -280,3 +280,5 @@ def test_deep_supervision_and_unknown_presets_are_refused():
         SERNet(1, 2, (32, 32), deep_supervision=True)
     with pytest.raises(ValueError, match="unknown preset 'huge': expected one of light, paper"):
         SERNet(1, 2, (32, 32), preset="huge")
+    with pytest.raises(ValueError, match="unknown preset 'huge': expected one of light, paper"):
+        architecture((32, 32), STRIDES_2D, 1, "huge")

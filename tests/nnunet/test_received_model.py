@@ -159,8 +159,8 @@ def test_the_record_in_the_plans_says_whether_a_trainer_is_needed_and_which_form
     plans = json.loads((folder / "plans.json").read_text())
     shown = {}
     for name, record in {
-        "ours": {"version": "0.2.0", "format": MODEL_FORMAT, "builder": "nnUNetTrainer"},
-        "own network": {"version": "0.2.0", "format": MODEL_FORMAT, "builder": "OfAColleague"},
+        "ours": {"version": "0.4.0", "format": MODEL_FORMAT, "builder": "nnUNetTrainer"},
+        "own network": {"version": "0.2.0", "format": 2, "builder": "OfAColleague"},
         "later": {"version": "9.0.0", "format": 99, "builder": "nnUNetTrainer"},
     }.items():
         (folder / "plans.json").write_text(json.dumps(plans | {"ser_nnunet": record}))

@@ -21,9 +21,9 @@ def make_trainer(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
 
-    def make(trainer_class=SERTrainerTwoPhases, dataset="binary", initialize=True, **plans):
+    def make(trainer_class=SERTrainerTwoPhases, dataset="binary", initialize=True, fold=0, **plans):
         torch.manual_seed(0)
-        arguments = make_plans(**plans), plans.get("configuration", "2d"), 0, DATASETS[dataset]
+        arguments = make_plans(**plans), plans.get("configuration", "2d"), fold, DATASETS[dataset]
         trainer = trainer_class(*arguments, device=torch.device("cpu"))
         if initialize:
             trainer.initialize()

@@ -13,6 +13,7 @@ from ser_nnunet.training.balance import gradient_norm
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide
 from ser_nnunet.training.losses import sam_distillation
 from ser_nnunet.training.slices import GuidedSlices
+from ser_nnunet.training.trainer import SERTrainer
 from ser_nnunet.training.variants import SERTrainerJoint, SERTrainerTwoPhases
 from tests.training.helpers import ALONE, GUIDED, silence, start_epoch
 
@@ -302,6 +303,17 @@ class TestThreeDimensions:
         arguments = random_3d_step(stride=(1, 4, 2))
         slices = build(sam_file, stride=(1, 4, 2)).select_slices(*arguments)
         assert slices.prompt_stride == (4, 2) and slices.prompt.shape[2:] == (256, 8, 8)
+
+    def test_guidance_throughout_weighs_both_losses(self, make_trainer, make_batch, sam_checkpoint):
+        """Their gradients are measured on one graph, of which the backward pass computes parts again, twice."""
+        trainer = make_trainer(SERTrainer, "classes", configuration="3d_fullres", patch=(16, 32, 32))
+        start_epoch(trainer, 0)
+        for _ in range(2):
+            result = trainer.train_step(make_batch("classes", 2, (16, 32, 32)))
+            assert math.isfinite(result["loss_seg"]) and math.isfinite(result["loss_dist"])
+        assert 0 < trainer.guidance.weight < 1
+        averages = {name: count for name, count in trainer.network.named_buffers() if name.endswith("tracked")}
+        assert averages and set(map(int, averages.values())) == {2}
 
     @pytest.mark.parametrize("dataset", ["classes", "ignore", "regions", "regions_ignore"])
     def test_both_phases_of_a_training(self, make_trainer, make_batch, sam_checkpoint, dataset):

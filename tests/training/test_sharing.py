@@ -17,7 +17,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.network.ser_net import SERNet, architecture
 from ser_nnunet.nnunet.trained_model import read_trained_model
 from ser_nnunet.training.variants import SERTrainerNoSAM
-from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, MODEL_FORMAT, RECORD
 
 PREDICT = """
 import sys, numpy as np, torch
@@ -130,27 +130,61 @@ def test_training_goes_on_from_its_own_checkpoint(train, make_trainer):
         assert torch.equal(own, loaded)
 
 
-def test_a_3d_training_that_0_3_0_began_goes_on_with_the_network_of_0_3_0(make_trainer, tmp_path):
+PLANS_3D = {"patch": (8, 16, 16), "configuration": "3d_fullres"}
+
+
+@pytest.fixture
+def train_3d(train, make_trainer):
+    """Write a 3D model folder as `train` does, in a model format; return trainer and folder."""
+
+    def write(model_format, fold=0):
+        trainer = make_trainer(SERTrainerNoSAM, initialize=False, fold=fold, **PLANS_3D)
+        trainer.keep_format(model_format)
+        trainer.initialize()
+        trainer.on_train_start()
+        trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
+        trainer.release_folder()
+        return trainer, Path(trainer.output_folder_base)
+
+    return write
+
+
+def predict_zeros(folder, *folds):
+    """Return a prediction's logits, by the network that the folder's plans.json names."""
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(folder), folds, "checkpoint_final.pth")
+    return predictor.predict_logits_from_preprocessed_data(torch.zeros(1, 8, 16, 16))
+
+
+def test_a_3d_training_that_0_3_0_began_goes_on_with_the_network_of_0_3_0(train_3d, make_trainer):
     """The model format 2; the plans and checkpoints that are written then describe that network."""
-    plans = {"patch": (8, 16, 16), "configuration": "3d_fullres"}
-    begun = make_trainer(SERTrainerNoSAM, initialize=False, **plans)
-    for settings in (
-        begun.plans_manager.plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"],
-        begun.configuration_manager.network_arch_init_kwargs,
-    ):
-        settings["model_format"] = 2
-    begun.initialize()
-    begun.save_checkpoint(str(tmp_path / "begun.pth"))
-    resumed = make_trainer(SERTrainerNoSAM, initialize=False, **plans)
-    resumed.load_checkpoint(str(tmp_path / "begun.pth"))
-    resumed.save_checkpoint(str(tmp_path / "resumed.pth"))
-    content = torch.load(tmp_path / "resumed.pth", weights_only=False)
-    saved = content["init_args"]["plans"]["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
-    assert (content[RECORD]["format"], saved["model_format"]) == (2, 2)
-    network = SERNet(begun.num_input_channels, begun.label_manager.num_segmentation_heads, **saved)
-    network.load_state_dict(content["network_weights"])
+    _, folder = train_3d(2)
+    resumed = make_trainer(SERTrainerNoSAM, initialize=False, **PLANS_3D)
+    resumed.load_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
+    resumed.on_train_start()
+    resumed.save_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
+    content = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
+    assert content[RECORD]["format"] == json.loads((folder / "plans.json").read_text())[RECORD]["format"] == 2
+    assert predict_zeros(folder, 0).isfinite().all()
     with pytest.raises(UserError, match="of another shape"):
-        make_trainer(SERTrainerNoSAM, **plans).network.load_state_dict(content["network_weights"])
+        make_trainer(SERTrainerNoSAM, **PLANS_3D).network.load_state_dict(content["network_weights"])
+
+
+def test_folds_beside_those_that_0_3_0_trained_get_their_network(train_3d, capsys):
+    """nnU-Net keeps one plans.json for all folds, and predicts with their mean."""
+    _, folder = train_3d(2)
+    _, again = train_3d(None, fold=1)
+    assert again == folder and "was begun in the model format 2" in capsys.readouterr().out
+    assert predict_zeros(folder, 0, 1).isfinite().all()
+
+
+def test_a_new_3d_model_has_todays_network(train_3d):
+    trainer, folder = train_3d(None)
+    assert json.loads((folder / "plans.json").read_text())[RECORD]["format"] == MODEL_FORMAT
+    for fold in (0, 1):  # a fold that is trained anew, and one beside it
+        other, _ = train_3d(None, fold=fold)
+        for own, found in zip(trainer.network.parameters(), other.network.parameters(), strict=True):
+            assert own.shape == found.shape
 
 
 class TestOtherFormats:
