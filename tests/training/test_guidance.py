@@ -313,7 +313,7 @@ class TestThreeDimensions:
             assert math.isfinite(result["loss_seg"]) and math.isfinite(result["loss_dist"])
         assert 0 < trainer.guidance.weight < 1
         averages = {name: count for name, count in trainer.network.named_buffers() if name.endswith("tracked")}
-        assert averages and set(map(int, averages.values())) == {2}
+        assert averages and set(map(int, averages.values())) == {3}, "two steps, and the pass that is measured"
 
     @pytest.mark.parametrize("dataset", ["classes", "ignore", "regions", "regions_ignore"])
     def test_both_phases_of_a_training(self, make_trainer, make_batch, sam_checkpoint, dataset):
