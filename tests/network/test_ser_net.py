@@ -197,6 +197,15 @@ def test_light_has_the_size_that_the_readme_states():
     assert counter.get_total_flops() / 2 == pytest.approx(866.2e6, rel=0.03)
 
 
+def test_light_has_the_size_in_3d_that_the_readme_states():
+    """README's second table (patch 128 x 128 x 128, three channels)."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network = SERNet(3, 2, (128, 128, 128), [[1, 1, 1]] + [[2, 2, 2]] * 5).eval()
+        network(torch.zeros(1, 3, 128, 128, 128))
+    assert count_parameters(network) == pytest.approx(582_354, rel=0.005)
+    assert counter.get_total_flops() / 2 == pytest.approx(20.01e9, rel=0.005)
+
+
 # Names, shapes and number types of all tensors in checkpoints from before label_layers.py: they must remain readable.
 STATE_DICTS = {"light": (338, "6c7a1f431616188e"), "paper": (515, "1affd5fc0182946e")}
 TENSORS = {
