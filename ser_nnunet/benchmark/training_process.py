@@ -26,6 +26,7 @@ from ser_nnunet.network.layers import count_parameters
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, TypedTrainer
 from ser_nnunet.nnunet.log import epoch_log, epoch_seconds
 from ser_nnunet.utils.files import read_json, replacing, write_json
+from ser_nnunet.utils.termination import handle_in_this_process
 
 CURVE = {
     "pseudo_dice": "mean_fg_dice",
@@ -139,7 +140,9 @@ def end_with_parent(parent: int) -> None:
 
 def main(folder: Path) -> None:
     """Train from the start or the last checkpoint, predict the fold's validation cases, write `finished.json`."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # an exit ends the workers, a kill doesn't
+    handle_in_this_process(
+        signal.SIGTERM, lambda *_: sys.exit("interrupted")
+    )  # an exit ends the workers, a kill doesn't
     spec = read_json(folder / "run.json")
     end_with_parent(spec["parent"])
     use_device(spec["device"], spec["threads"])

@@ -17,6 +17,7 @@ from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.utils.files import read_json
 from ser_nnunet.utils.json_files import validate
+from ser_nnunet.utils.termination import handle_in_this_process
 
 
 def train(crossval: Crossval, key: str) -> None:
@@ -67,7 +68,8 @@ def follow_up(crossval: Crossval, key: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Do the task, unless it is done; return the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit ends the worker processes, a kill doesn't
+    # an exit ends the worker processes, a kill doesn't
+    handle_in_this_process(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # for the supervising process
     end_with_parent()
     kind, key, *_, content = arguments
