@@ -346,6 +346,6 @@ class SERTrainer(BaseTrainer):
         for settings in (saved, self.configuration_manager.network_arch_init_kwargs):
             settings["model_format"] = number
         self.print_to_log_file(
-            f"This model was begun in the model format {number}, and is continued with the network of that format; "
-            "new models have another one (docs/sharing.md)"
+            f"This model was begun in the model format {number}, and is continued with the network of that format. "
+            f"For today's network, move {Path(self.output_folder).parent} away and train all folds"
         )
