@@ -13,6 +13,7 @@ from ser_nnunet.errors import UserError
 DEFAULT_PLANS = "nnUNetPlans"
 BASELINES = ("nnUNetTrainer", "nnUNetTrainerAdam1en3")  # nnU-Net's U-Net by SGD and by AdamW
 SAM_SIZES = ("ViT-B", "ViT-L", "ViT-H")
+PROXY_PARTS = {"all": "", "encoder": "image_encoder", "decoder": "mask_decoder"}  # of a SAM, and the modules' names
 OUTPUT = Path("benchmark")
 
 
@@ -199,11 +200,12 @@ class ProxySamSettings:
         fold: its validation cases are left out.
         plans_name: of every data set's plans.
         steps: of training, 16 prompts each.
-        image_size: pixels, a multiple of 16 from 64 on.
+        image_size: pixels, a multiple of 16 from 64 on; None is the checkpoint's own, or 256.
         seed: of weights, images and prompts.
         labels: whether the classes of the training cases are regions to segment, too; otherwise labels are never read.
         unlabelled: training cases whose labels are not read all the same: those that a student will get.
-        checkpoint: a proxy SAM of the same image size to continue from; None begins anew.
+        checkpoint: a SAM of any size, or a proxy, to continue from; None begins anew.
+        part: which of `PROXY_PARTS` is trained; the rest stays as it is in the checkpoint.
     """
 
     datasets: tuple[str, ...]
@@ -212,19 +214,24 @@ class ProxySamSettings:
     fold: int = 0
     plans_name: str = DEFAULT_PLANS
     steps: int = 1500
-    image_size: int = 256
+    image_size: int | None = None
     seed: int = 0
     labels: bool = False
     unlabelled: tuple[str, ...] = ()
     checkpoint: Path | None = None
+    part: str = "all"
 
     def find_problems(self) -> list[str]:
         """Return what is out of range, in sentences."""
         problems = find_too_small({"steps": self.steps}, 1)
         if self.unlabelled and not self.labels:
             problems.append("--unlabelled names cases whose labels --labels shall not read; --labels is missing")
-        if self.image_size < 64 or self.image_size % 16:
+        if self.image_size is not None and (self.image_size < 64 or self.image_size % 16):
             problems.append(f"--image-size must be a multiple of 16 from 64 on, {self.image_size} given")
+        if self.part != "all" and self.checkpoint is None:
+            problems.append(
+                f"--train {self.part} leaves the rest as it is in a trained model, but --checkpoint is missing"
+            )
         return problems
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, ProxySamSettings
+from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, PROXY_PARTS, ProxySamSettings
 from ser_nnunet.commands.number_types import fold, seed, steps, whole
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
@@ -21,14 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-p", default=DEFAULT_PLANS, metavar="PLANS", help=f"name of the plans (default: {DEFAULT_PLANS})")
     shown = f"number of training steps of 16 prompts each (default: {default.steps})"
     add("--steps", type=steps, default=default.steps, metavar="N", help=shown)
-    pixels = f"image size in pixels, a multiple of 16 (default: {default.image_size})"
-    add("--image-size", type=whole(64, 4096), default=default.image_size, metavar="N", help=pixels)
+    pixels = "image size in pixels, a multiple of 16 (default: the checkpoint's own, or 256)"
+    add("--image-size", type=whole(64, 4096), metavar="N", help=pixels)
     drawn = f"seed of weights, images and prompts (default: {default.seed})"
     add("--seed", type=seed, default=default.seed, metavar="N", help=drawn)
     known = "train it on the classes of the training cases, too: a teacher that knows the task (default: images alone)"
     add("--labels", action="store_true", help=known)
-    begin = "proxy SAM of the same image size to continue from (default: begin anew)"
+    begin = "SAM of any size, or proxy SAM, to continue from (default: begin anew)"
     add("--checkpoint", type=Path, metavar="FILE", help=begin)
+    part = f"what is trained; the rest stays as it is in --checkpoint (default: {default.part})"
+    add("--train", choices=tuple(PROXY_PARTS), default=default.part, help=part)
     own = "training cases whose labels are not read even so, because a student will be trained on them"
     add("--unlabelled", nargs="+", default=[], metavar="CASE", help=own)
 
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         unlabelled=tuple(args.unlabelled),
         checkpoint=args.checkpoint,
+        part=args.train,
     )
     from ser_nnunet.benchmark.proxy_sam.run import describe, run_proxy_sam
 

@@ -15,7 +15,7 @@ from ser_nnunet.benchmark.dataset_view import PlannedDataset
 from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
-from ser_nnunet.sam.checkpoint import load_weights
+from ser_nnunet.sam.checkpoint import load_sam
 from ser_nnunet.utils.files import replacing, write_json, write_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ser_nnunet.benchmark.proxy_sam.training_slices import SliceSource
 
 NAME = "proxy_sam"
+IMAGE_SIZE = 256  # of a proxy that begins anew
 
 
 def describe(settings: ProxySamSettings) -> str:
@@ -32,6 +33,12 @@ def describe(settings: ProxySamSettings) -> str:
     if settings.labels:
         regions += " and with the classes that their labels name"
         known += ", but has seen the task's labels"
+    if settings.checkpoint is not None:
+        what = {"all": "It is", "encoder": "Its image encoder is", "decoder": "Its mask decoder is"}[settings.part]
+        return (
+            f"This is {settings.checkpoint.name}, with what it knows of the images that it was trained on. {what} "
+            f"trained further on the images of these training cases with {regions}."
+        )
     return (
         "This is NOT SAM: a few million parameters, trained on the images of these training cases with "
         f"{regions}. It follows prompts and has {known}."
@@ -48,12 +55,14 @@ def run_proxy_sam(settings: ProxySamSettings) -> tuple[Path, list[Progress]]:
         UserError: everything that would stop the training, before it starts.
     """
     sources = find_slices(settings)
-    from ser_nnunet.benchmark.proxy_sam.training import build_proxy, train_proxy
+    from ser_nnunet.benchmark.proxy_sam.training import build_proxy, choose_trained, train_proxy
 
     history = []
-    sam = build_proxy(settings.image_size, settings.seed, settings.device)
-    if settings.checkpoint is not None:
-        sam.load_state_dict(load_weights(settings.checkpoint)[0])
+    if settings.checkpoint is None:
+        sam = build_proxy(settings.image_size or IMAGE_SIZE, settings.seed, settings.device)
+    else:
+        sam = load_sam(settings.checkpoint, settings.image_size).to(settings.device).train()
+    choose_trained(sam, settings.part)
     with tqdm(total=settings.steps, unit="step") as bar:
         for progress in train_proxy(sam, sources, settings.steps, settings.seed):
             history.append(progress)
@@ -67,8 +76,10 @@ def run_proxy_sam(settings: ProxySamSettings) -> tuple[Path, list[Progress]]:
         settings.device,
         fold=settings.fold,
         steps=settings.steps,
-        image_size=settings.image_size,
+        image_size=sam.image_encoder.img_size,
         seed=settings.seed,
+        checkpoint=settings.checkpoint.name if settings.checkpoint else "",
+        trained=settings.part,
     )
     labelled = {source.folder.parent.name: sorted(source.labelled) for source in sources}
     images = {source.folder.parent.name: list(source.cases) for source in sources}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ser_nnunet.benchmark.benchmark_settings import PROXY_PARTS
 from ser_nnunet.benchmark.proxy_sam.prompts import PROMPT_KINDS, embed_prompts
 from ser_nnunet.benchmark.proxy_sam.training_slices import Batch, SliceSource, draw_batch
 from ser_nnunet.sam.architecture import SamArchitecture, build
@@ -31,6 +32,12 @@ def build_proxy(image_size: int, seed: int, device: str = "cpu") -> Sam:
     return build(sizes).to(device).train()
 
 
+def choose_trained(sam: Sam, part: str) -> None:
+    """Let a part of the model have gradients, one of `PROXY_PARTS`, and the rest none."""
+    sam.requires_grad_(False)
+    sam.get_submodule(PROXY_PARTS[part]).requires_grad_(True)
+
+
 @dataclass(frozen=True)
 class Progress:
     """Loss and overlap of one step, and the kind of its prompts."""
@@ -43,9 +50,10 @@ class Progress:
 
 
 def train_proxy(sam: Sam, sources: list[SliceSource], steps: int, seed: int) -> Iterator[Progress]:
-    """Train the model in place; yield loss and overlap after every step."""
+    """Train the parameters that have gradients, in place; yield loss and overlap after every step."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(sam.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    trained = [parameter for parameter in sam.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     image_size = sam.image_encoder.img_size
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -55,7 +63,7 @@ def train_proxy(sam: Sam, sources: list[SliceSource], steps: int, seed: int) -> 
         loss, overlap = compute_loss(sam, batch, kind, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         yield Progress(step, kind, float(loss.detach()), overlap)
 
