@@ -10,6 +10,7 @@ from pathlib import Path
 from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.model_writer import runtime_sources
+from ser_nnunet.nnunet.received_checkpoint import PICKLE_ENDINGS
 from ser_nnunet.nnunet.received_model import Observation, examine_archive
 from ser_nnunet.runtime.model_file import MANIFEST, ModelFile, open_model
 from ser_nnunet.runtime.normalization import SCHEMES
@@ -18,11 +19,12 @@ from ser_nnunet.utils.regular_files import regular_size
 
 
 def is_exported(place: Path) -> bool:
-    """Return whether a path is a file that `ser-nnunet export` may have written."""
+    """Return whether a path is a file that `ser-nnunet export` may have written, which holds no pickle."""
     try:
         regular_size(place)
         with zipfile.ZipFile(place) as archive:
-            return MANIFEST in archive.namelist()
+            names = archive.namelist()
+            return MANIFEST in names and not any(name.lower().endswith(PICKLE_ENDINGS) for name in names)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return False
 

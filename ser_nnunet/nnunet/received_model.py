@@ -6,24 +6,20 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.received_checkpoint import CHECKPOINT_ENDINGS, PICKLE_ENDINGS, imports_of
+from ser_nnunet.nnunet.received_network import examine_networks
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import parse_json
 from ser_nnunet.utils.model_format import RECORD, require_known_format
-from ser_nnunet.utils.pickle_contents import imported_names, is_plain
+from ser_nnunet.utils.pickle_contents import is_plain
 from ser_nnunet.utils.regular_files import regular_size
 
-CHECKPOINT_ENDINGS = (".pth", ".pt", ".pkl", ".pickle")
 DATA_ENDINGS = (".json", ".txt", ".png", ".pdf", ".csv", ".md", ".log", ".nii.gz")
-ZIP_MAGIC = b"PK\x03\x04"
-OWN_PACKAGES = ("ser_nnunet", "nnunetv2", "dynamic_network_architectures")
 NNUNET_TRAINER = "nnUNetTrainer"  # builds the networks that plans name, in every installation
-LARGEST_PICKLE = 64 << 20  # bytes of a checkpoint's instructions, without the tensors
 LARGEST_JSON = 64 << 20
 LARGEST_RATIO = 200  # of unpacked to packed bytes; a model's weights hardly shrink
 
@@ -72,14 +68,14 @@ def examine_model(place: Path) -> Iterator[Observation]:
         UserError: it is neither a folder nor a zip, or holds no checkpoint.
     """
     files = ModelFiles(place)
-    checkpoints = [name for name in files.names if name.lower().endswith(CHECKPOINT_ENDINGS)]
-    if not any(name.lower().endswith((".pth", ".pt")) for name in checkpoints):
+    checkpoints = [name for name in files.names if name.lower().endswith(PICKLE_ENDINGS)]
+    if not any(name.lower().endswith(CHECKPOINT_ENDINGS) for name in checkpoints):
         raise UserError(f"{place} holds no checkpoint (*.pth): a folder of nnUNet_results or an exported zip expected")
     if files.archive is not None:
         yield examine_archive(files.archive)
     for name in checkpoints:
         yield _examine_checkpoint(files, name)
-    others = [name for name in files.names if not name.lower().endswith((*CHECKPOINT_ENDINGS, *DATA_ENDINGS))]
+    others = [name for name in files.names if not name.lower().endswith((*PICKLE_ENDINGS, *DATA_ENDINGS))]
     if others:
         yield Observation("other files", False, f"not needed for a prediction: {', '.join(others[:5])} ({len(others)})")
     for folder in sorted({PurePosixPath(name).parent.parent for name in checkpoints if name.lower().endswith(".pth")}):
@@ -111,35 +107,12 @@ def _examine_checkpoint(files: ModelFiles, name: str) -> Observation:
     subject = PurePosixPath(name).name if name.count("/") < 2 else "/".join(PurePosixPath(name).parts[-2:])
     try:
         with files.open(name) as stream:
-            if name.lower().endswith((".pth", ".pt")):
-                imported = _imports_of_checkpoint(stream)
-            else:
-                imported = set(imported_names(BytesIO(stream.read(LARGEST_PICKLE))))
+            imported = imports_of(stream, name)
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         return Observation(subject, False, f"can't be examined, don't load it: {error}")
     if unsafe := sorted(each for each in imported if not is_plain(each)):
         return Observation(subject, False, f"loading it runs {', '.join(unsafe[:5])} ({len(unsafe)}): don't load it")
     return Observation(subject, True, "tensors and plain data")
-
-
-def _imports_of_checkpoint(stream: IO[bytes]) -> set[str]:
-    """Return what torch's format, a zip, imports.
-
-    Raises:
-        ValueError: it is another format. torch takes a file that doesn't begin as a zip for its older format and
-            unpickles the beginning, even if a harmless zip follows.
-    """
-    if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
-        raise ValueError("it does not begin as a checkpoint in torch's format does")
-    with zipfile.ZipFile(stream) as archive:
-        if min((member.header_offset for member in archive.infolist()), default=1) != 0:
-            raise ValueError("something precedes the zip in it")
-        pickles = [member for member in archive.infolist() if member.filename.endswith(".pkl")]
-        if not pickles or any(member.file_size > LARGEST_PICKLE for member in pickles):
-            raise ValueError("no checkpoint in torch's format, or one with giant instructions")
-        if any("/code/" in member.filename for member in archive.infolist()):
-            raise ValueError("it is TorchScript, which holds code")
-        return {name for member in pickles for name in imported_names(BytesIO(archive.read(member)))}
 
 
 def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator[Observation]:
@@ -148,13 +121,12 @@ def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator
     if name.count("__") != 2:
         yield Observation(name, False, "a folder TRAINER__PLANS__CONFIGURATION expected around fold_X")
         return
-    trainer, _, configuration = name.split("__")
+    trainer = name.partition("__")[0]
     plans = (folder / "plans.json").as_posix()
     try:
         with files.open(plans) as stream:
             content = parse_json(stream.read(LARGEST_JSON))
-        network = _name_network(content["configurations"], configuration)
-        is_here = _is_installed(network.rpartition(".")[0])
+        networks = list(examine_networks(content["configurations"]))
         record = content.get(RECORD)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
         yield _find_trainer(trainer)
@@ -166,7 +138,8 @@ def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator
         yield Observation("trainer", True, f"{trainer} isn't needed for a prediction")
     else:
         yield _find_trainer(trainer)
-    yield Observation("network", is_here, f"{network} {'is here' if is_here else 'is not installed'}")
+    for is_fine, found in networks:
+        yield Observation("network", is_fine, found)
 
 
 def _examine_record(record: dict[str, Any]) -> Observation:
@@ -177,27 +150,6 @@ def _examine_record(record: dict[str, Any]) -> Observation:
     except UserError as error:
         return Observation("model format", False, str(error))
     return Observation("model format", True, f"{record['format']}, {by}")
-
-
-def _is_installed(module: str) -> bool:
-    """Return whether a module is installed; of packages that are not nnU-Net's or ours, only the name is looked up.
-
-    Looking up a module imports the packages around it, which a stranger's file must not choose.
-    """
-    package = module.partition(".")[0]
-    if package not in OWN_PACKAGES:
-        return bool(package) and find_spec(package) is not None
-    return find_spec(module) is not None
-
-
-def _name_network(configurations: Any, name: str) -> str:
-    """Return the network class of a configuration, or of the one that it inherits from."""
-    for _ in range(10):
-        configuration = configurations[name]
-        if "architecture" in configuration:
-            return str(configuration["architecture"]["network_class_name"])
-        name = configuration["inherits_from"]
-    raise ValueError("configurations inherit from each other in a circle")
 
 
 def _find_trainer(name: str) -> Observation:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ser_nnunet.cli import main
+from ser_nnunet.runtime.model_file import MANIFEST
 from ser_nnunet.utils.model_format import MODEL_FORMAT
 from ser_nnunet.utils.pickle_contents import imported_names, is_plain
 
@@ -74,6 +75,14 @@ def test_code_in_a_checkpoint_is_named_and_not_run(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_zip_with_a_checkpoint_is_not_taken_for_an_exported_file(tmp_path, capsys):
+    file = zip_model(write_model(tmp_path / "results", {"x": Malicious(tmp_path / "run")}), tmp_path / "model.zip")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(MANIFEST, "{}")
+    status, shown = check(file, capsys)
+    assert status == 1 and "loading it runs" in shown
+
+
 def test_code_in_a_pickle_beside_the_checkpoint_is_named_and_not_run(tmp_path, capsys):
     folder = write_model(tmp_path / "results")
     (folder / "postprocessing.pkl").write_bytes(pickle.dumps(Malicious(tmp_path / "run")))
@@ -118,6 +127,47 @@ def test_a_trainer_and_a_network_that_are_not_here_are_named(tmp_path, capsys):
     folder = write_model(tmp_path / "results", trainer="NobodysTrainer", network="nobody.networks.Net")
     status, shown = check(folder, capsys)
     assert status == 1 and "NobodysTrainer is not found" in shown and "nobody.networks.Net" in shown
+
+
+def architecture(network="dynamic_network_architectures.architectures.unet.PlainConvUNet", **layers):
+    return {
+        "architecture": {"network_class_name": network, "arch_kwargs": layers, "_kw_requires_import": list(layers)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("configurations", "expected"),
+    [
+        ({"2d": architecture("torch.hub.load")}, "a prediction runs torch.hub.load"),
+        ({"2d": architecture("ser_nnunet.network.ser_net.torch.hub.load")}, "or no network"),
+        ({"2d": architecture("nnunetv2..paths")}, "or no network"),
+        ({"2d": architecture("nnunetv2.utilities.helpers.empty_cache")}, "or no network"),
+        ({"2d": architecture(), "other": architecture("os.system")}, "a prediction runs os.system"),
+        ({"2d": architecture(conv_op="torch.nn.Conv2d", nonlin="os.system")}, "imports os.system for its nonlin"),
+        ({"2d": architecture(nonlin="torch.nn.modules.conv.torch.hub.load")}, "torch.hub.load for its nonlin"),
+        ({"2d": {"UNet_class_name": "os.system"}}, "os.system is unknown"),
+        ({"2d": {"patch_size": [8, 8]}}, "no plans of nnU-Net's"),
+    ],
+)
+def test_a_function_in_place_of_a_network_or_layer_is_a_problem_in_every_configuration(
+    tmp_path, capsys, configurations, expected
+):
+    """nnU-Net imports and calls what the plans name; a checkpoint says which configuration."""
+    folder = write_model(tmp_path / "results")
+    (folder / "plans.json").write_text(json.dumps({"configurations": configurations}))
+    status, shown = check(folder, capsys)
+    assert status == 1 and expected in shown
+
+
+def test_the_networks_and_layers_of_nnunets_own_plans_are_fine(tmp_path, capsys):
+    folder = write_model(tmp_path / "results")
+    residual = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+    layers = {"conv_op": "torch.nn.modules.conv.Conv3d", "nonlin": "torch.nn.LeakyReLU", "dropout_op": None}
+    of_2023 = {"UNet_class_name": "PlainConvUNet"}
+    plans = {"2d": architecture(**layers), "3d_fullres": architecture(residual, **layers), "3d_lowres": of_2023}
+    (folder / "plans.json").write_text(json.dumps({"configurations": plans}))
+    status, shown = check(folder, capsys)
+    assert status == 0 and shown.count("is here") == 4, shown
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"a": 1}), b"PK\x03\x04" + bytes(50)])
