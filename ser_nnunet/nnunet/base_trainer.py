@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -21,7 +21,7 @@ from ser_nnunet.nnunet.model_record import add_record, record_in_plans, unwrap, 
 from ser_nnunet.utils.files import replacing
 from ser_nnunet.utils.locks import ExclusiveLock
 from ser_nnunet.utils.model_format import RECORD, require_known_format
-from ser_nnunet.utils.variables import CHECKPOINT_SECONDS
+from ser_nnunet.utils.variables import CHECKPOINT_SECONDS, read_seconds
 
 # What nnUNetTrainer's __init__ sets on the object, apart from what it derives from plans and paths.
 SETTINGS = (
@@ -45,6 +45,7 @@ RENAMED = {  # names of version 0.1.0
     "batch": "batch_size",
 }
 GRADIENT_NORM = 12.0  # at which nnU-Net clips gradients
+LOADED_BY_CONTINUE = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")  # the first that is there
 
 
 class TrainingStoppedError(UserError):
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         def on_train_epoch_start(self) -> None: ...
         def on_epoch_end(self) -> None: ...
         def on_train_end(self) -> None: ...
+        def perform_actual_validation(self, save_probabilities: bool = False) -> None: ...
         def run_training(self) -> None: ...
         def print_to_log_file(
             self, *args: object, also_print_to_console: bool = True, add_timestamp: bool = True
@@ -102,6 +104,7 @@ class BaseTrainer(TypedTrainer):
     """Steps of the current epoch that `require_finite` has seen."""
     _lock: ExclusiveLock | None = None
     _saved_at: float | None = None
+    _longest_gap = math.inf
     _unannotated: dict[str, bool]
     loaded_record: Mapping[str, Any] = {}
     """What the loaded checkpoint says of the code that wrote it; empty for checkpoints of others."""
@@ -146,16 +149,27 @@ class BaseTrainer(TypedTrainer):
         """
         if not self.was_initialized:
             self.initialize()
-        if self.local_rank == 0:  # also without checkpoints: the validation's files are in that folder
+        self._longest_gap = read_seconds(CHECKPOINT_SECONDS)
+        self.claim_folder()
+        super().on_train_start()
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            write_readme(self, Path(self.output_folder))
+        self._saved_at = time.monotonic()
+
+    def claim_folder(self) -> None:
+        """Keep other trainings from writing into the fold's folder; nothing happens where that is done already.
+
+        Also without checkpoints: the validation's files are in that folder.
+
+        Raises:
+            UserError: another training is writing there; names its process, and since when.
+        """
+        if self.local_rank == 0 and self._lock is None:
             folder = Path(self.output_folder)
             folder.mkdir(parents=True, exist_ok=True)
             lock = ExclusiveLock(folder / ".training.lock", f"a training in {folder}")
             lock.acquire()
             self._lock = lock
-        super().on_train_start()
-        if self.local_rank == 0 and not self.disable_checkpointing:
-            write_readme(self, Path(self.output_folder))
-        self._saved_at = time.monotonic()
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """Return the fold's training and validation cases, without those that have no annotated voxel.
@@ -221,6 +235,19 @@ class BaseTrainer(TypedTrainer):
         """Let other trainings write into the folder; the end of the process does that, too."""
         if self._lock is not None:
             self._lock.release()
+            self._lock = None
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """Validate as nnU-Net does; no training can begin in the folder meanwhile.
+
+        During a training, its checkpoints can be validated in another process, as in nnU-Net.
+        """
+        with suppress(UserError):
+            self.claim_folder()
+        try:
+            super().perform_actual_validation(save_probabilities)
+        finally:
+            self.release_folder()
 
     def on_train_epoch_start(self) -> None:
         """Begin to count the epoch's batches."""
@@ -232,9 +259,8 @@ class BaseTrainer(TypedTrainer):
 
         A job that is stopped at its time limit then loses no more than that, whatever `save_every` is.
         """
-        longest = os.environ.get(CHECKPOINT_SECONDS)
         save_every = self.save_every
-        if longest and self._saved_at is not None and time.monotonic() - self._saved_at >= float(longest):
+        if self._saved_at is not None and time.monotonic() - self._saved_at >= self._longest_gap:
             self.save_every = 1
         try:
             super().on_epoch_end()
@@ -274,7 +300,11 @@ class BaseTrainer(TypedTrainer):
         kept = sorted(Path(self.output_folder).glob("checkpoint_*.pth"), key=lambda file: file.stat().st_mtime)
         if not kept:
             return "No checkpoint had been written yet"
-        return f"The last checkpoint is kept: {kept[-1]} (nnUNetv2_train ... --c continues from checkpoint_latest.pth)"
+        loaded = next((name for name in LOADED_BY_CONTINUE if any(file.name == name for file in kept)), kept[-1].name)
+        advice = f"nnUNetv2_train ... --c continues from {loaded}"
+        if loaded == LOADED_BY_CONTINUE[0]:
+            advice = f"move {loaded}, of a finished training, away before nnUNetv2_train ... --c, which would load it"
+        return f"The last checkpoint is kept: {kept[-1]} ({advice})"
 
     @property
     def networks_in_training(self) -> list[torch.nn.Module]:

@@ -106,6 +106,7 @@ class SERTrainer(BaseTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         # not a submodule of self.network: checkpoints must not contain SAM's weights
         self.guidance: Guidance | None = None
+        self.is_sam_recorded = True  # nothing to record yet
         add_logged_values(self, LOGGED)
 
     @classmethod
@@ -200,6 +201,7 @@ class SERTrainer(BaseTrainer):
         if not self.was_initialized:
             self.initialize()
         self.refuse_two_phases()
+        self.claim_folder()  # loading SAM, and computing embeddings, may take long
         self.update_guidance()
         super().on_train_start()
 
@@ -228,7 +230,7 @@ class SERTrainer(BaseTrainer):
                 f"SAM guides epochs 0 to {self.schedule.guided_epochs - 1} of {self.num_epochs}: "
                 f"{self.guidance.describe()}"
             )
-            self.record_sam()
+            self.is_sam_recorded = False
         if not guided:
             self.release_guidance()
 
@@ -253,6 +255,9 @@ class SERTrainer(BaseTrainer):
         """Switch the phase: load or release SAM, and clear the optimiser's averages where the losses change."""
         super().on_train_epoch_start()
         self.update_guidance()
+        if not self.is_sam_recorded:  # not earlier: a training that can't begin leaves the record as it is
+            self.record_sam()
+            self.is_sam_recorded = True
         if self.guidance is not None:
             self.guidance.start_epoch(self.current_fade)
         if 0 < self.restart_epoch == self.current_epoch:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from ser_nnunet.errors import UserError
 
 SAM_CHECKPOINT = "SER_SAM_CHECKPOINT"
 """Path of SAM's checkpoint, for trainers with SAM guidance."""
@@ -26,6 +29,22 @@ def is_quiet() -> bool:
 
 CHECKPOINT_SECONDS = "SER_CHECKPOINT_SECONDS"
 """SER's trainers also save a checkpoint at the end of an epoch when the last one is older; `crossval` sets it."""
+
+
+def read_seconds(variable: str) -> float:
+    """Return a number of seconds, or infinity where the variable isn't set.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text or "inf")
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UserError(f"{variable}: a number of seconds expected, {text!r} found")
+    return seconds
 
 
 @contextmanager

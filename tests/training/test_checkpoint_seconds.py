@@ -5,6 +5,7 @@ import time
 import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from ser_nnunet.errors import UserError
 from ser_nnunet.training.variants import SERTrainerNoSAM
 
 
@@ -21,7 +22,6 @@ def trainer(make_trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(nnUNetTrainer, "on_epoch_end", end_epoch)
     found = make_trainer(SERTrainerNoSAM)
     found.output_folder = str(tmp_path / "model")
-    found.on_train_start()
     return found
 
 
@@ -30,6 +30,7 @@ def test_checkpoints_follow_the_clock(trainer, tmp_path, monkeypatch, seconds, s
     monkeypatch.delenv("SER_CHECKPOINT_SECONDS", raising=False)
     if seconds is not None:
         monkeypatch.setenv("SER_CHECKPOINT_SECONDS", seconds)
+    trainer.on_train_start()
     latest, begin, found = tmp_path / "model" / "checkpoint_latest.pth", time.monotonic(), []
     for epoch in (1, 2, 3):  # 40 s each
         now = begin + 40 * epoch
@@ -39,3 +40,10 @@ def test_checkpoints_follow_the_clock(trainer, tmp_path, monkeypatch, seconds, s
         latest.unlink(missing_ok=True)
     assert found == saved
     assert trainer.save_every == 50
+
+
+@pytest.mark.parametrize("text", ["10m", "-1", "nan"])
+def test_what_is_no_number_of_seconds_is_refused_before_the_first_epoch(trainer, monkeypatch, text):
+    monkeypatch.setenv("SER_CHECKPOINT_SECONDS", text)
+    with pytest.raises(UserError, match=f"SER_CHECKPOINT_SECONDS: a number of seconds expected, '{text}' found"):
+        trainer.on_train_start()

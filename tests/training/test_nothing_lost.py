@@ -71,6 +71,32 @@ def test_a_second_training_in_the_same_folder_is_refused(make_trainer, tmp_path,
     second.on_train_start()
 
 
+def test_no_training_begins_where_a_model_is_being_validated(make_trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    trained, other = make_trainer(SERTrainerNoSAM), make_trainer(SERTrainerNoSAM)
+    trained.output_folder = other.output_folder = str(tmp_path / "model" / "fold_0")
+
+    def validate(self, save_probabilities):
+        with pytest.raises(UserError, match=r"a training in .*fold_0 is running already"):
+            other.on_train_start()
+
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", validate)
+    trained.perform_actual_validation()
+    other.on_train_start()
+
+
+def test_a_training_that_runs_can_be_validated_from_elsewhere(make_trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", lambda self, save_probabilities: None)
+    training, validating, third = (make_trainer(SERTrainerNoSAM) for _ in range(3))
+    for trainer in (training, validating, third):
+        trainer.output_folder = str(tmp_path / "model" / "fold_0")
+    training.on_train_start()
+    validating.perform_actual_validation()
+    with pytest.raises(UserError, match="is running already"):
+        third.on_train_start()
+
+
 def test_checkpoints_load_without_running_code(make_trainer, make_batch, sam_checkpoint, tmp_path):
     trainer = make_trainer()
     trainer.output_folder = str(tmp_path)
@@ -138,6 +164,22 @@ class TestRecordOfSam:
         assert file_sha256(sam_checkpoint) in shown and file_sha256(tmp_path / "other.pth") in shown
         assert "WARNING" not in self.begin(make_trainer, tmp_path, 0), "a new training in the folder"
 
+    def test_a_second_training_that_is_refused_leaves_the_record_as_it_is(
+        self, make_trainer, sam_checkpoint, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+        first, second = make_trainer(), make_trainer()
+        first.output_folder = second.output_folder = str(tmp_path)
+        first.on_train_start()
+        start_epoch(first, 0)
+        before = (tmp_path / "sam_guidance.json").read_text()
+        torch.save(build_dummy_sam(seed=5, image_size=64).state_dict(), tmp_path / "other.pth")
+        monkeypatch.setenv("SER_SAM_CHECKPOINT", str(tmp_path / "other.pth"))
+        with pytest.raises(UserError, match="is running already"):
+            second.on_train_start()
+        assert (tmp_path / "sam_guidance.json").read_text() == before
+        assert second.guidance is None
+
 
 class TestNonFiniteNumbers:
     """A training stops at the first loss that is NaN or Inf, says why, and keeps its last good checkpoint."""
@@ -161,6 +203,24 @@ class TestNonFiniteNumbers:
         assert "epoch 3, batch 2 of 250 (cases a, b, c, d): L_dist is nan" in message
         assert "the images of c hold NaN or Inf" in message
         assert f"The last checkpoint is kept: {tmp_path / 'model' / 'checkpoint_latest.pth'}" in message
+
+    @pytest.mark.parametrize(
+        ("others", "advice"),
+        [
+            ([], "--c continues from checkpoint_latest.pth"),
+            (["checkpoint_best.pth"], "--c continues from checkpoint_latest.pth"),
+            (["checkpoint_final.pth"], "move checkpoint_final.pth, of a finished training, away before"),
+        ],
+    )
+    def test_the_advice_names_the_checkpoint_that_nnunet_would_continue_from(
+        self, trainer, make_batch, tmp_path, others, advice
+    ):
+        for name in others:
+            trainer.save_checkpoint(str(tmp_path / "model" / name))
+        batch = make_batch()
+        batch["data"][0] = math.nan
+        with pytest.raises(UserError, match=advice):
+            trainer.train_step(batch)
 
     def test_a_loss_that_explodes_over_finite_images_names_the_learning_rate(self, trainer, make_batch):
         loss = trainer.loss
