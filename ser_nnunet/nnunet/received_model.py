@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
 from ser_nnunet.errors import UserError
@@ -51,14 +53,22 @@ class ModelFiles:
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a file; `OSError` if it is none."""
+        """Open a file; `OSError` if it is none, `ValueError` if it would grow beyond reason.
+
+        Of a zip, it is unpacked into a temporary file: going back in a packed one unpacks it from the beginning.
+        """
         if self.archive is None:
             regular_size(self.place / name)
             with (self.place / name).open("rb") as stream:
                 yield stream
             return
-        with self.archive.open(name) as member:
-            yield member
+        about = self.archive.getinfo(name)
+        if about.file_size > LARGEST_RATIO * max(about.compress_size, 1):
+            raise ValueError(f"{about.compress_size / 1e6:.1f} MB become {about.file_size / 1e6:.0f} MB")
+        with self.archive.open(name) as member, TemporaryFile() as unpacked:
+            shutil.copyfileobj(member, unpacked)
+            unpacked.seek(0)
+            yield unpacked
 
 
 def examine_model(place: Path) -> Iterator[Observation]:
