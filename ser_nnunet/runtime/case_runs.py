@@ -48,7 +48,8 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
         overwrite: predict cases again that have a mask.
 
     Raises:
-        UserError: no images, masks that would replace them, or masks of another model or other settings in `output`.
+        UserError: no images, masks that would replace them or lie in their folder, or masks of another model or other
+            settings in `output`.
     """
     cases = find_cases(inputs, model.recipe)
     targets = {case.name: output / f"{case.name}{case.ending}" for case in cases}
@@ -57,6 +58,8 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
     replaced = [target.name for target in targets.values() if os.path.realpath(target) in images]
     if replaced:
         raise UserError(f"masks would replace the images {', '.join(replaced)}: choose another output folder")
+    if any(path.is_dir() and os.path.realpath(path) == os.path.realpath(output) for path in inputs):
+        raise UserError(f"{output} is the folder of the images, where masks would pass for images: choose another one")
     same = _record(model, output, list(targets.values()), overwrite)
     outcome = Outcome()
     outcome.skipped = [case.name for case in cases if same and targets[case.name].exists()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ def find_cases(inputs: Sequence[Path], recipe: Recipe) -> list[InputCase]:
         recipe: the model's, for the channels.
 
     Raises:
-        UserError: an input doesn't exist, or there is no image.
+        UserError: an input doesn't exist, or there is no image; files named as in nnU-Net are of several cases, or not
+            in the model's order of channels.
     """
     missing = [f"{path}: no such file or folder" for path in inputs if not path.exists()]
     if missing:
@@ -59,8 +61,32 @@ def find_cases(inputs: Sequence[Path], recipe: Recipe) -> list[InputCase]:
                 f"{inputs[0]}: no images found, expected {', '.join(ENDINGS)} or DICOM, named CASE_0000 and so on"
             )
         return _group(images, recipe)
-    match = CHANNEL.fullmatch(_stem(inputs[0]))
-    return [_case(match["case"] if match else _stem(inputs[0]), list(inputs), recipe)]
+    return [_case(_name_of_case(inputs, recipe), list(inputs), recipe)]
+
+
+def _name_of_case(inputs: Sequence[Path], recipe: Recipe) -> str:
+    """Return the name of the case whose channels are given; raise `UserError` for several cases or another order.
+
+    Without a channel's number in every name, nothing tells whose and which image a file is.
+    """
+    places = [os.path.realpath(path) for path in inputs]
+    if repeated := [path.name for path, place in zip(inputs, places, strict=True) if places.count(place) > 1]:
+        raise UserError(f"given more than once: {', '.join(repeated)}; each channel of one case expected")
+    matches = [CHANNEL.fullmatch(_stem(path)) for path in inputs]
+    numbers = [int(match["channel"]) for match in matches if match]
+    if len(numbers) < len(inputs) or max(numbers) >= max(len(recipe.channels), len(inputs)):
+        return _stem(inputs[0])
+    cases = list(dict.fromkeys(match["case"] for match in matches if match))
+    given = ", ".join(path.name for path in inputs)
+    if len(cases) > 1:
+        raise UserError(
+            f"the channels of one case expected, images of {len(cases)} cases given ({given}): put them into a folder, "
+            "which may hold any number of cases"
+        )
+    if numbers != [*range(len(numbers))]:
+        expected = ", ".join(f"{number:04d} ({name})" for number, name in enumerate(recipe.channels))
+        raise UserError(f"{cases[0]}: the channels {expected} expected in this order, {given} given")
+    return cases[0]
 
 
 def _stem(path: Path) -> str:
@@ -84,11 +110,11 @@ def _group(images: Iterable[Path], recipe: Recipe) -> list[InputCase]:
             channels.setdefault(match["case"], []).append((int(match["channel"]), path))
         else:
             single.append(path)
-    cases = [_channels_of_case(name, found, recipe) for name, found in channels.items()]
+    cases = [(_channels_of_case(name, found, recipe), [path for _, path in found]) for name, found in channels.items()]
     for path in single:
         named = len(recipe.channels) == 1 and not channels
         problem = "" if named else f"{path.name}: a channel number expected in the name, such as {_stem(path)}_0000"
-        cases.append(_case(_stem(path), [path], recipe, problem))
+        cases.append((_case(_stem(path), [path], recipe, problem), [path]))
     return sorted(_without_duplicates(cases), key=lambda case: case.name)
 
 
@@ -106,13 +132,13 @@ def _channels_of_case(name: str, found: Sequence[tuple[int, Path]], recipe: Reci
     return _case(name, files, recipe, "; ".join(problems))
 
 
-def _without_duplicates(cases: Sequence[InputCase]) -> Iterable[InputCase]:
-    """Replace cases of one name, whose masks would overwrite each other, by a problem."""
-    names = [case.name for case in cases]
-    for name in dict.fromkeys(names):
-        same = [case for case in cases if case.name == name]
+def _without_duplicates(cases: Sequence[tuple[InputCase, list[Path]]]) -> Iterable[InputCase]:
+    """Replace cases of one name, whose masks would overwrite each other, by a problem that names all their files."""
+    for name in dict.fromkeys(case.name for case, _ in cases):
+        same = [(case, files) for case, files in cases if case.name == name]
         if len(same) == 1:
-            yield same[0]
-        else:
-            files = ", ".join(path.name for case in same for path in case.images)
-            yield InputCase(name, (), same[0].ending, f"several images for one mask: {files}")
+            yield same[0][0]
+            continue
+        named = ", ".join(path.name for _, files in same for path in files)
+        problems = [f"several images for one mask: {named}", *(case.problem for case, _ in same if case.problem)]
+        yield InputCase(name, (), same[0][0].ending, "; ".join(problems))
