@@ -132,6 +132,28 @@ def test_check_suggests_trainers_for_a_misspelt_name(ready, capsys):
     assert "nnUNetTrainerAdam1en3" in row(capsys.readouterr().out, "  nnU-Net finds nnUNetTrainerAdam1e3")
 
 
+@pytest.mark.parametrize("variable", ["set", "unset"])
+def test_check_says_of_an_unknown_trainer_that_there_is_none(ready, capsys, monkeypatch, variable):
+    if variable == "unset":
+        monkeypatch.delenv("nnUNet_extTrainer")
+    assert main(["check", "-tr", "Foo"]) == 1
+    output = capsys.readouterr().out
+    assert "missing  there is no trainer of this name" in row(output, "nnU-Net finds Foo")
+    assert "add its folder to nnUNet_extTrainer" in row(output, "  nnU-Net finds Foo") and "eval" not in output
+
+
+def test_check_finds_a_trainer_that_is_written_in_lower_case(ready, capsys):
+    assert main(["check", "-tr", "sertrainer"]) == 1
+    assert "There are SERTrainer, " in row(capsys.readouterr().out, "  nnU-Net finds sertrainer")
+
+
+def test_check_advises_the_variable_for_a_short_schedule_of_sers(ready, capsys, monkeypatch):
+    """Its file has another name than its class."""
+    monkeypatch.delenv("nnUNet_extTrainer")
+    assert main(["check", "-tr", "SERTrainerNoSAM_100epochs"]) == 1
+    assert 'eval "$(ser-nnunet env)"' in row(capsys.readouterr().out, "  nnU-Net finds SERTrainerNoSAM_100epochs")
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a file system without space")
 def test_check_tells_who_trains_without_a_gpu_how_threads_wait(ready, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)

@@ -54,5 +54,6 @@ def test_the_numbers_of_every_command_are_found():
     found = {(*words, option) for words, option, _ in NUMBERS}
     assert len(found) > 40
     expected = [("predict", "--step"), ("demo", "--seed"), ("evaluate", "-np"), ("report", "--pictures")]
+    expected += [("crossval", "--memory"), ("crossval", "--time")]
     expected += [("convert", "msd", "-d"), ("benchmark", "accuracy", "--epochs"), ("benchmark", "size", "--shape")]
     assert found >= set(expected)

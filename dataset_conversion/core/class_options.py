@@ -15,6 +15,7 @@ from ser_nnunet.dataset_conversion.core.data_classes import IGNORE, CohortCheck,
 from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.mask_position import MaskPositionCheck
 from ser_nnunet.dataset_conversion.core.problems import EXCLUDE
+from ser_nnunet.dataset_conversion.core.region_order import describe_wrong_order, list_regions
 from ser_nnunet.errors import UserError
 
 LARGEST_VALUE = 255
@@ -40,7 +41,7 @@ class Description:
 
     Attributes:
         labels: class -> value, or the values of a region, as in nnU-Net's dataset.json; `background` may be left out.
-        regions_class_order: as in dataset.json; with regions alone.
+        regions_class_order: as in dataset.json, a value per region in the order of `labels`; with regions alone.
         value_map: value in the files -> value to write, for those that differ.
         allow_empty_masks: whether cases without foreground are expected.
         licence: of the data.
@@ -58,7 +59,7 @@ class Description:
 
 
 def describe_dataset(description: Description, name: str, title: str, channels: tuple[str, ...]) -> DatasetInfo:
-    """Return what the checks and dataset.json need; raises `UserError` for classes that nnU-Net would refuse."""
+    """Return what the checks and dataset.json need; raises `UserError` for classes that nnU-Net refuses or loses."""
     labels = {"background": 0, **description.labels}
     values = sorted({value for each in labels.values() for value in ([each] if isinstance(each, int) else each)})
     faults = []
@@ -70,14 +71,9 @@ def describe_dataset(description: Description, name: str, title: str, channels: 
         faults.append(f"the values are {', '.join(map(str, values))}, nnU-Net needs 0, 1, 2, ... without a gap (--map)")
     if values[-1] > LARGEST_VALUE:
         faults.append(f"the largest value is {values[-1]}, at most {LARGEST_VALUE} are possible")
-    has_regions = any(not isinstance(each, int) for each in labels.values())
-    classes = len(labels) - 1 - (IGNORE in labels)
     if labels.get(IGNORE, values[-1]) != values[-1]:
         faults.append(f"{IGNORE} must be the highest value, {values[-1]}")
-    if has_regions and len(description.regions_class_order or ()) != classes:
-        faults.append(f"regions need --regions-class-order with {classes} values, one per class, outermost first")
-    if not has_regions and description.regions_class_order is not None:
-        faults.append("--regions-class-order is for regions, such as --labels whole=1,2 core=2")
+    faults += find_region_faults(labels, description.regions_class_order)
     if wrong := sorted(set(description.value_map.values()) - set(values)):
         faults.append(f"--map leads to {', '.join(map(str, wrong))}, which no class has")
     if faults:
@@ -98,6 +94,19 @@ def describe_dataset(description: Description, name: str, title: str, channels: 
         case_checks=(MaskPositionCheck(ignore if isinstance(ignore, int) else None),),
     )
     return add_general_checks(info)
+
+
+def find_region_faults(labels: Mapping[str, int | tuple[int, ...]], order: tuple[int, ...] | None) -> list[str]:
+    """Return what is wrong with the values of regions: their number, or masks in which regions would be lost."""
+    regions = list_regions(labels)
+    if not regions:
+        text = "--regions-class-order is for regions, such as --labels whole=1,2 core=2"
+        return [] if order is None else [text]
+    if order is None or len(order) != len(regions):
+        text = f"regions need --regions-class-order with {len(regions)} values, one per class in the order of --labels"
+        return [f"{text}, outermost first"]
+    wrong = describe_wrong_order(regions, order)
+    return [] if wrong is None else [wrong]
 
 
 def add_general_checks(info: DatasetInfo) -> DatasetInfo:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import SimpleITK as sitk
 
 from ser_nnunet.benchmark.benchmark_settings import HypotheticalDataset
+from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW
 from ser_nnunet.utils.files import write_json
 from ser_nnunet.utils.variables import environment
@@ -28,7 +29,13 @@ class HypotheticalPlans(NamedTuple):
 
 
 def plan_hypothetical_dataset(data: HypotheticalDataset) -> HypotheticalPlans:
-    """Run nnU-Net's own planners on a fingerprint in which every image has the given shape and spacing."""
+    """Run nnU-Net's own planners on a fingerprint in which every image has the given shape and spacing.
+
+    Configurations whose U-Net would have a single stage, which can't be built, are left out.
+
+    Raises:
+        UserError: the shape is too small for a U-Net in all of them.
+    """
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
         nnUNetPlannerResEncL,
@@ -52,6 +59,15 @@ def plan_hypothetical_dataset(data: HypotheticalDataset) -> HypotheticalPlans:
             plans = [planner(NAME).plan_experiment() for planner in planners]
     # Through JSON, as nnU-Net's own plans are: no numpy numbers, no tuples.
     default, medium, large = (json.loads(json.dumps(each)) for each in plans)
+    for name, configuration in list(default["configurations"].items()):
+        if configuration.get("architecture", {}).get("arch_kwargs", {}).get("n_stages") == 1:
+            for each in (default, medium, large):
+                each["configurations"].pop(name, None)
+    if not default["configurations"]:
+        raise UserError(
+            f"--shape {' '.join(map(str, data.shape))} is too small: nnU-Net plans a U-Net with one stage, which can't "
+            "be built; 8 voxels or more along every axis of the patch expected"
+        )
     return HypotheticalPlans(default, {"ResEnc-M": medium, "ResEnc-L": large}, dataset_json)
 
 

@@ -118,7 +118,11 @@ def run_process(command: Sequence[str], target: Path, environment: dict[str, str
 
 
 def run_predictions(settings: PredictionSettings) -> list[Path]:
-    """Time all systems in turn; write and return the tables `predict.csv` and `predict.md`."""
+    """Time all systems in turn; write and return the tables `predict.csv` and `predict.md`.
+
+    Raises:
+        UserError: a prediction failed.
+    """
     environment = {**os.environ, EXTERNAL_TRAINERS: os.environ.get(EXTERNAL_TRAINERS, str(trainers_folder()))}
     if settings.threads is not None:
         environment |= {"OMP_NUM_THREADS": str(settings.threads), "nnUNet_def_n_proc": str(settings.threads)}

@@ -17,7 +17,7 @@ from ser_nnunet.benchmark.peak_memory import measure_peak
 from ser_nnunet.benchmark.plan_source import load_plans
 from ser_nnunet.benchmark.provenance import collect_provenance
 from ser_nnunet.benchmark.systems import System, list_systems
-from ser_nnunet.benchmark.tables import format_number, write_results
+from ser_nnunet.benchmark.tables import NOT_MEASURED, format_number, write_results
 from ser_nnunet.network.layers import count_parameters
 
 NOTES = [
@@ -31,7 +31,7 @@ NOTES = [
     "Weights: network_weights as nnU-Net's checkpoint holds them, float32, without the optimiser's state.",
     "Memory: what one forward pass of one patch or slice (batch 1) needs at its peak beyond the loaded network, in a"
     " process of its own, the library's buffers included; training: forward and backward pass, gradients included, the"
-    " optimiser's state and nnU-Net's deep supervision not, for networks of the same patch. A dash: not measured.",
+    " optimiser's state and nnU-Net's deep supervision not, for networks of the same patch.",
 ]
 
 
@@ -39,7 +39,8 @@ def run_size(settings: SizeSettings) -> list[Path]:
     """Count, write size.csv and size.md; return both.
 
     Raises:
-        UserError: what is asked for doesn't exist, or the memory couldn't be measured.
+        UserError: what is asked for doesn't exist, the plan names no network of nnU-Net's, or the memory couldn't be
+            measured.
     """
     refuse_problems(settings.find_problems())
     planned, resenc = load_plans(settings.plan)
@@ -95,7 +96,7 @@ def format_sizes(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text: millions, GMACs, MB, and fractions of nnU-Net."""
 
     def in_units_of(unit: float, column: str) -> pd.Series:
-        return table[column].map(lambda count: format_number(count / unit))
+        return table[column].map(lambda count: format_number(count / unit, absent=NOT_MEASURED))
 
     def of_nnunet(ratio: float) -> str:
         return f"1/{format_number(1 / ratio, 2)}" if ratio < 1 else format_number(ratio, 2)

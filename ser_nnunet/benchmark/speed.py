@@ -37,7 +37,7 @@ def run_speed(settings: SpeedSettings) -> list[Path]:
     Sets this process's number of threads, and cudnn's benchmark mode on a GPU.
 
     Raises:
-        UserError: what is asked for doesn't exist.
+        UserError: what is asked for doesn't exist, or the plan names no network of nnU-Net's.
     """
     refuse_problems(settings.find_problems())
     use_device(settings.device, count_threads(settings.device, settings.threads))

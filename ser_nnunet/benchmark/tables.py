@@ -12,7 +12,10 @@ from ser_nnunet.utils.files import write_text
 
 IN_EVERY_ROW = ("date", "ser-nnunet", "torch", "nnunetv2", "python", "cpu", "cores", "gpu", "device")
 NOT_DEFINED = "not defined"
-"""Stands for a number that is a ratio to 0 or was not measured."""
+"""Stands for a number that is a ratio to 0."""
+
+NOT_MEASURED = "not measured"
+"""Stands for a number that a benchmark was not asked for, or leaves out."""
 
 
 def write_results(
@@ -59,13 +62,13 @@ def format_markdown_table(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, ruler, *rows])
 
 
-def format_number(value: float, digits: int = 3) -> str:
-    """Return a number with `digits` significant digits (`12300`, `0.0172`); `not defined` where there is none.
+def format_number(value: float, digits: int = 3, absent: str = NOT_DEFINED) -> str:
+    """Return a number with `digits` significant digits (`12300`, `0.0172`), and `absent` where there is none.
 
     Differences of equal means that are not 0 for rounding errors alone (below 1e-12) are shown as `0`.
     """
     if value is None or not math.isfinite(value):
-        return NOT_DEFINED
+        return absent
     if abs(value) < 1e-12:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))

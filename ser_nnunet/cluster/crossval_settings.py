@@ -18,8 +18,12 @@ from ser_nnunet.utils.json_files import validate
 FOLLOW_UPS = ("best", "predict", "evaluate", "report")
 """The steps after the trainings, in their order; like configurations, they may have a time and memory of their own."""
 
-DURATION = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d\d)(?::\d\d)?|(?P<count>\d+)(?P<unit>[dhm])")
+DURATION = re.compile(
+    r"(?:(?P<days>\d{1,20})-)?(?P<hours>\d{1,20}):(?P<minutes>\d\d)(?::\d\d)?|(?P<count>\d{1,20})(?P<unit>[dhm])"
+)
 MINUTES = {"d": 24 * 60, "h": 60, "m": 1}
+MOST_MINUTES = 365 * MINUTES["d"]
+"""Of a job's time limit: SLURM counts in 32 bits, and no cluster lets a job run for a year."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +138,15 @@ def parse_minutes(text: str) -> int:
     """Return the minutes of `24h`, `90m`, `2d`, `12:30` (hours and minutes), `12:30:00` or `1-12:00`.
 
     Raises:
-        ValueError: it is none of these, or nothing.
+        ValueError: it is none of these, less than a minute, or more than a year.
     """
     match = DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no time such as 24h, 90m, 12:30:00 or 1-12:00:00")
+        raise ValueError(f"{text[:40]!r} is no time such as 24h, 90m, 12:30:00 or 1-12:00:00")
     if match["unit"]:
         minutes = int(match["count"]) * MINUTES[match["unit"]]
     else:
         minutes = (int(match["days"] or 0) * 24 + int(match["hours"])) * 60 + int(match["minutes"])
-    if minutes < 1:
-        raise ValueError(f"{text!r} is less than a minute")
+    if not 1 <= minutes <= MOST_MINUTES:
+        raise ValueError(f"{text[:40]!r} is not within 1m to {MOST_MINUTES // MINUTES['d']}d")
     return minutes

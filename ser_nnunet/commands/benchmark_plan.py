@@ -8,6 +8,10 @@ from typing import Any
 
 from ser_nnunet.benchmark.benchmark_settings import DEFAULT_PLANS, HypotheticalDataset, PlanSettings
 from ser_nnunet.commands.number_types import decimal, whole
+from ser_nnunet.errors import UserError
+
+OF_SHAPE = ("spacing", "channels", "classes", "cases")
+"""Options that describe a hypothetical data set."""
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,6 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         "type": decimal(0.001, 1000),
         "nargs": 3,
         "metavar": "MM",
-        "default": HypotheticalDataset.spacing,
     }
     of_shape.add_argument("--spacing", help="voxel spacing in mm (default: 1 1 1)", **spacing)
     for name, most in {"channels": 1000, "classes": 1000, "cases": 1_000_000}.items():
@@ -41,7 +44,6 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         of_shape.add_argument(
             f"--{name}",
             type=whole(1, most),
-            default=default,
             metavar="N",
             help=f"number of {name} of the data set (default: {default})",
         )
@@ -50,10 +52,18 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_plan_settings(args: argparse.Namespace) -> PlanSettings:
-    """Return the plan that the arguments choose."""
+    """Return the plan that the arguments choose; `UserError` for options that belong to another source of plans."""
     source: str | Path | HypotheticalDataset = args.plans or args.d
+    given = {name: getattr(args, name) for name in OF_SHAPE if getattr(args, name) is not None}
+    if args.shape and args.dataset_json:
+        raise UserError("--dataset-json belongs to -plans: with --shape, give --channels and --classes")
     if args.shape:
-        source = HypotheticalDataset(tuple(args.shape), tuple(args.spacing), args.channels, args.classes, args.cases)
+        if args.spacing:
+            given["spacing"] = tuple(args.spacing)
+        source = HypotheticalDataset(tuple(args.shape), **given)
+    elif given:
+        options = ", ".join(f"--{name}" for name in given)
+        raise UserError(f"{options} belong to --shape: {source} has channels, classes, cases and spacing of its own")
     return PlanSettings(
         source,
         configuration=args.c,

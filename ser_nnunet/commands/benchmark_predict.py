@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from ser_nnunet.commands.number_types import threads, tile_step, whole
+from ser_nnunet.errors import UserError
+from ser_nnunet.export.fold_files import find_checkpoints
+from ser_nnunet.runtime.model_file import open_model
+
+CHECKPOINT = "checkpoint_final.pth"
+"""That `nnUNetv2_predict` takes by default."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Time everything, write the tables, show them."""
+    refuse_other_files(args.folders, args.m)
     from ser_nnunet.benchmark.prediction_times import PredictionSettings, run_predictions
 
     folders = {f"nnUNetv2_predict, {folder.resolve().name}": folder for folder in args.folders}
@@ -43,3 +51,19 @@ def run(args: argparse.Namespace) -> int:
     print(written[1].read_text(encoding="utf-8"))
     print(f"written to {', '.join(map(str, written))}")
     return 0
+
+
+def refuse_other_files(folders: Sequence[Path], model: Path) -> None:
+    """Raise `UserError` for all folders that are no trained models, and for a file that is no exported one."""
+    problems = []
+    for folder in folders:
+        try:
+            find_checkpoints(folder, None, CHECKPOINT)
+        except UserError as error:
+            problems.append(str(error))
+    try:
+        open_model(model)
+    except UserError as error:
+        problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))

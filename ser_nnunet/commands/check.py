@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import PREPROCESSED, RAW, RESULTS, nnunet_folder
-from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, similar_trainers, trainers_folder
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, is_trainer, similar_trainers, trainers_folder
 from ser_nnunet.utils.variables import SAM_CHECKPOINT, TEACHER
 
 OK, MISSING, NOTE = "ok", "missing", "note"
@@ -183,10 +183,12 @@ def check_trainer(name: str) -> tuple[Finding, bool, bool]:
     try:
         trainer = find_trainer(name, as_set=True)
     except RuntimeError:  # with a long message of nnU-Net's
-        reason = f"not found, {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}"
-        similar = similar_trainers(name)
-        if similar and name not in similar:
-            remedy = f"is it misspelt? There are {', '.join(similar)}"
+        reason, similar = "not found", ", ".join(similar_trainers(name))
+        if not is_trainer(name):
+            reason = "there is no trainer of this name"
+            own = f"if it is your own, add its folder to {EXTERNAL_TRAINERS}"
+            remedy = f"is it misspelt? There are {similar}" if similar else own
+        reason += f", {EXTERNAL_TRAINERS}={os.environ.get(EXTERNAL_TRAINERS, '')}"
     except Exception as error:
         reason = first_line(error)
     else:

@@ -15,24 +15,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = (
         "TRAINER__PLANS__CONFIGURATION of nnUNet_results, a folder around it, a zip of nnUNetv2_export_model_to_zip, "
-        "or a file of ser-nnunet export"
+        "or a file of ser-nnunet export (.pyz, or .zip for nnU-Net)"
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=what)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; return 1 if something is not as it should be, else 0."""
+    from ser_nnunet.export.nnunet_code import known_parts
     from ser_nnunet.export.received_file import examine_exported, is_exported
     from ser_nnunet.nnunet.received_model import examine_model
     from ser_nnunet.utils.printable import counted, printable
 
-    examine = examine_exported if is_exported(args.model) else examine_model
-    observations = list(examine(args.model))
+    exported = is_exported(args.model)
+    observations = list(examine_exported(args.model) if exported else examine_model(args.model, known_parts()))
     width = max(len(observation.subject) for observation in observations)
     for subject, is_fine, found in observations:
         print(printable(f"{subject:<{width}}  {'ok' if is_fine else 'PROBLEM':<7}  {found}"))
     bad = sum(not observation.is_fine for observation in observations)
-    harmless = "no code but that of ser-nnunet" if examine is examine_exported else "no code"
+    has_code = any(observation.subject == "code" for observation in observations)
+    harmless = "no code but that of ser-nnunet" if has_code else "no code"
     fine = f"{harmless} found; this does not say how good the model is"
     print("\n" + (f"{counted(bad, 'problem')}: see above" if bad else fine))
     return 1 if bad else 0

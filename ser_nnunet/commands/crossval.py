@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings, parse_minutes, read_settings
-from ser_nnunet.commands.number_types import fold, whole
+from ser_nnunet.commands.number_types import by_name, fold, memory_gb, whole
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.utils.printable import printable
@@ -54,10 +55,16 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--gpus-per-job", type=whole(1, 64), default=1, metavar="N", help="number of GPUs (default: 1)")
     add("--cpus-per-job", type=whole(1, 1024), default=12, metavar="N", help="number of processor cores (default: 12)")
-    time = "time limit, such as 24h or 1-12:00:00; a training that needs longer is requeued and resumes (default: 24h)"
-    add("--time", nargs="+", default=[], metavar="[CONFIG=]TIME", help=time)
-    memory = "memory of the machine in GB (default: 24 for 2D, 48 for 3D)"
-    add("--memory", nargs="+", default=[], metavar="[CONFIG=]GB", help=memory)
+    time = (
+        "time limit, such as 24h or 1-12:00:00, from 1m to 365d, one for all and one per CONFIG; a training that needs"
+        " longer is requeued and resumes (default: 24h)"
+    )
+    add("--time", nargs="+", type=by_name(parse_minutes), default=[], metavar="[CONFIG=]TIME", help=time)
+    memory = (
+        "memory of the machine in GB, from 0.1 to 100000, one for all and one per CONFIG"
+        " (default: 24 for 2D, 48 for 3D)"
+    )
+    add("--memory", nargs="+", type=by_name(memory_gb), default=[], metavar="[CONFIG=]GB", help=memory)
     add("--partition", metavar="NAME", help="partition of SLURM that the jobs are submitted to")
     add("--account", metavar="NAME", help="account of SLURM that the jobs are charged to")
     options = "any options of sbatch, such as qos=long or 3d_fullres:constraint=a100 for one configuration"
@@ -127,22 +134,8 @@ def _show(crossval: Any, args: argparse.Namespace) -> int:
 
 def make_settings(args: argparse.Namespace, dataset: str) -> CrossvalSettings:
     """Return the settings that the arguments mean; `UserError` for what can't be read."""
-    minutes: dict[str, int] = {}
-    memory: dict[str, float] = {}
     slurm: dict[str, dict[str, str]] = {}
-    problems: list[str] = []
-    for word in args.time:
-        name, _, value = word.rpartition("=")
-        try:
-            minutes[name] = parse_minutes(value)
-        except ValueError as error:
-            problems.append(f"--time {word}: {error}")
-    for word in args.memory:
-        name, _, value = word.rpartition("=")
-        try:
-            memory[name] = float(value)
-        except ValueError:
-            problems.append(f"--memory {word}: expected GB, such as 32 or 3d_fullres=64")
+    problems = [*_find_repeated("--time", args.time), *_find_repeated("--memory", args.memory)]
     for word in args.slurm:
         key, separator, value = word.partition("=")
         name, _, option = key.rpartition(":")
@@ -164,8 +157,8 @@ def make_settings(args: argparse.Namespace, dataset: str) -> CrossvalSettings:
         engine=args.cluster,
         gpus_per_job=args.gpus_per_job,
         cpus_per_job=args.cpus_per_job,
-        minutes=minutes,
-        memory_gb=memory,
+        minutes=dict(args.time),
+        memory_gb=dict(args.memory),
         slurm=slurm,
     )
     if args.predict is None:
@@ -173,6 +166,17 @@ def make_settings(args: argparse.Namespace, dataset: str) -> CrossvalSettings:
     images = Path(args.predict)
     images = images if images.is_dir() else settings.raw / images
     return replace(settings, predict=str(images.resolve()))
+
+
+def _find_repeated(option: str, pairs: Sequence[tuple[str, float]]) -> list[str]:
+    """Return a sentence for every configuration that has several values, of which only one could hold."""
+    counts = Counter(name for name, _ in pairs)
+    return [
+        f"{option}: {count} values for {name or 'all configurations and steps'}, one expected"
+        f"{'' if name else '; CONFIG=VALUE is for one configuration or step'}"
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def _fold(text: str) -> str:

@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--images", help="images for the report's figures (default: imagesTs beside labelsTs and so on)", **folder)
     add("--compare", nargs="+", default=[], help="predictions of other methods for the same cases", **folder)
     add("--names", nargs="+", metavar="NAME", help="names of the methods: that of -pred first, then those of --compare")
-    where = "dataset.json, which names the classes (default: searched in both folders and their parents)"
+    where = (
+        "dataset.json, which names the classes (default: searched in the folders and their parents, which must agree on"
+        " the labels)"
+    )
     add("--dataset-json", type=Path, metavar="FILE", help=where)
     add("--cases", nargs="+", metavar="CASE", help="evaluate these cases only")
     add("--chill", action="store_true", help="evaluate the cases that are predicted, instead of requiring all")
@@ -79,8 +82,39 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     add("--seed", type=seed, default=default.seed, help="seed of the resampling (default: 0)")
 
 
+def refuse_ignored(args: argparse.Namespace) -> None:
+    """Raise `UserError` for options of metrics that are not computed, with their group."""
+    default = Settings()
+    off = args.lesions == ["off"]
+    without = {
+        "surface": "--metrics without surface",
+        "lesions": "--lesions off" if off else "--metrics without lesions",
+    }
+    given = {
+        "surface": {
+            "--tolerance": args.tolerance != [f"{default.tolerance_mm:g}"],
+            "--empty-distance": args.empty_distance != default.empty_distance,
+        },
+        "lesions": {
+            "--lesions": args.lesions != ["auto"] and not off,
+            "--detection": args.detection != default.detection,
+            "--min-overlap": args.min_overlap is not None,
+            "--min-lesion-voxels": args.min_lesion_voxels != default.min_lesion_voxels,
+            "--strata": tuple(args.strata) != default.strata,
+        },
+    }
+    problems = []
+    for group, options in given.items():
+        ignored = [option for option, is_given in options.items() if is_given]
+        if ignored and (group not in args.metrics or (off and group == "lesions")):
+            problems.append(f"{', '.join(ignored)}: without effect with {without[group]}; leave out either")
+    if problems:
+        raise UserError("\n".join(problems))
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the tables, and print the headline metrics."""
+    refuse_ignored(args)
     tolerance_mm, class_tolerance_mm = parse_tolerances(args.tolerance)
     off = args.lesions == ["off"]
     chosen: Any = {"auto": "auto", "all": "all", "off": "auto"}.get(" ".join(args.lesions), tuple(args.lesions))
@@ -120,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
 
     written = evaluation.write(args.o)
     print(printable(format_summary(evaluation)))
+    print(printable(f"classes from {evaluation.about['dataset_json']}"))
     if args.compare:
         print(printable(f"\n{format_comparison(evaluation)}"))
     print(f"\nwritten to {args.o}: {', '.join(file.name for file in written)}")

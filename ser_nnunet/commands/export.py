@@ -19,7 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     where = "nnU-Net's folder of the trained model, TRAINER__PLANS__CONFIGURATION in nnUNet_results"
     add("folder", type=Path, metavar="MODEL_FOLDER", help=where)
-    add("-o", type=Path, required=True, metavar="FILE", help="the file to write, such as model.pyz or model.zip")
+    add(
+        "-o",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the file to write, such as model.pyz or model.zip (replaced if an export wrote it)",
+    )
     form = (
         "pyz: one file that predicts without nnU-Net; nnunet: a zip for nnUNetv2_install_pretrained_model_from_zip,"
         " which needs nnU-Net, but not this package (default: pyz)"

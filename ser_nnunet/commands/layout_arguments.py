@@ -48,7 +48,11 @@ def add_description_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     labels = "classes and their values, such as background=0 lesion=1; whole=1,2 for a region"
     add("--labels", nargs="+", required=True, metavar="NAME=VALUE", help=labels)
-    order = "value of each region, outermost first (nnU-Net's regions_class_order; needed if there are regions)"
+    order = (
+        "the value with which nnU-Net writes each region of --labels, in the order of --labels; later regions overwrite"
+        " earlier ones, so outer ones come first: --labels whole=1,2 core=2 --regions-class-order 1 2"
+        " (nnU-Net's regions_class_order; needed if there are regions)"
+    )
     add("--regions-class-order", nargs="+", type=whole(1, 65535), metavar="VALUE", help=order)
     change = "values to change, such as 255=1; all others must be declared"
     add("--map", nargs="+", default=[], metavar="FOUND=WRITTEN", help=change)

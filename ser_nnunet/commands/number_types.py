@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -37,6 +40,19 @@ def decimal(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def by_name(read: Callable[[str], Number]) -> Callable[[str], tuple[str, Number]]:
+    """Return an argparse type: VALUE, with the name "", or NAME=VALUE; `read` may raise `ValueError`, too."""
+
+    def read_pair(text: str) -> tuple[str, Number]:
+        name, _, value = text.rpartition("=")
+        try:
+            return name, read(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read_pair
+
+
 processes = whole(1, 512)
 """Processes at once: more than a machine's cores are of no use."""
 
@@ -54,3 +70,6 @@ batch_size = whole(1, 4096)
 
 tile_step = decimal(0.01, 1)
 """Distance of tiles, in tiles: below a hundredth, one image would take days."""
+
+memory_gb = decimal(0.1, 100_000)
+"""Of a job's machine: SLURM counts in megabytes, and the largest machines have some ten thousand GB."""

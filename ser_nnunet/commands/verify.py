@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ser_nnunet.commands.number_types import processes, whole
-from ser_nnunet.utils.output_checks import require_writable_file
 from ser_nnunet.utils.printable import printable
+from ser_nnunet.verification.verification_files import check_outputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings and write the files; return 1 if there are errors, else 0."""
-    for file in (args.json, args.html):
-        if file is not None:
-            require_writable_file(file)
+    check_outputs(args.json, args.html)
     from ser_nnunet.verification.verification_result import format_verification
     from ser_nnunet.verification.verifier import verify
 

@@ -46,7 +46,8 @@ def evaluate(
     Args:
         reference: folder of `<case><file_ending>`, such as labelsTs, or gt_segmentations of nnUNet_preprocessed.
         prediction: folder of predictions, named alike, such as nnUNetv2_predict's output or a fold's `validation`.
-        dataset_json: the data set's dataset.json; None looks in the folders (see `find_dataset_json`).
+        dataset_json: the data set's dataset.json; None looks in and around the folders, where all must declare the
+            same labels (see `find_dataset_json`).
         images: folder of the images, for the report's figures; None looks for imagesTr beside labelsTr and so on.
         compare: folders of other methods' predictions of the same cases.
         names: of the methods, `prediction` first; None makes them from the folders' names.
@@ -62,14 +63,14 @@ def evaluate(
 
     Raises:
         UserError: missing or extra predictions, grids that differ, unreadable files, unknown labels, cases without
-            patient; all of them.
+            patient; all of them. Or folders whose dataset.json files declare different labels.
     """
     settings = settings or Settings()
     references, predictions = Path(reference), Path(prediction)
     methods = name_methods([predictions, *map(Path, compare)], names)
     image_folder = Path(images) if images else None  # only the images of a named folder must be complete
     require_folders([references, *methods.values(), *([image_folder] if image_folder else [])])
-    file = find_dataset_json(references, predictions, Path(dataset_json) if dataset_json else None)
+    file = find_dataset_json(references, list(methods.values()), Path(dataset_json) if dataset_json else None)
     pair = partial(pair_cases, references, methods, read_file_ending(file), images=image_folder, only=cases)
     pairs, unpaired = pair(chill=chill)
     refuse_forgotten_chill(len(pairs), unpaired, *pair(chill=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.fold_files import require_exportable
+from ser_nnunet.export.output_files import find_card_file
 from ser_nnunet.runtime.recipe import Recipe
 from ser_nnunet.runtime.requirements import available_engines
 
@@ -42,25 +43,24 @@ def export_model(
 
     Args:
         folder: nnU-Net's, `TRAINER__PLANS__CONFIGURATION`.
-        target: the file, replaced if it exists; the card has its name with `.html` in place of `.pyz`.
+        target: the file, replaced if an export wrote it; the card has its name with `.html` in place of `.pyz`.
         folds: see `find_checkpoints`.
         checkpoint: file name in the folds' folders.
         report: called with a line per step.
         picture: a validation case that the card shows, or `median`; None shows none.
 
     Raises:
-        UserError: packages are missing, the folder isn't a model that can be exported, or a file of the card's name is
-            none.
+        UserError: packages are missing, the folder isn't a model that can be exported, or see `find_card_file`.
     """
     if find_spec("onnx") is None or not available_engines():
         raise UserError("export needs onnx and onnxruntime: python -m pip install onnx onnxruntime")
     require_exportable(folder, target, folds, checkpoint)
+    card_file = find_card_file(target)
     from ser_nnunet.export.model_card import make_card
     from ser_nnunet.export.model_folder import read_model_folder
-    from ser_nnunet.export.model_writer import find_card_file, write_model_file
+    from ser_nnunet.export.model_writer import write_model_file
     from ser_nnunet.export.onnx_graph import check_onnx, to_onnx
 
-    card_file = find_card_file(target)
     model = read_model_folder(folder, folds, checkpoint)
     networks, differences = {}, {}
     for name, network in model.networks():

@@ -16,15 +16,18 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.export.exported_plans import ExportedDataset, ExportedPlans, Fingerprint
 from ser_nnunet.export.fold_files import FOLD, find_checkpoints
 from ser_nnunet.export.plans_recipe import make_recipe, unsupported
 from ser_nnunet.export.training_record import TrainingRecord, read_training
 from ser_nnunet.export.validation_dice import read_summary, summary_file
-from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
+from ser_nnunet.nnunet.model_plans import read_model_plans
+from ser_nnunet.nnunet.plans import PlannedConfiguration
+from ser_nnunet.nnunet.trained_model import read_checkpoint
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
 from ser_nnunet.runtime.recipe import Recipe
-from ser_nnunet.utils.files import read_json
-from ser_nnunet.utils.model_format import recorded_trainer, require_known_format
+from ser_nnunet.utils.json_files import read_validated
+from ser_nnunet.utils.model_format import recorded_trainer
 from ser_nnunet.utils.variables import environment
 
 
@@ -66,18 +69,18 @@ def read_model_folder(folder: Path, folds: Sequence[str] | None, checkpoint: str
     """
     checkpoints = find_checkpoints(folder, folds, checkpoint)
     chosen, files = list(checkpoints), list(checkpoints.values())
-    contents = [torch.load(file, map_location="cpu", weights_only=False, mmap=True) for file in files]
-    for file, each in zip(files, contents, strict=True):
-        require_known_format(each, file)
+    contents = [read_checkpoint(file, ("init_args",), ("configuration",), mmap=True) for file in files]
     content = contents[0]
-    planned = read_configuration(folder / "plans.json", content["init_args"]["configuration"], None, None)
+    planned = read_model_plans(folder, content["init_args"]["configuration"], ExportedPlans, ExportedDataset)
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints which of its defaults it takes
         problems = unsupported(planned)
     if problems:
         raise UserError(f"{folder} can't be exported:\n  " + "\n  ".join(problems))
     predictor = _predictor(folder, chosen, checkpoint)
     fingerprint = folder / "dataset_fingerprint.json"
-    known = read_json(fingerprint) if fingerprint.is_file() else None
+    known = None
+    if fingerprint.is_file():
+        known = read_validated(fingerprint, Fingerprint, "the training's dataset_fingerprint.json").model_dump()
     provenance = _provenance(folder, chosen, checkpoint, content, planned)
     with contextlib.redirect_stdout(io.StringIO()):
         recipe = make_recipe(planned, predictor.allowed_mirroring_axes, known, provenance)
@@ -95,10 +98,10 @@ def _predictor(folder: Path, folds: Sequence[str], checkpoint: str) -> nnUNetPre
         predictor = nnUNetPredictor(device=torch.device("cpu"))
         try:
             predictor.initialize_from_trained_model_folder(str(folder), cast(Any, tuple(folds)), checkpoint)
-        except (RuntimeError, ImportError) as error:
+        except Exception as error:  # of any trainer and network
             raise UserError(
-                f"{folder}: nnU-Net can't build its network; if the trainer is your own, name its folder in "
-                f"{EXTERNAL_TRAINERS} ({error})"
+                f"{folder}: nnU-Net can't build its network as plans.json describes it; if the trainer is your own, "
+                f"name its folder in {EXTERNAL_TRAINERS} ({type(error).__name__}: {error})"
             ) from error
     return predictor
 

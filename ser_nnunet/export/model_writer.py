@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 import ser_nnunet
-from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.model_file import CARD, MANIFEST, RECIPE
 from ser_nnunet.runtime.recipe import FORMAT, Recipe
 from ser_nnunet.utils.files import replacing
-from ser_nnunet.utils.output_checks import require_writable_file
 
 READING = (
     "__init__",
@@ -53,9 +50,6 @@ from ser_nnunet.commands.predict import run_model_file
 
 sys.exit(run_model_file(sys.argv[0], sys.argv[1:]))
 '''
-CARD_MARK = b'<meta name="generator" content="ser-nnunet model card">'
-"""In the first `CARD_BEGINNING` bytes of every model card: files without it are not replaced."""
-CARD_BEGINNING = 1000
 WEIGHTS = (".onnx", ".pth")
 STAMP = (1980, 1, 1, 0, 0, 0)  # of every part: the same model gives the same bytes
 
@@ -68,28 +62,6 @@ def runtime_sources() -> dict[str, bytes]:
     return {"__main__.py": MAIN.encode(), **parts}
 
 
-def find_card_file(target: Path) -> Path:
-    """Return the file of the model card beside a model file: `lesions.html` for `lesions.pyz`.
-
-    Raises:
-        UserError: something of that name is no model card, or can't be replaced.
-    """
-    stem = target.stem if target.suffix.lower() in (".pyz", ".zip") else target.name
-    file = target.with_name(f"{stem}.html")
-    require_writable_file(file)
-    if os.path.lexists(file):
-        beginning = b""
-        if file.is_file():
-            with file.open("rb") as stream:
-                beginning = stream.read(CARD_BEGINNING)
-        if CARD_MARK not in beginning:
-            raise UserError(
-                f"{file}, where the model card would be written, is another file: nothing was changed. Move it, or "
-                "choose another name with -o"
-            )
-    return file
-
-
 def write_model_file(target: Path, card_file: Path, recipe: Recipe, networks: Mapping[str, bytes], card: bytes) -> Path:
     """Write a model file and its model card, completely or not at all.
 
@@ -98,7 +70,7 @@ def write_model_file(target: Path, card_file: Path, recipe: Recipe, networks: Ma
         card_file: of `find_card_file`.
         recipe: see `Recipe`.
         networks: the ensemble's ONNX files by name (such as `fold_0`), in the order in which they are averaged.
-        card: the page, with `CARD_MARK`.
+        card: the page, with `output_files.CARD_MARK`.
     """
     content = json.dumps(dataclasses.asdict(recipe), indent=1, ensure_ascii=False).encode()
     models = {f"model/{name}.onnx": onnx for name, onnx in networks.items()}

@@ -1,76 +1,30 @@
 """A trained model as a zip for nnU-Net's own `nnUNetv2_install_pretrained_model_from_zip`, without the plugin.
 
-nnU-Net searches the folder in nnUNet_extTrainer for the trainer that a checkpoint names. The model's folder therefore
-brings a trainer of that name, and the network's modules as they are here, in a package beside it.
+With SERNet, the zip brings the code that builds the network (see `nnunet_code`).
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import ser_nnunet
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.fold_files import FOLD
 from ser_nnunet.export.model_card import make_card
 from ser_nnunet.export.model_folder import TrainedModel, read_model_folder
-from ser_nnunet.export.model_writer import find_card_file, write_parts
+from ser_nnunet.export.model_writer import write_parts
+from ser_nnunet.export.nnunet_code import python_files
+from ser_nnunet.export.output_files import CARD, find_card_file
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import replacing
 
 KEPT = ("network_weights", "init_args", "trainer_name", "inference_allowed_mirroring_axes", "current_epoch")
 """What a checkpoint keeps: all that prediction reads; neither the optimiser's state nor the log of the training."""
-
-PACKAGE = "sernet_modules"
-"""In the model's folder; not `ser_nnunet`, so that an installed plugin of another version changes nothing."""
-
-IMPORT = re.compile(r"^from ser_nnunet\.(?:\w+\.)*(\w+) import", re.MULTILINE)
-VERSION_IMPORT = "from ser_nnunet import __version__"
-CARD = "model_card.html"
-
-TRAINER = '''"""{name} for prediction by nnU-Net without the plugin it was trained with.
-
-Written by ser-nnunet {version} (Apache-2.0). nnU-Net (2.8 or newer) finds it if nnUNet_extTrainer names this folder.
-"""
-
-import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-
-from {package}.ser_net import SERNet
-
-
-class {name}(nnUNetTrainer):
-    """Builds the network of the checkpoints in this folder."""
-
-    def initialize(self) -> None:
-        """Refuse training, which needs more than the network."""
-        raise NotImplementedError(
-            "this {name} only predicts: to train, install ser-nnunet and take this folder out of nnUNet_extTrainer"
-        )
-
-    @staticmethod
-    def build_network_architecture(
-        plans_manager: PlansManager,
-        configuration_manager: ConfigurationManager,
-        num_input_channels: int,
-        num_output_channels: int,
-        enable_deep_supervision: bool = False,
-    ) -> torch.nn.Module:
-        """Return the network that the plans beside this file describe."""
-        return SERNet(
-            num_input_channels,
-            num_output_channels,
-            deep_supervision=enable_deep_supervision,
-            **configuration_manager.network_arch_init_kwargs,
-        )
-'''
 
 
 def export_to_nnunet(
@@ -85,14 +39,15 @@ def export_to_nnunet(
 
     Args:
         folder: nnU-Net's, `TRAINER__PLANS__CONFIGURATION`.
-        target: the zip, replaced if it exists; the card has its name with `.html` in place of `.zip`.
+        target: the zip, replaced if an export wrote it; the card has its name with `.html` in place of `.zip`.
         folds: see `read_model_folder`.
         checkpoint: file name in the folds' folders.
         report: called with the lines by which the model is installed and used.
         picture: a validation case that the card shows, or `median`; None shows none.
 
     Raises:
-        UserError: as by `read_model_folder`, or the model needs a package that the receiver would have to install.
+        UserError: as by `read_model_folder` and `find_card_file`, or the model needs a package that the receiver would
+            have to install.
     """
     card_file = find_card_file(target)
     model = read_model_folder(folder, folds, checkpoint)
@@ -132,20 +87,7 @@ def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
             f"{name} with the network {kind} can't be exported for nnU-Net: expected a trainer of nnU-Net with a "
             "network of nnU-Net, or one of ser-nnunet's with SERNet"
         )
-    package = Path(ser_nnunet.__file__).parent
-    sources: dict[str, bytes] = {}
-    waiting = [SERNet.__module__]
-    while waiting:
-        module = waiting.pop()
-        text = package.joinpath(*module.split(".")[1:]).with_suffix(".py").read_text(encoding="utf-8")
-        origin = f"# {module} of ser-nnunet {ser_nnunet.__version__}, Apache-2.0\n"
-        file = f"{PACKAGE}/{module.rpartition('.')[2]}.py"
-        text = text.replace(VERSION_IMPORT, f'__version__ = "{ser_nnunet.__version__}"')
-        sources[file] = (origin + IMPORT.sub(rf"from {PACKAGE}.\1 import", text)).encode()
-        found = [match[0].split()[1] for match in IMPORT.finditer(text)]
-        waiting += [each for each in found if f"{PACKAGE}/{each.rpartition('.')[2]}.py" not in sources]
-    trainer = TRAINER.format(name=name, version=ser_nnunet.__version__, package=PACKAGE)
-    return {f"{name}.py": trainer.encode(), f"{PACKAGE}/__init__.py": b"", **dict(sorted(sources.items()))}
+    return python_files(name)
 
 
 def reduce_checkpoint(file: Path, trainer: str) -> bytes:

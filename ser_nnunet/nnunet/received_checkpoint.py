@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import IO
 
-import torch
-
 from ser_nnunet.utils.pickle_contents import imported_names
 
 CHECKPOINT_ENDINGS = (".pth", ".pt")
@@ -38,6 +36,8 @@ def _imports_of_checkpoint(stream: IO[bytes]) -> set[str]:
         ValueError: it is another format. torch takes a file that doesn't begin as a zip for its older format and
             unpickles the beginning, even if a harmless zip follows.
     """
+    import torch  # slow
+
     if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
         raise ValueError("it does not begin as a checkpoint in torch's format does")
     stream.seek(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import zipfile
@@ -13,12 +14,14 @@ from typing import IO, Any, NamedTuple
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.received_checkpoint import CHECKPOINT_ENDINGS, PICKLE_ENDINGS, imports_of
+from ser_nnunet.nnunet.received_code import UNREADABLE, AddedPart, KnownParts, examine_added
 from ser_nnunet.nnunet.received_network import examine_networks
-from ser_nnunet.nnunet.trainers import find_trainer
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer
 from ser_nnunet.utils.files import parse_json
 from ser_nnunet.utils.model_format import RECORD, require_known_format
 from ser_nnunet.utils.pickle_contents import is_plain
 from ser_nnunet.utils.regular_files import regular_size
+from ser_nnunet.utils.variables import environment
 
 DATA_ENDINGS = (".json", ".txt", ".png", ".pdf", ".csv", ".md", ".log", ".nii.gz")
 NNUNET_TRAINER = "nnUNetTrainer"  # builds the networks that plans name, in every installation
@@ -71,8 +74,12 @@ class ModelFiles:
             yield unpacked
 
 
-def examine_model(place: Path) -> Iterator[Observation]:
+def examine_model(place: Path, known: KnownParts) -> Iterator[Observation]:
     """Yield what a model's folder or zip holds, and whether this installation can predict with it.
+
+    Args:
+        place: the folder or zip.
+        known: what `ser-nnunet export --format nnunet` adds; no problem where it is as it would be written here.
 
     Raises:
         UserError: it is neither a folder nor a zip, or holds no checkpoint.
@@ -85,11 +92,29 @@ def examine_model(place: Path) -> Iterator[Observation]:
         yield examine_archive(files.archive)
     for name in checkpoints:
         yield _examine_checkpoint(files, name)
-    others = [name for name in files.names if not name.lower().endswith((*PICKLE_ENDINGS, *DATA_ENDINGS))]
+    folders = sorted({PurePosixPath(name).parent.parent for name in checkpoints if name.lower().endswith(".pth")})
+    added = {folder: list(_examine_added(files, folder, known)) for folder in folders}
+    explained = {name for parts in added.values() for part in parts for name in part.files}
+    data = (*PICKLE_ENDINGS, *DATA_ENDINGS)
+    others = [name for name in files.names if name not in explained and not name.lower().endswith(data)]
     if others:
         yield Observation("other files", False, f"not needed for a prediction: {', '.join(others[:5])} ({len(others)})")
-    for folder in sorted({PurePosixPath(name).parent.parent for name in checkpoints if name.lower().endswith(".pth")}):
-        yield from _examine_configuration(files, folder)
+    for folder, parts in added.items():
+        yield from (Observation(part.subject, part.is_fine, part.found) for part in parts)
+        is_brought = any(part.subject == "code" and part.is_fine for part in parts)
+        yield from _examine_configuration(files, folder, is_brought)
+
+
+def _examine_added(files: ModelFiles, folder: PurePosixPath, known: KnownParts) -> Iterator[AddedPart]:
+    """Yield what the export added to a `TRAINER__PLANS__CONFIGURATION`; the parts' files have their whole names.
+
+    The names are compared as they are spelt: `a//b.py` would replace `a/b.py` when a zip is unpacked.
+    """
+    before = "" if folder == PurePosixPath() else f"{folder}/"
+    names = [name.removeprefix(before) for name in files.names if name.startswith(before)]
+    trainer = (folder.name or files.place.resolve().name).partition("__")[0]
+    for part in examine_added(names, lambda name: files.open(before + name), trainer, known):
+        yield part._replace(files=[before + name for name in part.files])
 
 
 def examine_archive(archive: zipfile.ZipFile) -> Observation:
@@ -98,7 +123,8 @@ def examine_archive(archive: zipfile.ZipFile) -> Observation:
     outside = [member.filename for member in members if _leads_out(member)]
     packed, unpacked = (sum(getattr(member, size) for member in members) for size in ("compress_size", "file_size"))
     problems = [f"writes outside its folder: {', '.join(outside[:5])}"] if outside else []
-    if len({member.filename for member in members}) < len(members):
+    unpacked_as = {PurePosixPath(member.filename.replace("\\", "/")).as_posix().lower() for member in members}
+    if len(unpacked_as) < len(members):
         problems.append("holds several files of one name")
     if unpacked > LARGEST_RATIO * max(packed, 1):
         problems.append(f"{packed / 1e6:.1f} MB become {unpacked / 1e6:.0f} MB")
@@ -109,7 +135,7 @@ def examine_archive(archive: zipfile.ZipFile) -> Observation:
 def _leads_out(member: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = stat.S_ISLNK(member.external_attr >> 16)
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or is_link
+    return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or is_link
 
 
 def _examine_checkpoint(files: ModelFiles, name: str) -> Observation:
@@ -118,15 +144,21 @@ def _examine_checkpoint(files: ModelFiles, name: str) -> Observation:
     try:
         with files.open(name) as stream:
             imported = imports_of(stream, name)
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         return Observation(subject, False, f"can't be examined, don't load it: {error}")
     if unsafe := sorted(each for each in imported if not is_plain(each)):
         return Observation(subject, False, f"loading it runs {', '.join(unsafe[:5])} ({len(unsafe)}): don't load it")
     return Observation(subject, True, "tensors and plain data")
 
 
-def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator[Observation]:
-    """Say which trainer and network a `TRAINER__PLANS__CONFIGURATION` wants, and whether they are here."""
+def _examine_configuration(files: ModelFiles, folder: PurePosixPath, is_brought: bool) -> Iterator[Observation]:
+    """Say which trainer and network a `TRAINER__PLANS__CONFIGURATION` wants, and whether they are here.
+
+    Args:
+        files: of the model.
+        folder: of the configuration.
+        is_brought: whether the trainer is in it, as this installation would write it.
+    """
     name = folder.name or files.place.resolve().name
     if name.count("__") != 2:
         yield Observation(name, False, "a folder TRAINER__PLANS__CONFIGURATION expected around fold_X")
@@ -138,16 +170,18 @@ def _examine_configuration(files: ModelFiles, folder: PurePosixPath) -> Iterator
             content = parse_json(stream.read(LARGEST_JSON))
         networks = list(examine_networks(content["configurations"]))
         record = content.get(RECORD)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
-        yield _find_trainer(trainer)
+    except (*UNREADABLE, KeyError, TypeError, AttributeError, ImportError) as error:
+        yield _find_trainer(trainer, files.place)
         yield Observation(plans, False, f"no plans of nnU-Net's ({type(error).__name__}: {error})")
         return
     if isinstance(record, dict):
         yield _examine_record(record)
-    if isinstance(record, dict) and record.get("builder") == NNUNET_TRAINER != trainer:
+    if is_brought:
+        yield Observation("trainer", True, f"{trainer} is brought along, for nnUNet_extTrainer")
+    elif isinstance(record, dict) and record.get("builder") == NNUNET_TRAINER != trainer:
         yield Observation("trainer", True, f"{trainer} isn't needed for a prediction")
     else:
-        yield _find_trainer(trainer)
+        yield _find_trainer(trainer, files.place)
     for is_fine, found in networks:
         yield Observation("network", is_fine, found)
 
@@ -162,9 +196,15 @@ def _examine_record(record: dict[str, Any]) -> Observation:
     return Observation("model format", True, f"{record['format']}, {by}")
 
 
-def _find_trainer(name: str) -> Observation:
+def _find_trainer(name: str, place: Path) -> Observation:
+    """Look for a trainer anywhere but in the received model: nnU-Net's search imports what it finds."""
+    here, listed = place.resolve(), os.environ.get(EXTERNAL_TRAINERS, "").split(os.pathsep)
+    external = [Path(folder).expanduser().resolve() for folder in listed if folder.strip()]
+    if here.is_dir():
+        external = [each for each in external if not (each.is_relative_to(here) or here.is_relative_to(each))]
     try:
-        module = find_trainer(name).__module__
+        with environment({EXTERNAL_TRAINERS: os.pathsep.join(map(str, external))}):
+            module = find_trainer(name).__module__
     except Exception as error:  # nnU-Net's search imports all trainers
         return Observation("trainer", False, f"{name} is not found ({type(error).__name__}); see ser-nnunet env")
     return Observation("trainer", True, f"{name} is here ({module})")

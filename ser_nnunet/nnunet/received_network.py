@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from torch import nn
-
 OWN_PACKAGES = ("ser_nnunet", "nnunetv2", "dynamic_network_architectures")
 LAYER_PACKAGES = ("torch.nn.", *(f"{package}." for package in OWN_PACKAGES))
 EARLIER_NETWORKS = ("PlainConvUNet", "ResidualEncoderUNet")  # by which nnU-Net's plans before 2.4 name its U-Nets
@@ -60,6 +58,8 @@ def _examine_architecture(architecture: dict[str, Any]) -> Iterator[tuple[bool, 
 
 def _is_module(name: Any, packages: tuple[str, ...]) -> bool:
     """Return whether a dotted name is a `torch.nn.Module` class of these packages; others are not imported."""
+    from torch import nn  # slow
+
     if not isinstance(name, str) or not DOTTED.fullmatch(name) or not name.startswith(packages):
         return False
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
@@ -11,7 +12,8 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.nnunet.plans import PlannedConfiguration, read_configuration
+from ser_nnunet.nnunet.model_plans import read_model_plans
+from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import read_json
 from ser_nnunet.utils.model_format import recorded_trainer, require_known_format
@@ -135,21 +137,34 @@ def read_trained_model(folder: str | Path, fold: int | str) -> TrainedModel:
     if chosen is None:
         names = ", ".join(path.name for path in finished)
         raise UserError(f"{folder}: fold_{fold} isn't finished, {names} found. {EXPECTED}")
-    content = _read_checkpoint(chosen / CHECKPOINT)
+    content = read_checkpoint(chosen / CHECKPOINT)
     arguments = content["init_args"]
-    planned = read_configuration(chosen.parent / "plans.json", arguments["configuration"], None, None)
+    planned = read_model_plans(chosen.parent, arguments["configuration"])
     return TrainedModel(chosen, planned, arguments["fold"], recorded_trainer(content), content["network_weights"])
 
 
-def _read_checkpoint(file: Path) -> dict[str, Any]:
+def read_checkpoint(
+    file: Path, entries: Sequence[str] = KEYS, arguments: Sequence[str] = ARGUMENTS, mmap: bool = False
+) -> dict[str, Any]:
+    """Load a checkpoint of nnU-Net's on the CPU, by unpickling it.
+
+    Args:
+        file: such as `checkpoint_final.pth`.
+        entries: that it must have.
+        arguments: that its `init_args`, if it has them, must have.
+        mmap: leave the weights on the disk until they are read.
+
+    Raises:
+        UserError: it can't be read, lacks an entry, or has a format that is unknown here.
+    """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=False)
+        content = torch.load(file, map_location="cpu", weights_only=False, mmap=mmap)
     except Exception as error:  # of unpickling: anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{file} can't be read as a checkpoint of nnU-Net's: {reason}") from error
     known = content if isinstance(content, dict) else {}
-    lacking = [key for key in KEYS if key not in known]
-    lacking += [f"init_args of {name}" for name in ARGUMENTS if name not in known.get("init_args", ARGUMENTS)]
+    lacking = [key for key in entries if key not in known]
+    lacking += [f"init_args of {name}" for name in arguments if name not in known.get("init_args", arguments)]
     if lacking:
         raise UserError(f"{file} is no checkpoint of nnU-Net's: it lacks {', '.join(lacking)}")
     require_known_format(known, file)

@@ -66,6 +66,17 @@ def find_trainer(name: str, as_set: bool = False) -> type[nnUNetTrainer]:
     return trainer
 
 
+def is_trainer(name: str) -> bool:
+    """Return whether nnU-Net would find a trainer with SER's folder in nnUNet_extTrainer; a faulty one counts."""
+    try:
+        find_trainer(name)
+    except RuntimeError:
+        return False
+    except Exception:  # whatever a user's module raises when it is imported
+        return True
+    return True
+
+
 def list_trainers() -> list[str]:
     """Return the classes in nnU-Net's own folder of trainers, in SER's and in nnUNet_extTrainer, without an import.
 
@@ -78,8 +89,11 @@ def list_trainers() -> list[str]:
 
 
 def similar_trainers(name: str) -> list[str]:
-    """Return up to three trainers whose names are like this one, the most similar first."""
-    return get_close_matches(name, list_trainers(), 3)
+    """Return up to three trainers whose names are like this one but for upper case, the most similar first."""
+    known: dict[str, list[str]] = {}
+    for each in list_trainers():
+        known.setdefault(each.lower(), []).append(each)
+    return [each for match in get_close_matches(name.lower(), known, 3) for each in known[match]][:3]
 
 
 def _sources(external: str) -> Iterator[tuple[Path, str, bool]]:

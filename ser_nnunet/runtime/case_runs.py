@@ -148,6 +148,11 @@ def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
+    if not isinstance(known, dict):
+        raise UserError(
+            f"{file}: the record of an earlier prediction expected (an object), found {type(known).__name__}: "
+            "choose another output folder, or move this file away"
+        )
     same = all(known.get(key) == content[key] for key in ("model_sha256", "mirror_axes", "step"))
     there = [target.name for target in targets if target.exists()]
     found = sorted(output.glob("[!.]*")) if known else []  # what a killed process left begins with a dot

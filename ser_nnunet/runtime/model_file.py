@@ -89,6 +89,7 @@ def open_model(path: Path) -> ModelFile:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except UNREADABLE as error:
+        _refuse_zip_for_nnunet(path)
         raise UserError(
             f"{path}: expected a file that `ser-nnunet export` wrote, and it isn't one or is damaged ({error})"
         ) from error
@@ -108,6 +109,22 @@ def open_model(path: Path) -> ModelFile:
         raise UserError(f"{path}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its recipe is none of `ser-nnunet export` ({error})") from error
+
+
+def _refuse_zip_for_nnunet(path: Path) -> None:
+    """Raise a `UserError` that says how a zip with nnU-Net's checkpoints is used, if the file is one."""
+    try:
+        regular_size(path)
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except UNREADABLE:
+        return
+    if MANIFEST not in names and any(name.endswith(".pth") for name in names):
+        raise UserError(
+            f"{path} is a zip for nnU-Net, expected a file that `ser-nnunet export` wrote without `--format nnunet`: "
+            "install it with nnUNetv2_install_pretrained_model_from_zip and predict with nnUNetv2_predict (its model "
+            "card names the options)"
+        )
 
 
 def _refuse_odd_archive(archive: zipfile.ZipFile, path: Path) -> None:

@@ -39,6 +39,7 @@ ADVICE = {
 
 CHECKS = (
     "dataset.json against the files: number of cases, channels, label values without gaps",
+    "regions: the masks that nnU-Net writes in the order of regions_class_order give every region back",
     "files: missing channels, images without label, labels without image, extra and hidden files, two files of a case",
     "reading: damaged or truncated files (every gzip stream is read to its checksum), several values per voxel",
     "geometry: corners of label and channels at most 0.05 mm from the first channel's, axes stored alike",

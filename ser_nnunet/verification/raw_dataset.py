@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Problem
 from ser_nnunet.dataset_conversion.core.pairing import IdentifiedVolume, build_table
+from ser_nnunet.dataset_conversion.core.region_order import describe_wrong_order, list_regions
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import Labels, read_labels
@@ -125,6 +126,9 @@ def check_dataset_json(labels: Labels, volumes: list[IdentifiedVolume]) -> Itera
     if values != list(range(len(values))):
         text = f"the label values are {', '.join(map(str, values))}: nnU-Net needs 0, 1, 2, ... without a gap"
         yield Problem("dataset.json", "", text)
+    regions = list_regions(labels.content["labels"])
+    if regions and (wrong_order := describe_wrong_order(regions, labels.content["regions_class_order"])):
+        yield Problem("dataset.json", "", wrong_order)
     keys = list(labels.content["channel_names"])
     if sorted(keys, key=lambda key: (len(key), key)) != [str(index) for index in range(len(keys))]:
         yield Problem(

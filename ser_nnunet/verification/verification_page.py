@@ -15,6 +15,7 @@ from ser_nnunet.utils.files import write_text
 from ser_nnunet.utils.printable import printable
 from ser_nnunet.verification.case_pictures import draw_case
 from ser_nnunet.verification.finding_kinds import ADVICE, CHECKS
+from ser_nnunet.verification.verification_files import PAGE_MARK, check_outputs
 from ser_nnunet.verification.verification_result import (
     Verification,
     count_findings,
@@ -31,7 +32,11 @@ def write_page(result: Verification, file: Path, *, pictures: int = 20, progress
         file: of the page.
         pictures: how many cases with findings are drawn at most, errors first.
         progress: whether to show a progress bar.
+
+    Raises:
+        UserError: there is a file of this name that is no page of a verification, or it can't be written.
     """
+    check_outputs(json_file=None, page=Path(file))
     cases = list(dict.fromkeys(each.case for each in result.findings if each.case in result.files))[:pictures]
     drawn: list[tuple[CasePanels, list[str]]] = []
     for case in tqdm(cases, desc="drawing", unit="case", disable=not progress or not cases):
@@ -44,6 +49,7 @@ def write_page(result: Verification, file: Path, *, pictures: int = 20, progress
     environment.filters |= {"anchor": case_anchor, "printable": printable}
     template = environment.from_string((own / "verification.html.j2").read_text("utf-8"))
     page = template.render(
+        mark=Markup(PAGE_MARK.decode()),
         title=f"Verification of {result.about['dataset']}",
         about=result.about,
         dataset=describe_dataset(result.about),

@@ -11,6 +11,7 @@ from typing import Any
 from ser_nnunet.dataset_conversion.core.data_classes import Problem
 from ser_nnunet.utils.files import write_json
 from ser_nnunet.verification.finding_kinds import ADVICE
+from ser_nnunet.verification.verification_files import check_outputs
 
 SHOWN = 10
 """Findings of one kind that the terminal shows; `--json` and `--html` have all of them."""
@@ -60,7 +61,8 @@ class Verification:
         return [(*key, group) for key, group in groups.items()]
 
     def write_json(self, file: Path) -> Path:
-        """Write everything as JSON; return the path."""
+        """Write everything as JSON; return the path. Raises `UserError` where a file that isn't a verification's is."""
+        check_outputs(json_file=file, page=None)
         findings = [
             {"severity": each.severity, "kind": each.kind, "case": each.case, "text": each.text}
             for each in self.findings

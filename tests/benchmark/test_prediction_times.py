@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from ser_nnunet.benchmark import prediction_times
 from ser_nnunet.benchmark.prediction_times import Costs, PredictionSettings, commands, compare_masks, run_process
 from ser_nnunet.cli import main
 from ser_nnunet.errors import UserError
@@ -55,3 +56,18 @@ def test_missing_inputs_are_named(tmp_path, capsys):
     words = ["-i", "absent", "-m", "absent.pyz", "--folders", str(tmp_path)]
     assert main(["benchmark", "predict", *words, "-o", str(tmp_path)]) == 2
     assert "no such file or folder: absent, absent.pyz" in capsys.readouterr().err
+
+
+def test_what_is_no_model_is_named_before_anything_is_timed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prediction_times, "run_process", lambda *_: pytest.fail("timed"))
+    (tmp_path / "in").mkdir()
+    other, text = tmp_path / "other", tmp_path / "model.pyz"
+    other.mkdir()
+    text.write_text("no model")
+    words = ["-i", tmp_path / "in", "-m", text, "--folders", other, tmp_path / "in", "-o", tmp_path / "out"]
+    assert main(["benchmark", "predict", *map(str, words)]) == 2
+    message = capsys.readouterr().err
+    for folder in (other, tmp_path / "in"):
+        assert f"{folder}: not a trained model\n" in message and f"{folder / 'plans.json'} is missing" in message
+    assert f"{text}: expected a file that `ser-nnunet export` wrote" in message
+    assert not (tmp_path / "out").exists()

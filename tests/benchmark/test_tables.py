@@ -8,6 +8,7 @@ from ser_nnunet.benchmark.tables import format_interval, format_markdown_table, 
 def test_numbers_are_written_with_significant_digits():
     written = [format_number(value) for value in (1234567.0, 12.345, 0.012345, 0.0, float("nan"))]
     assert written == ["1,234,567", "12.3", "0.0123", "0", "not defined"]
+    assert format_number(float("nan"), absent="not measured") == "not measured"
     assert format_interval(0.1 + 0.2 - 0.3, 0.3 - 0.1 - 0.2, 1e-6) == "0 (0 to 0.00000100)", "rounding errors"
     assert format_interval(-0.5, -0.75, 0.25, 2) == "-0.50 (-0.75 to 0.25)"
 

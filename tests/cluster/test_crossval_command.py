@@ -10,9 +10,10 @@ import sys
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from ser_nnunet.cli import main
+from ser_nnunet.cli import build_parser, main
 from ser_nnunet.cluster.crossval_settings import parse_minutes, read_settings
 from ser_nnunet.cluster.crossval_tasks import list_crossval, resolve_configuration
+from ser_nnunet.commands.crossval import make_settings
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.locks import ExclusiveLock
 from tests.cluster.trainings import DATASET, finish_training, plan_dataset, plans_with_cascade, settings_of
@@ -95,8 +96,8 @@ def test_a_folder_that_cannot_be_written_and_a_full_disk(planned, capsys, monkey
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--time", "soon"], "--time soon: 'soon' is no time such as 24h"),
-        (["--memory", "2d=much"], "--memory 2d=much: expected GB"),
+        (["--time", "24h", "12h"], "--time: 2 values for all configurations and steps, one expected; CONFIG=VALUE"),
+        (["--memory", "2d=8", "2d=16", "48"], "--memory: 2 values for 2d, one expected"),
         (["--slurm", "qos"], "--slurm qos: expected KEY=VALUE"),
         (["--watch"], "--watch and --html belong to --status"),
         (["--status"], "no cross-validation of Dataset001_Tiny has been started"),
@@ -104,6 +105,32 @@ def test_a_folder_that_cannot_be_written_and_a_full_disk(planned, capsys, monkey
 )
 def test_arguments_that_cannot_be_read(planned, capsys, arguments, part):
     assert part in refused(capsys, planned, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--time", "soon"], "--time: 'soon' is no time such as 24h"),
+        (["--time", "99999999999d"], "--time: '99999999999d' is not within 1m to 365d"),
+        (["--time", "2d=366d"], "--time: '366d' is not within 1m to 365d"),
+        (["--time", "0m"], "--time: '0m' is not within 1m to 365d"),
+        (["--memory", "2d=much"], "--memory: 'much' is no number"),
+        (["--memory", "2d=nan"], "--memory: nan is not within 0.1 to 100000"),
+        (["--memory", "1e400"], "--memory: 1e400 is not within 0.1 to 100000"),
+        (["--memory", "24", "2d=-5"], "--memory: -5 is not within 0.1 to 100000"),
+        (["--memory", "0"], "--memory: 0 is not within 0.1 to 100000"),
+    ],
+)
+def test_times_and_memory_outside_their_limits(planned, capsys, arguments, part):
+    with pytest.raises(SystemExit) as stopped:
+        main(["crossval", "-d", "1", *LOCAL, *arguments])
+    assert stopped.value.code == 2 and part in capsys.readouterr().err
+
+
+def test_time_and_memory_may_be_given_for_all_and_for_some(planned):
+    arguments = ["--time", "3d_lowres=48h", "24h", "--memory", "2d=16", "48.5"]
+    settings = make_settings(build_parser("crossval").parse_args(["crossval", "-d", "1", *LOCAL, *arguments]), DATASET)
+    assert settings.minutes == {"3d_lowres": 2880, "": 1440} and settings.memory_gb == {"2d": 16, "": 48.5}
 
 
 def test_a_second_command_is_refused_while_one_is_at_work(planned, capsys):

@@ -62,6 +62,26 @@ def test_quiet_evaluation_writes_its_tables_and_shows_nothing(cohort, tmp_path, 
     assert (tmp_path / "out" / "evaluation.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metrics", "overlap", "--lesions", "all", "--detection", "iou"], "--lesions, --detection: without effect"),
+        (["--lesions", "off", "--strata", "5", "--min-overlap", "0"], "--min-overlap, --strata: without effect"),
+        (["--metrics", "lesions", "--tolerance", "2"], "--tolerance: without effect with --metrics without surface"),
+    ],
+)
+def test_options_of_metrics_that_are_not_computed_are_refused(cohort, tmp_path, capsys, options, said):
+    arguments = ["-ref", str(cohort / "labelsTr"), "-pred", str(cohort / "pred0"), "-o", str(tmp_path / "out")]
+    assert main(["evaluate", *arguments, "-np", "1", *options]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_lesions_may_be_off_without_any_lesion_metrics(cohort, tmp_path):
+    arguments = ["-ref", str(cohort / "labelsTr"), "-pred", str(cohort / "pred0"), "-o", str(tmp_path / "out")]
+    choices = ["--metrics", "overlap", "--lesions", "off", "--bootstrap", "100"]
+    assert main(["evaluate", *arguments, "-np", "1", *choices]) == 0
+
+
 def test_tolerances_are_for_all_classes_or_for_one():
     assert parse_tolerances(["2", "Cancer=8.5"]) == (2.0, {"Cancer": 8.5})
     assert parse_tolerances(["a=b=3"]) == (1.0, {"a=b": 3.0})

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from ser_nnunet.cli import main
+from ser_nnunet.errors import UserError
+from ser_nnunet.verification import verify
+from ser_nnunet.verification.verification_page import write_page
 from tests.verification.samples import change, change_voxels, write_mri
 
 
@@ -61,6 +64,35 @@ def test_an_unknown_data_set_and_an_output_that_cannot_be_written_have_status_2(
     assert "there is no data set 701" in capsys.readouterr().err
     assert run("--html", str(tmp_path)) == 2
     assert "it is a folder, expected a file name" in capsys.readouterr().err
+
+
+def test_users_files_are_not_replaced_and_all_are_named_before_anything_is_read(mri: Path, tmp_path: Path, capsys):
+    page, described = tmp_path / "page.html", mri / "dataset.json"
+    page.write_text("<html>my page")
+    before = described.read_bytes()
+    (mri / "labelsTr/P2_a.nii.gz").write_bytes(b"no image")
+    assert run("--json", str(described), "--html", str(page)) == 2
+    printed = capsys.readouterr()
+    assert f"{described} was not written by `ser-nnunet verify --json`" in printed.err
+    assert f"{page} was not written by `ser-nnunet verify --html`" in printed.err and "P2_a" not in printed.out
+    assert page.read_text() == "<html>my page" and described.read_bytes() == before
+    result = verify(mri, processes=1)
+    with pytest.raises(UserError, match=r"page\.html was not written by"):
+        write_page(result, page, progress=False)
+    with pytest.raises(UserError, match=r"dataset\.json was not written by"):
+        result.write_json(described)
+    assert page.read_text() == "<html>my page" and described.read_bytes() == before
+
+
+def test_an_earlier_verifications_files_are_replaced_and_not_taken_for_each_other(mri: Path, tmp_path: Path, capsys):
+    findings, page = tmp_path / "findings.json", tmp_path / "findings.html"
+    assert run("--json", str(findings), "--html", str(page)) == 0
+    change_voxels(mri / "labelsTr/P3_a.nii.gz", np.zeros_like)
+    assert run("--json", str(findings), "--html", str(page)) == 1
+    assert json.loads(findings.read_text())["errors"] == 1 and "no foreground voxel" in page.read_text("utf-8")
+    capsys.readouterr()
+    assert run("--json", str(page), "--html", str(findings)) == 2
+    assert capsys.readouterr().err.count("was not written by") == 2
 
 
 def test_the_page_shows_findings_with_pictures_and_loads_nothing(mri: Path, tmp_path: Path):

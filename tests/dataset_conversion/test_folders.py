@@ -166,6 +166,11 @@ def test_a_layout_that_cannot_be_is_refused(source: Path, layout, message: str):
         (Description({"lesion": 2}), "the values are 0, 2, nnU-Net needs 0, 1, 2"),
         (Description({}), "at least one class besides background"),
         (Description({"whole": (1, 2), "core": 2}), "regions need --regions-class-order with 2 values"),
+        (
+            Description({"core": 2, "whole": (1, 2)}, regions_class_order=(1, 2)),
+            r"core=2 as 1, whole=1,2 as 2\. .* Right is: labels whole=1,2 core=2 with regions_class_order 1 2",
+        ),
+        (Description({"whole": (1, 2), "core": 2}, regions_class_order=(7, 9)), r"1 \(whole\) as 7 \(no region\)"),
         (Description({"lesion": 1}, regions_class_order=(1,)), "--regions-class-order is for regions"),
         (Description({"lesion": 1}, value_map={255: 3}), "--map leads to 3, which no class has"),
         (Description({"background": 1, "lesion": 2}), "background must be 0"),

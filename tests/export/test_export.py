@@ -14,7 +14,7 @@ from ser_nnunet.export.exporter import export_model
 from ser_nnunet.export.model_folder import read_model_folder
 from ser_nnunet.export.onnx_graph import check_onnx, to_onnx
 from ser_nnunet.runtime.engine import load_network
-from ser_nnunet.runtime.model_file import open_model
+from ser_nnunet.runtime.model_file import MANIFEST, open_model
 from ser_nnunet.runtime.recipe import read_recipe
 from tests.export.model_folders import sernet, unet, untie, write_model_folder
 from tests.runtime.toy import REGIONS, plan
@@ -122,6 +122,44 @@ def test_torch_resampling_of_other_modes_is_refused(tmp_path, kwargs, message):
 def test_int8_is_refused_with_what_it_costs(model_folder, tmp_path, capsys):
     assert main(["export", str(model_folder), "-o", str(tmp_path / "model.pyz"), "--precision", "int8"]) == 2
     assert "lost 0.018 of 0.681 Dice" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def make_foreign_files(folder):
+    """A user's files: JSON, a page, a zip of other things, and one with a manifest that is none of a model."""
+    (folder / "dataset.json").write_text('{"labels": {}}')
+    (folder / "page").write_text("<html>my page")
+    for name, part in (("masks.zip", "case.nii.gz"), ("other.zip", MANIFEST)):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr(part, "{}")
+
+
+@pytest.mark.parametrize("form", ["pyz", "nnunet"])
+@pytest.mark.parametrize("name", ["dataset.json", "page", "masks.zip", "other.zip"])
+def test_a_users_file_is_not_replaced_by_a_model(model_folder, tmp_path, capsys, name, form):
+    make_foreign_files(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert main(["export", str(model_folder), "-o", str(tmp_path / name), "--format", form]) == 2
+    printed = capsys.readouterr()
+    assert f"{tmp_path / name}, where the model would be written, is another file" in printed.err
+    assert "logits within" not in printed.out, "refused before the networks are exported"
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_users_model_and_card_are_named_at_once(model_folder, tmp_path):
+    for name in ("lesions.pyz", "lesions.html"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(
+        UserError, match=r"(?s)lesions\.pyz, where the model would.*lesions\.html, where the model card"
+    ):
+        export_model(model_folder, tmp_path / "lesions.pyz")
+
+
+def test_an_earlier_export_is_replaced_in_either_format(model_folder, model_file, tmp_path):
+    target = tmp_path / "model.pyz"
+    assert main(["export", str(model_folder), "-o", str(target), "-f", "1"]) == 0
+    assert main(["export", str(model_folder), "-o", str(target), "--format", "nnunet"]) == 0
+    assert main(["export", str(model_folder), "-o", str(target)]) == 0
+    assert target.read_bytes() == model_file.read_bytes()
 
 
 @pytest.mark.parametrize("what", ["absent", "empty"])

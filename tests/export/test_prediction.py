@@ -198,6 +198,17 @@ def test_folders_of_dicom_series_are_cases(single_channel, tmp_path):
     assert sitk.ReadImage(tmp_path / "alone/one.nii.gz").GetSize() == image().GetSize()
 
 
+@pytest.mark.parametrize("content", ["[]", '"of another program"', "3"])
+def test_another_programs_prediction_json_is_named_and_kept(model_file, images, tmp_path, capsys, content):
+    record = tmp_path / "out" / "prediction.json"
+    record.parent.mkdir()
+    record.write_text(content)
+    for options in ([], ["--overwrite"]):
+        assert predict(model_file, images, tmp_path / "out", *options) == 2
+        assert f"{record}: the record of an earlier prediction expected" in capsys.readouterr().err
+    assert record.read_text() == content and list(record.parent.iterdir()) == [record]
+
+
 def break_with_nan(folder):
     """As .mha: where SimpleITK reads NIfTI, for nnU-Net too, it replaces NaN by 0."""
     broken = sitk.GetArrayFromImage(image())

@@ -115,6 +115,14 @@ def test_a_zip_that_writes_outside_its_folder_is_a_problem(tmp_path, capsys, nam
     assert status == 1 and "writes outside its folder" in shown
 
 
+def test_a_file_without_a_name_is_a_problem_and_no_fault(tmp_path, capsys):
+    file = zip_model(write_model(tmp_path / "results"), tmp_path / "model.zip")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(zipfile.ZipInfo("."), "x")
+    status, shown = check(file, capsys)
+    assert status == 1 and "not needed for a prediction: ." in shown
+
+
 def test_a_zip_that_grows_beyond_reason_is_a_problem(tmp_path, capsys):
     file = zip_model(write_model(tmp_path / "results"), tmp_path / "model.zip")
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, trainers_folder, with_trainers
+from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, similar_trainers, trainers_folder, with_trainers
 
 MINE = """
 from ser_nnunet.training.variants import SERTrainerNoSAM
@@ -76,3 +76,8 @@ def test_an_unknown_trainer_is_refused_without_an_import_and_similar_ones_are_na
         find_trainer("SERTrainrNoSAM")
     with pytest.raises(RuntimeError, match=r"no trainer Qqq$"):
         find_trainer("Qqq")
+
+
+def test_similar_names_are_found_without_regard_to_case():
+    assert similar_trainers("sertrainer")[0] == "SERTrainer"
+    assert similar_trainers("NNUNETTRAINER")[0] == "nnUNetTrainer"

@@ -119,6 +119,12 @@ DIVIDED = [{"train": ["P1_a", "P3_a", "P4_a", "P5_a"], "val": ["P1_b", "P2_a"]},
 FAULTS = (
     Fault("numTraining is not the number of cases", describe(numTraining=9), "dataset.json", ""),
     Fault("label values have a gap", describe(labels={"background": 0, "lesion": 1, "scar": 3}), "dataset.json", ""),
+    Fault(
+        "regions_class_order in which an outer region overwrites an inner one",
+        describe(labels={"background": 0, "core": 2, "whole": [1, 2]}, regions_class_order=[1, 2]),
+        "dataset.json",
+        "",
+    ),
     Fault("a channel is missing", remove(SECOND), "missing image"),
     Fault("a channel is missing in imagesTs", remove("imagesTs/P9_a_0001.nii.gz"), "missing image", "P9_a"),
     Fault("a channel that dataset.json does not declare", copy(SECOND, "imagesTr/P2_a_0002.nii.gz"), "extra channel"),

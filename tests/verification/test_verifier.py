@@ -78,6 +78,20 @@ def test_regions_and_the_ignore_label_are_declared_values(mri: Path):
     assert found(result) == [("warning", "class absent", "P1_a")] and "no voxel of core" in result.findings[0].text
 
 
+@pytest.mark.parametrize(
+    ("labels", "order", "lost"),
+    [
+        ({"background": 0, "core": 2, "whole": [1, 2], "ignore": 3}, [1, 2], "1 (whole) as 2 (core, whole). Right"),
+        ({"whole": [1, 2], "background": 0, "core": [2]}, [7, 9], "1 (whole) as 7 (no region), 2 (core, whole) as 9"),
+        ({"background": 0, "a": [1, 2], "b": [2, 3]}, [1, 2], "3 (b) as 2 (a, b). No order of these regions is right"),
+    ],
+)
+def test_an_order_in_which_nnunet_would_lose_a_region_is_an_error(mri: Path, labels: dict, order: list, lost: str):
+    change_json(mri / "dataset.json", labels=labels, regions_class_order=order)
+    (error,) = run(mri).errors
+    assert error.kind == "dataset.json" and f"would show voxels of {lost}" in error.text
+
+
 def test_cases_without_annotation_are_counted_and_are_no_empty_masks(tmp_path: Path):
     """Two are ignored everywhere, one has annotated background alone; nothing of it is a finding."""
     folder = write_ct(tmp_path / "Dataset700_Sample")

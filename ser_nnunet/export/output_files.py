@@ -1,0 +1,67 @@
+"""The files that `export` writes, and whether those that exist are an earlier export's or somebody else's."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+from ser_nnunet.errors import UserError
+from ser_nnunet.runtime.model_file import LARGEST_COMPRESSED, MANIFEST, UNREADABLE
+from ser_nnunet.utils.output_checks import require_writable_file
+
+CARD = "model_card.html"
+"""The card's name in the model's folder, in a zip for nnU-Net."""
+CARD_MARK = b'<meta name="generator" content="ser-nnunet model card">'
+"""In the first `CARD_BEGINNING` bytes of every model card."""
+CARD_BEGINNING = 1000
+
+
+def find_card_file(target: Path) -> Path:
+    """Return the file of the model card beside a model file: `lesions.html` for `lesions.pyz`; nothing is written.
+
+    Raises:
+        UserError: one of the two can't be written, or exists and no export has written it; names both.
+    """
+    stem = target.stem if target.suffix.lower() in (".pyz", ".zip") else target.name
+    card_file = target.with_name(f"{stem}.html")
+    problems = []
+    for file, is_own, what in ((target, is_export, "model"), (card_file, is_card, "model card")):
+        try:
+            require_writable_file(file)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if os.path.lexists(file) and not is_own(file):
+            problems.append(
+                f"{file}, where the {what} would be written, is another file: nothing was changed. Move it, or choose "
+                "another name with -o"
+            )
+    if problems:
+        raise UserError("\n".join(problems))
+    return card_file
+
+
+def is_export(file: Path) -> bool:
+    """Return whether a file is an exported model, with a manifest, or in nnU-Net's format with a model card."""
+    if not file.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if MANIFEST in archive.namelist():
+                if archive.getinfo(MANIFEST).file_size > LARGEST_COMPRESSED:
+                    return False
+                return bool(json.loads(archive.read(MANIFEST)).keys() >= {"format", "networks", "sha256"})
+            cards = [name for name in archive.namelist() if name.endswith(f"/{CARD}")]
+            return any(CARD_MARK in archive.open(name).read(CARD_BEGINNING) for name in cards)
+    except UNREADABLE:
+        return False
+
+
+def is_card(file: Path) -> bool:
+    """Return whether a file is a model card."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return CARD_MARK in stream.read(CARD_BEGINNING)
