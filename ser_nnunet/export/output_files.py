@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
-from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.model_file import LARGEST_COMPRESSED, MANIFEST, UNREADABLE
-from ser_nnunet.utils.output_checks import require_writable_file
+from ser_nnunet.utils.output_checks import refuse_foreign_files
 
 CARD = "model_card.html"
 """The card's name in the model's folder, in a zip for nnU-Net."""
@@ -26,20 +24,13 @@ def find_card_file(target: Path) -> Path:
     """
     stem = target.stem if target.suffix.lower() in (".pyz", ".zip") else target.name
     card_file = target.with_name(f"{stem}.html")
-    problems = []
-    for file, is_own, what in ((target, is_export, "model"), (card_file, is_card, "model card")):
-        try:
-            require_writable_file(file)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        if os.path.lexists(file) and not is_own(file):
-            problems.append(
-                f"{file}, where the {what} would be written, is another file: nothing was changed. Move it, or choose "
-                "another name with -o"
-            )
-    if problems:
-        raise UserError("\n".join(problems))
+    text = "{}, where the {} would be written, is another file: nothing was changed. Move it, or choose another name with -o"
+    refuse_foreign_files(
+        [
+            (target, is_export, text.format(target, "model")),
+            (card_file, is_card, text.format(card_file, "model card")),
+        ]
+    )
     return card_file
 
 

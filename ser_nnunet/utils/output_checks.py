@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
@@ -23,3 +24,25 @@ def require_writable_file(file: Path) -> None:
     if file.is_dir():
         raise UserError(f"{file} can't be written: it is a folder, expected a file name")
     require_writable_folder(file.parent)
+
+
+def refuse_foreign_files(outputs: Iterable[tuple[Path, Callable[[Path], bool], str]]) -> None:
+    """Refuse files that can't be written, or that exist and are somebody else's.
+
+    Args:
+        outputs: each file, whether an existing one may be replaced, and what to say if it may not.
+
+    Raises:
+        UserError: names all of them.
+    """
+    problems = []
+    for file, is_own, refusal in outputs:
+        try:
+            require_writable_file(file)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if os.path.lexists(file) and not is_own(file):
+            problems.append(refusal)
+    if problems:
+        raise UserError("\n".join(problems))

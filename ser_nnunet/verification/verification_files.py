@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json
-from ser_nnunet.utils.output_checks import require_writable_file
+from ser_nnunet.utils.output_checks import refuse_foreign_files
 
 PAGE_MARK = b'<meta name="generator" content="ser-nnunet verification">'
 """Stands at the beginning of every page, and of no other one."""
@@ -23,22 +21,9 @@ def check_outputs(json_file: Path | None, page: Path | None) -> None:
     Raises:
         UserError: names the files.
     """
-    problems = []
-    for file, is_own, option in ((json_file, is_verification, "--json"), (page, is_page, "--html")):
-        if file is None:
-            continue
-        try:
-            require_writable_file(file)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        if os.path.lexists(file) and not is_own(file):
-            problems.append(
-                f"{file} was not written by `ser-nnunet verify {option}`: nothing was changed. Move it, or name "
-                f"another file with {option}"
-            )
-    if problems:
-        raise UserError("\n".join(problems))
+    text = "{0} was not written by `ser-nnunet verify {1}`: nothing was changed. Move it, or name another file with {1}"
+    asked = ((json_file, is_verification, "--json"), (page, is_page, "--html"))
+    refuse_foreign_files([(file, own, text.format(file, option)) for file, own, option in asked if file is not None])
 
 
 def is_verification(file: Path) -> bool:
