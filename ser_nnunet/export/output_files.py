@@ -14,6 +14,7 @@ CARD = "model_card.html"
 CARD_MARK = b'<meta name="generator" content="ser-nnunet model card">'
 """In the first `CARD_BEGINNING` bytes of every model card."""
 CARD_BEGINNING = 1000
+ADVICE = "Move it, or choose another name with -o"
 
 
 def find_card_file(target: Path) -> Path:
@@ -24,13 +25,11 @@ def find_card_file(target: Path) -> Path:
     """
     stem = target.stem if target.suffix.lower() in (".pyz", ".zip") else target.name
     card_file = target.with_name(f"{stem}.html")
-    text = "{}, where the {} would be written, is another file: nothing was changed. Move it, or choose another name with -o"
-    refuse_foreign_files(
-        [
-            (target, is_export, text.format(target, "model")),
-            (card_file, is_card, text.format(card_file, "model card")),
-        ]
-    )
+    outputs = [
+        (file, is_own, f"{file}, where the {what} would be written, is another file: nothing was changed. {ADVICE}")
+        for file, is_own, what in ((target, is_export, "model"), (card_file, is_card, "model card"))
+    ]
+    refuse_foreign_files(outputs)
     return card_file
 
 
