@@ -114,7 +114,8 @@ def read_model_plans(
     Args:
         folder: `TRAINER__PLANS__CONFIGURATION`, as in nnUNet_results.
         configuration: that the checkpoint was trained with, such as `2d`.
-        plans, dataset: the entries of the files that are needed.
+        plans: the entries of plans.json that are needed.
+        dataset: those of dataset.json.
 
     Raises:
         UserError: what is missing or malformed in either file, or they are for different numbers of channels.
