@@ -23,11 +23,13 @@ def make_student(make_trainer, tmp_path, monkeypatch):
 
     def make(dataset="binary", trainer_class=SERTrainerDistill, teacher=True, **settings):
         monkeypatch.setattr(trainer_class, "do_split", lambda self: (["c"], ["a", "b"]))
+        channels = len(DATASETS[dataset]["channel_names"])
+        images = {"normalization_schemes": ["ZScoreNormalization"] * channels, "use_mask_for_norm": [False] * channels}
         if teacher:
             folder = tmp_path / "models" / dataset
-            folder.is_dir() or write_teacher(folder, dataset, validation=["a", "b"])
+            folder.is_dir() or write_teacher(folder, dataset, validation=["a", "b"], plans=unet_plans(**images))
             monkeypatch.setenv("SER_TEACHER", str(folder))
-        trainer = make_trainer(trainer_class, dataset, initialize=False)
+        trainer = make_trainer(trainer_class, dataset, initialize=False, **images)
         for name, value in settings.items():
             setattr(trainer, name, value)
         trainer.initialize()
