@@ -87,8 +87,8 @@ def refuse_ignored(args: argparse.Namespace) -> None:
     default = Settings()
     off = args.lesions == ["off"]
     without = {
-        "surface": "--metrics without surface",
-        "lesions": "--lesions off" if off else "--metrics without lesions",
+        "surface": "--metrics names no surface metrics",
+        "lesions": "--lesions is off" if off else "--metrics names no lesion metrics",
     }
     given = {
         "surface": {
@@ -107,7 +107,7 @@ def refuse_ignored(args: argparse.Namespace) -> None:
     for group, options in given.items():
         ignored = [option for option, is_given in options.items() if is_given]
         if ignored and (group not in args.metrics or (off and group == "lesions")):
-            problems.append(f"{', '.join(ignored)}: without effect with {without[group]}; leave out either")
+            problems.append(f"{', '.join(ignored)}: without effect, because {without[group]}; leave out one of the two")
     if problems:
         raise UserError("\n".join(problems))
 
