@@ -67,7 +67,10 @@ def test_quiet_evaluation_writes_its_tables_and_shows_nothing(cohort, tmp_path, 
     [
         (["--metrics", "overlap", "--lesions", "all", "--detection", "iou"], "--lesions, --detection: without effect"),
         (["--lesions", "off", "--strata", "5", "--min-overlap", "0"], "--min-overlap, --strata: without effect"),
-        (["--metrics", "lesions", "--tolerance", "2"], "--tolerance: without effect, because --metrics names no surface metrics"),
+        (
+            ["--metrics", "lesions", "--tolerance", "2"],
+            "--tolerance: without effect, because --metrics names no surface metrics",
+        ),
     ],
 )
 def test_options_of_metrics_that_are_not_computed_are_refused(cohort, tmp_path, capsys, options, said):
