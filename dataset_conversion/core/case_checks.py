@@ -10,7 +10,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.data_classes import (
-    IGNORE,
     LABEL,
     Case,
     CaseReport,
@@ -23,6 +22,7 @@ from ser_nnunet.dataset_conversion.core.label_values import count_values
 from ser_nnunet.dataset_conversion.core.readers import ReadingError, list_source_files, read_volume
 from ser_nnunet.dataset_conversion.core.reorientation import voxels_in_lps_order
 from ser_nnunet.dataset_conversion.core.standardize import StandardizedVolume, standardize_image, standardize_label
+from ser_nnunet.nnunet.region_order import IGNORE
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.hashing import file_sha256, voxel_hash
 

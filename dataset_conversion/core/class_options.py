@@ -11,12 +11,12 @@ from ser_nnunet.dataset_conversion.core.ct_values import (
     find_ct_channels,
     find_odd_hounsfield_values,
 )
-from ser_nnunet.dataset_conversion.core.data_classes import IGNORE, CohortCheck, DatasetInfo
+from ser_nnunet.dataset_conversion.core.data_classes import CohortCheck, DatasetInfo
 from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.mask_position import MaskPositionCheck
 from ser_nnunet.dataset_conversion.core.problems import EXCLUDE
-from ser_nnunet.dataset_conversion.core.region_order import describe_wrong_order, list_regions
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.region_order import IGNORE, describe_wrong_order, list_regions
 
 LARGEST_VALUE = 255
 """Labels are written as uint8."""

@@ -12,8 +12,6 @@ from ser_nnunet.utils.geometry import Grid
 
 LABEL = "label"
 """The role of a segmentation; every other role is the name of an image channel."""
-IGNORE = "ignore"
-"""nnU-Net's name for the label of voxels that are not annotated; most data sets have none."""
 UNLABELLED = "unlabelled"
 """The split of training cases without annotation: all voxels of their labels are ignored."""
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from ser_nnunet import __version__
 from ser_nnunet.dataset_conversion.core.data_classes import (
-    IGNORE,
     LABEL,
     UNLABELLED,
     Case,
@@ -17,6 +16,7 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
 )
 from ser_nnunet.dataset_conversion.core.output_folder import FILE_ENDING, make_output_path
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
+from ser_nnunet.nnunet.region_order import IGNORE
 
 
 def make_dataset_json(report: ConversionReport) -> dict[str, Any]:

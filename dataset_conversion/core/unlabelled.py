@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ser_nnunet.dataset_conversion.core.ct_values import find_ct_channels
 from ser_nnunet.dataset_conversion.core.data_classes import (
-    IGNORE,
     UNLABELLED,
     Case,
     CaseTable,
@@ -21,6 +20,7 @@ from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, IdentifiedV
 from ser_nnunet.dataset_conversion.core.readers import list_source_files
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.region_order import IGNORE
 from ser_nnunet.utils.regular_files import regular_size
 
 NAME = re.compile(r"(?P<case>.+)_(?P<index>\d{4})")

@@ -13,7 +13,6 @@ import SimpleITK as sitk
 from scipy.ndimage import binary_fill_holes
 
 from ser_nnunet.dataset_conversion.core.data_classes import (
-    IGNORE,
     LABEL,
     UNLABELLED,
     Case,
@@ -28,6 +27,7 @@ from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.dataset_conversion.core.standardize import standardize_image, standardize_label
 from ser_nnunet.dataset_conversion.core.workers import map_cases
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.region_order import IGNORE
 from ser_nnunet.utils.files import write_json
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.hashing import copy_with_sha256, file_sha256, voxel_hash

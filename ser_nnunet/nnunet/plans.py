@@ -126,8 +126,8 @@ def read_configuration(
     plans = _read_object(plans_file, "configurations", "an nnU-Net plans file")
     content = _read_object(beside, "labels", "the data set's dataset.json (name it with --dataset-json)")
     if configuration not in plans["configurations"]:
-        known = ", ".join(plans["configurations"])
-        raise UserError(f"{plans_file} has no configuration {configuration}: choose one of {known}, or plan it first")
+        known = ", ".join(plans["configurations"]) or "none"
+        raise UserError(f"{plans_file} has no configuration {configuration}: it has {known}; plan it first")
     return PlannedConfiguration(plans, configuration, content, shape)
 
 

@@ -17,6 +17,7 @@ from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
 from ser_nnunet.nnunet.log import add_logged_values, epoch_log
 from ser_nnunet.nnunet.log_picture import PICTURE, draw_log
+from ser_nnunet.nnunet.region_order import describe_wrong_order, list_regions
 from ser_nnunet.training.fading import fade
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, step_without_sam
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
@@ -161,6 +162,9 @@ class SERTrainer(BaseTrainer):
             f"{counted(self.label_manager.num_segmentation_heads, 'output')}, "
             f"{counted(self.ser_net.num_prompts, 'prompt')}"
         )
+        regions, order = list_regions(self.dataset_json["labels"]), self.label_manager.regions_class_order
+        if regions and order and (wrong_order := describe_wrong_order(regions, order)):
+            self.print_to_log_file(f"WARNING: the data set's dataset.json: {wrong_order}")
         self.ser_net.register_load_state_dict_post_hook(lambda *_: self.log_pretrained_weights())
 
     def log_pretrained_weights(self) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, DatasetInfo, Problem
 from ser_nnunet.dataset_conversion.core.pairing import IdentifiedVolume, build_table
-from ser_nnunet.dataset_conversion.core.region_order import describe_wrong_order, list_regions
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.labels import Labels, read_labels
 from ser_nnunet.nnunet.paths import RAW, nnunet_folder
+from ser_nnunet.nnunet.region_order import describe_wrong_order, list_regions
 from ser_nnunet.verification.raw_files import identify_raw_files
 
 

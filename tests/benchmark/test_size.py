@@ -54,7 +54,7 @@ def test_a_missing_configuration_is_reported_with_those_that_exist(tmp_path, cap
     plans = write_plans(tmp_path)
     command = ["benchmark", "size", "-plans", str(plans), "-c", "3d_fullres", "-o", str(tmp_path / "out")]
     assert main(command) == 2
-    assert "no configuration 3d_fullres: choose one of 2d" in capsys.readouterr().err
+    assert "no configuration 3d_fullres: it has 2d; plan it first" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

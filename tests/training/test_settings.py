@@ -1,5 +1,7 @@
 """SER's trainers obey nnU-Net's own settings under nnU-Net's names, wherever a subclass sets them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -143,3 +145,12 @@ def test_no_setting_of_nnunets_is_unknown(tmp_path, monkeypatch):
     numbers = {name for name, value in vars(trainer).items() if isinstance(value, bool | int | float)}
     state = {"is_ddp", "local_rank", "fold", "is_cascaded", "current_epoch", "was_initialized"}
     assert numbers - state == set(SETTINGS)
+
+
+@pytest.mark.parametrize(("order", "warned"), [([1, 2], False), ([2, 1], True)])
+def test_a_wrong_order_of_regions_is_in_the_log(make_trainer, monkeypatch, order, warned):
+    """[2, 1] writes the whole lesion as 2 and then its core as 1: every voxel would lie in the wrong region."""
+    monkeypatch.setitem(DATASETS["regions"], "regions_class_order", order)
+    trainer = make_trainer(SERTrainerNoSAM, "regions")
+    text = Path(trainer.log_file).read_text(encoding="utf-8")
+    assert ("Right is: labels whole=1,2 core=2 with regions_class_order 1 2" in text) == warned

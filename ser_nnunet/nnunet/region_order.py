@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ser_nnunet.dataset_conversion.core.data_classes import IGNORE
+IGNORE = "ignore"
+"""nnU-Net's name for the label of voxels that nobody annotated."""
 
 Regions = Mapping[str, tuple[int, ...]]
 """Region -> its label values, in nnU-Net's order."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from ser_nnunet.dataset_conversion.core.region_order import arrange_regions, describe_wrong_order, list_regions
+from ser_nnunet.nnunet.region_order import arrange_regions, describe_wrong_order, list_regions
 
 Labels = dict[str, int | list[int]]
 
