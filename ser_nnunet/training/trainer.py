@@ -22,6 +22,7 @@ from ser_nnunet.training.fading import fade
 from ser_nnunet.training.guidance import Guidance, GuidanceSettings, load_guide, step_without_sam
 from ser_nnunet.training.learning_rate import PhasedPolyLRScheduler
 from ser_nnunet.training.losses import mean_dice
+from ser_nnunet.training.muon import MuonAdamW, mixing_convolutions
 from ser_nnunet.training.sam_record import record_sam
 from ser_nnunet.training.schedule import LossSchedule, two_phases
 from ser_nnunet.training.sernet_plans import format_of_other_folds, name_network
@@ -54,8 +55,10 @@ class SERTrainer(BaseTrainer):
 
     Attributes:
         preset: SERNet's preset, `light` or `paper`.
-        initial_lr, weight_decay: of AdamW, with nnU-Net's polynomial schedule. Unless `joint`, schedule and optimiser
-            start anew in the second phase: AdamW's averages of L_seg's larger gradients would shorten L_dist's steps.
+        initial_lr, weight_decay: of the optimiser, with nnU-Net's polynomial schedule. Unless `joint`, schedule and
+            optimiser start anew in the second phase: averages of L_seg's larger gradients would shorten L_dist's steps.
+        muon: Muon updates the convolutions that mix channels, AdamW the rest (`ser_nnunet.training.muon`); AdamW alone
+            if not.
         enable_deep_supervision: False; SERNet has none.
         guided_fraction: share of the epochs in the guided phase (200 of 300 in the paper).
         joint: train everything by L_dist in the guided phase too.
@@ -79,6 +82,7 @@ class SERTrainer(BaseTrainer):
     num_val_iterations_per_epoch = 50
     initial_lr = 2e-3
     weight_decay = 3e-5
+    muon = True
     oversample_foreground_percent = 0.33
     probabilistic_oversampling = False
     save_every = 50
@@ -177,8 +181,16 @@ class SERTrainer(BaseTrainer):
             )
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        """Return AdamW (nnU-Net's SGD suits its U-Net and few other networks) and nnU-Net's schedule for each phase."""
-        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
+        """Return AdamW, with Muon for the convolutions that mix channels, and nnU-Net's schedule for each phase.
+
+        nnU-Net's SGD suits its U-Net and few other networks.
+        """
+        optimizer: torch.optim.Optimizer
+        if self.muon:
+            by_muon = mixing_convolutions(self.bare_network)
+            optimizer = MuonAdamW(self.network.parameters(), by_muon, self.initial_lr, self.weight_decay)
+        else:
+            optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, self.build_lr_scheduler(optimizer)
 
     def build_lr_scheduler(self, optimizer: torch.optim.Optimizer) -> PhasedPolyLRScheduler:
@@ -343,8 +355,18 @@ class SERTrainer(BaseTrainer):
         record = content.get(RECORD)
         if isinstance(record, Mapping) and not self.was_initialized:
             self.keep_format(record.get("format"))
+        self.keep_optimizer(content.get("optimizer_state", {}))
         super().load_checkpoint(filename_or_checkpoint)
         add_logged_values(self, LOGGED)
+
+    def keep_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Continue a training of a version before 0.5.0 with the optimiser that it began with: AdamW alone."""
+        if not self.was_initialized:
+            self.initialize()  # as nnU-Net does when it loads a checkpoint
+        if isinstance(self.optimizer, MuonAdamW) and len(state.get("param_groups", ())) == 1:
+            self.muon = False
+            self.optimizer, self.lr_scheduler = self.configure_optimizers()
+            self.print_to_log_file("This model was begun with AdamW alone (before 0.5.0), and is continued with it")
 
     def keep_format(self, number: object) -> None:
         """Build the network of an earlier model format; of today's or of an unknown one, nothing changes."""

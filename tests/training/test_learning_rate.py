@@ -19,7 +19,7 @@ def rates(scheduler, epochs):
     for epoch in epochs:
         scheduler.step(epoch)
         found.append(scheduler.optimizer.param_groups[0]["lr"])
-        assert scheduler.get_last_lr() == [found[-1]]
+        assert set(scheduler.get_last_lr()) == {found[-1]}
     return found
 
 
@@ -68,7 +68,8 @@ def test_the_optimisers_averages_are_cleared_when_the_losses_change(
         trainer.optimizer.step()
         start_epoch(trainer, epoch)
         assert bool(trainer.optimizer.state) == (not cleared or epoch != 5)
-    assert len(trainer.optimizer.param_groups[0]["params"]) == len(list(trainer.network.parameters()))
+    optimised = sum(len(group["params"]) for group in trainer.optimizer.param_groups)
+    assert optimised == len(list(trainer.network.parameters()))
 
 
 @pytest.mark.parametrize(

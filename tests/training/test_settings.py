@@ -62,14 +62,12 @@ class InInit(SERTrainerTwoPhases):
 def check(trainer):
     """The trainer has the changed settings, and its optimiser, schedules and phases were built from them."""
     assert {name: getattr(trainer, name) for name in CHANGED} == CHANGED
-    group = trainer.optimizer.param_groups[0]
-    assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
+    groups = trainer.optimizer.param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.5, 0.25)] * 2
     assert trainer.schedule.guided_epochs == 4
-    rates = []
-    for epoch in (0, 4, 7):  # the beginning of each phase, and the end of the training
+    for epoch, rate in ((0, 0.5), (4, 0.5), (7, 0)):  # the beginning of each phase, and the end of the training
         trainer.lr_scheduler.step(epoch)
-        rates.append(group["lr"])
-    assert rates == [0.5, 0.5, 0]
+        assert [group["lr"] for group in groups] == [rate] * 2
 
 
 @pytest.mark.parametrize("trainer_class", [ByAttribute, ByMixin, InInit])
