@@ -39,7 +39,8 @@ class ByteCounter:
 def count_weight_bytes(network: nn.Module) -> int:
     """Return the size of the weights as nnU-Net's checkpoints hold them (`network_weights`, written by `torch.save`).
 
-    A training's checkpoint also holds the optimiser's state: as much again with SGD's momentum, twice with AdamW.
+    A training's checkpoint also holds the optimiser's state: as much again with SGD's momentum, twice with AdamW;
+    SERNet's, by Muon for most weights, between them.
     For a network on the meta device: the tensors' bytes, without the few kB of file format.
     """
     if any(parameter.is_meta for parameter in network.parameters()):

@@ -16,8 +16,8 @@ class GradientBalance:
 
     A gradient through SAM's mask decoder has that decoder's scale (docs/research-log.md has examples). If the two
     losses were added unweighted, a much larger gradient of L_seg would alone determine the prompt learner's updates,
-    because AdamW normalises by the gradient's magnitude. GradNorm (Chen et al., arXiv 1711.02257) learns such weights;
-    here L_dist is the reference.
+    because AdamW and Muon normalise by the gradient's magnitude. GradNorm (Chen et al., arXiv 1711.02257) learns such
+    weights; here L_dist is the reference.
 
     Attributes:
         ratio: see above; also the weight before the first measurement and its upper bound, so that a vanishing gradient

@@ -35,8 +35,12 @@ def refuse_foreign_files(outputs: Iterable[tuple[Path, Callable[[Path], bool], s
     Raises:
         UserError: names all of them.
     """
-    problems = []
+    problems, seen = [], set()
     for file, is_own, refusal in outputs:
+        place = file.absolute()
+        if place in seen:
+            problems.append(f"{file} is named for two outputs, of which the second would replace the first")
+        seen.add(place)
         try:
             require_writable_file(file)
         except UserError as error:

@@ -95,6 +95,11 @@ def test_an_earlier_verifications_files_are_replaced_and_not_taken_for_each_othe
     assert capsys.readouterr().err.count("was not written by") == 2
 
 
+def test_one_file_for_two_outputs_is_refused(mri: Path, tmp_path: Path, capsys):
+    assert run("--json", str(tmp_path / "findings"), "--html", str(tmp_path / "findings")) == 2
+    assert "is named for two outputs" in capsys.readouterr().err and not (tmp_path / "findings").exists()
+
+
 def test_the_page_shows_findings_with_pictures_and_loads_nothing(mri: Path, tmp_path: Path):
     change(mri / "labelsTr/P3_a.nii.gz", lambda label: label[:-2])
     change_voxels(mri / "labelsTr/P2_a.nii.gz", lambda label: label[:, ::-1])
