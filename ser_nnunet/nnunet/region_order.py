@@ -23,7 +23,10 @@ def list_regions(labels: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[i
 
     As for nnU-Net, background and the ignore label are none, and without a class of several values there are none.
     """
-    values = {name: (value,) if isinstance(value, int) else tuple(value) for name, value in labels.items()}
+    values = {
+        name: tuple(int(each) for each in (value if isinstance(value, list | tuple) else [value]))
+        for name, value in labels.items()
+    }
     if all(len(each) == 1 for each in values.values()):
         return {}
     return {name: each for name, each in values.items() if name != IGNORE and any(each)}

@@ -12,9 +12,10 @@ from torch import nn
 MOMENTUM = 0.95
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the Newton-Schulz iteration: values above 0.01 end between 0.7 and 1.2 after five steps (Jordan et al.)."""
+"""Of the Newton-Schulz iteration (Jordan et al.): singular values above 0.002 of the norm become 0.68 to 1.2."""
 UPDATE = 0.6
-"""Root mean square of Muon's update, in units of the rate; AdamW's is 0.2 to 0.4, its matching one 0.2 (Liu et al.)."""
+"""Root mean square of an update whose singular values are 1, in units of the rate (Liu et al. take 0.2, as large as
+AdamW's updates; chosen by measurement: docs/research-log.md, "Muon")."""
 BUFFER = "momentum_buffer"
 
 
@@ -23,7 +24,8 @@ class MuonAdamW(torch.optim.Optimizer):
 
     A convolution's update is its gradient's moving average with Nesterov's momentum, as a matrix of output channels
     times the rest, of which all singular values are set to about 1: directions of small gradients are learnt as fast as
-    those of large ones. Decay of the weights and the rate's schedule are AdamW's.
+    those of large ones, and the update is as large however small the gradient is. Decay of the weights and the rate's
+    schedule are AdamW's.
 
     Sources: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the update's scale by the
     matrix's larger side: Liu et al., "Muon is scalable for LLM training", arXiv 2502.16982, section 2.2. The same as
@@ -38,17 +40,17 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
-        orthogonal: Iterable[nn.Parameter],
+        parameters: Iterable[torch.Tensor],
+        orthogonal: Iterable[torch.Tensor],
         lr: float,
         weight_decay: float,
     ) -> None:
         by_muon = list(orthogonal)
         chosen = {id(parameter) for parameter in by_muon}
         others = [parameter for parameter in parameters if id(parameter) not in chosen]
-        self._adamw = torch.optim.AdamW([{"params": others}], lr, weight_decay=weight_decay)
-        groups = [self._adamw.param_groups[0] | {"muon": False}, {"params": by_muon, "muon": True}]
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": by_muon, "muon": True}]
+        defaults = torch.optim.AdamW([{"params": []}], lr, weight_decay=weight_decay).defaults
+        super().__init__(groups, defaults | {"muon": False})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -59,15 +61,15 @@ class MuonAdamW(torch.optim.Optimizer):
         """
         if closure is not None:
             raise ValueError("MuonAdamW takes no closure: compute the gradients before the step")
-        self._adamw.param_groups = [group for group in self.param_groups if not group["muon"]]
-        self._adamw.state = self.state
-        self._adamw.step()
+        adamw = torch.optim.AdamW([dict(group) for group in self.param_groups if not group["muon"]])
+        adamw.state = self.state
+        adamw.step()
         for group in self.param_groups:
             for parameter in group["params"] if group["muon"] else ():
                 if parameter.grad is not None:
                     self._update(parameter, parameter.grad, group["lr"], group["weight_decay"])
 
-    def _update(self, parameter: nn.Parameter, gradient: torch.Tensor, lr: float, weight_decay: float) -> None:
+    def _update(self, parameter: torch.Tensor, gradient: torch.Tensor, lr: float, weight_decay: float) -> None:
         state = self.state[parameter]
         if BUFFER not in state:
             state[BUFFER] = torch.zeros_like(gradient)
@@ -85,14 +87,14 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
     """
     a, b, c = COEFFICIENTS
     wide = matrix.T if len(matrix) > matrix.shape[1] else matrix
-    values = wide / wide.norm().clamp(min=1e-7)
+    values: torch.Tensor = wide / wide.norm().clamp(min=1e-7)
     for _ in range(STEPS):
         gram = values @ values.T
         values = torch.addmm(values, torch.addmm(gram, gram, gram, beta=b, alpha=c), values, beta=a)
     return values.T if len(matrix) > matrix.shape[1] else values
 
 
-def mixing_convolutions(network: nn.Module) -> list[nn.Parameter]:
+def mixing_convolutions(network: nn.Module) -> list[torch.Tensor]:
     """Return the weights of the convolutions that mix channels, but for the first one and those named `last`.
 
     Depthwise convolutions mix none; the first and the last layer are AdamW's, as is usual with Muon. So are transposed

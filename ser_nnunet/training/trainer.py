@@ -355,18 +355,24 @@ class SERTrainer(BaseTrainer):
         record = content.get(RECORD)
         if isinstance(record, Mapping) and not self.was_initialized:
             self.keep_format(record.get("format"))
+        with_muon = self.muon
         self.keep_optimizer(content.get("optimizer_state", {}))
         super().load_checkpoint(filename_or_checkpoint)
+        if self.muon != with_muon:
+            optimiser = "Muon and AdamW" if self.muon else "AdamW alone (all trainings before 0.5.0)"
+            self.print_to_log_file(f"The checkpoint holds the averages of {optimiser}, with which a training goes on")
         add_logged_values(self, LOGGED)
 
     def keep_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Continue a training of a version before 0.5.0 with the optimiser that it began with: AdamW alone."""
+        """Take the optimiser that a checkpoint's averages are of, Muon and AdamW or AdamW alone (before 0.5.0)."""
         if not self.was_initialized:
             self.initialize()  # as nnU-Net does when it loads a checkpoint
-        if isinstance(self.optimizer, MuonAdamW) and len(state.get("param_groups", ())) == 1:
-            self.muon = False
+        groups = state.get("param_groups", ())
+        with_muon = any("muon" in group for group in groups)
+        with_adamw = len(groups) == 1 and "betas" in groups[0]
+        if with_muon != self.muon and (with_muon or with_adamw):
+            self.muon = with_muon
             self.optimizer, self.lr_scheduler = self.configure_optimizers()
-            self.print_to_log_file("This model was begun with AdamW alone (before 0.5.0), and is continued with it")
 
     def keep_format(self, number: object) -> None:
         """Build the network of an earlier model format; of today's or of an unknown one, nothing changes."""

@@ -37,7 +37,7 @@ def refuse_foreign_files(outputs: Iterable[tuple[Path, Callable[[Path], bool], s
     """
     problems, seen = [], set()
     for file, is_own, refusal in outputs:
-        place = file.absolute()
+        place = file.resolve()
         if place in seen:
             problems.append(f"{file} is named for two outputs, of which the second would replace the first")
         seen.add(place)

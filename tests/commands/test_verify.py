@@ -96,8 +96,10 @@ def test_an_earlier_verifications_files_are_replaced_and_not_taken_for_each_othe
 
 
 def test_one_file_for_two_outputs_is_refused(mri: Path, tmp_path: Path, capsys):
-    assert run("--json", str(tmp_path / "findings"), "--html", str(tmp_path / "findings")) == 2
-    assert "is named for two outputs" in capsys.readouterr().err and not (tmp_path / "findings").exists()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (tmp_path, tmp_path / "link"):
+        assert run("--json", str(tmp_path / "findings"), "--html", str(other / "findings")) == 2
+        assert "is named for two outputs" in capsys.readouterr().err and not (tmp_path / "findings").exists()
 
 
 def test_the_page_shows_findings_with_pictures_and_loads_nothing(mri: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Muon for convolutions that mix channels, AdamW for the rest; and trainings that began with AdamW alone."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_a_resumed_training_takes_the_same_steps():
     assert torch.equal(whole, parts)
 
 
+def test_weights_with_the_channels_last_are_updated_alike():
+    plain, last = nn.Parameter(draw(4, 6, 3, 3)), nn.Parameter(draw(4, 6, 3, 3).to(memory_format=torch.channels_last))
+    for weight in (plain, last):
+        take_steps(MuonAdamW([weight], [weight], lr=0.01, weight_decay=0.0), [weight], 2)
+    assert torch.allclose(plain, last, atol=1e-6)
+
+
 @pytest.mark.parametrize("patch", [(32, 32), (16, 32, 32)])
 def test_muon_gets_what_mixes_channels_between_the_first_and_the_last_layer(patch):
     network = SERNet(1, 2, patch)
@@ -93,22 +101,48 @@ def test_muon_gets_what_mixes_channels_between_the_first_and_the_last_layer(patc
     assert {"prompt_learner.encoder.stages.1.0.0.weight", "prompt_learner.head.0.seg_layers.weight"} <= set(names)
 
 
+def test_schedules_and_groups_of_torch_work_as_with_adamw():
+    """A derived trainer may return another schedule, or add parameters of its own."""
+    mixed, more = nn.Parameter(draw(4, 6)), nn.Parameter(draw(3))
+    optimizer = MuonAdamW([mixed], [mixed], lr=0.01, weight_decay=0.0)
+    optimizer.add_param_group({"params": [more], "lr": 0.5})
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10)
+    take_steps(copy.deepcopy(optimizer), [mixed, more], 1)
+    take_steps(optimizer, [mixed, more], 1)
+    assert not torch.equal(more, draw(3)) and not torch.equal(mixed, draw(4, 6))
+
+
 class WithAdamW(SERTrainerNoSAM):
     muon = False
 
 
+@pytest.mark.parametrize("continued_by", [WithAdamW, SERTrainerNoSAM])
 @pytest.mark.parametrize(("begun_with", "kind"), [(WithAdamW, torch.optim.AdamW), (SERTrainerNoSAM, MuonAdamW)])
-def test_a_training_goes_on_with_the_optimiser_that_it_began_with(make_trainer, make_batch, tmp_path, begun_with, kind):
+def test_a_training_goes_on_with_the_optimiser_that_it_began_with(
+    make_trainer, make_batch, tmp_path, begun_with, kind, continued_by
+):
     """Trainings of versions before 0.5.0 have AdamW's averages for all parameters in their checkpoints."""
     trainer = make_trainer(begun_with)
     trainer.train_step(make_batch())
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    continued = make_trainer(SERTrainerNoSAM, initialize=False)
+    continued = make_trainer(continued_by, initialize=False)
     continued.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     assert type(continued.optimizer) is kind and continued.lr_scheduler.optimizer is continued.optimizer
     for each in (trainer, continued):
         each.train_step(make_batch())
     for before, after in zip(trainer.network.parameters(), continued.network.parameters(), strict=True):
         assert torch.equal(before, after)
-    said = "begun with AdamW alone" in Path(continued.log_file).read_text(encoding="utf-8")
-    assert said == (begun_with is WithAdamW)
+    said = "The checkpoint holds the averages of" in Path(continued.log_file).read_text(encoding="utf-8")
+    assert said == (begun_with is not continued_by)
+
+
+def test_an_infinite_gradient_changes_nothing_under_the_gradient_scaler(make_trainer):
+    """nnU-Net trains in float16 on a GPU: a step whose gradients overflow is left out."""
+    trainer, scaler = make_trainer(SERTrainerNoSAM), torch.amp.GradScaler("cpu")
+    before = [parameter.detach().clone() for parameter in trainer.network.parameters()]
+    scaler.scale(torch.zeros(()))
+    for parameter in trainer.network.parameters():
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    scaler.unscale_(trainer.optimizer)
+    scaler.step(trainer.optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))

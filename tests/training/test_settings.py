@@ -152,3 +152,9 @@ def test_a_wrong_order_of_regions_is_in_the_log(make_trainer, monkeypatch, order
     trainer = make_trainer(SERTrainerNoSAM, "regions")
     text = Path(trainer.log_file).read_text(encoding="utf-8")
     assert ("Right is: labels whole=1,2 core=2 with regions_class_order 1 2" in text) == warned
+
+
+@pytest.mark.parametrize("value", [1.0, "1"])
+def test_label_values_that_nnunet_takes_for_numbers_are_accepted(make_trainer, monkeypatch, value):
+    monkeypatch.setitem(DATASETS["binary"], "labels", {"background": 0, "lesion": value})
+    assert "WARNING" not in Path(make_trainer(SERTrainerNoSAM).log_file).read_text(encoding="utf-8")
