@@ -7,6 +7,7 @@ dataset.json's `labels`, each with the value at the same place of `regions_class
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 IGNORE = "ignore"
 """nnU-Net's name for the label of voxels that nobody annotated."""
@@ -23,10 +24,10 @@ def list_regions(labels: Mapping[str, int | Sequence[int]]) -> dict[str, tuple[i
 
     As for nnU-Net, background and the ignore label are none, and without a class of several values there are none.
     """
-    values = {
-        name: tuple(int(each) for each in (value if isinstance(value, list | tuple) else [value]))
-        for name, value in labels.items()
+    given: dict[str, Sequence[Any]] = {
+        name: value if isinstance(value, list | tuple) else [value] for name, value in labels.items()
     }
+    values = {name: tuple(map(int, each)) for name, each in given.items()}
     if all(len(each) == 1 for each in values.values()):
         return {}
     return {name: each for name, each in values.items() if name != IGNORE and any(each)}
