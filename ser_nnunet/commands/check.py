@@ -103,7 +103,7 @@ def examine_all() -> Iterator[Finding]:
     yield check_folder(RESULTS, written=True)
     finding = check_trainer("SERTrainerNoSAM")[0]
     names = sorted(
-        file.stem for file in trainers_folder().glob("SER*.py") if not file.stem.endswith(("Demo", "epochs"))
+        file.stem for file in trainers_folder().glob("*Trainer*.py") if not file.stem.endswith(("Demo", "epochs"))
     )
     found = ", ".join(names) if finding.state == OK else finding.found
     yield replace(finding, subject="nnU-Net finds the trainers", found=found, purposes=(TRAIN, GUIDED))

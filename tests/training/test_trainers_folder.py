@@ -4,6 +4,7 @@ import re
 from importlib import import_module
 
 import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer, trainers_folder
 from ser_nnunet.training.trainer import SERTrainer
@@ -27,7 +28,7 @@ def test_nnunet_finds_the_installed_class(name, monkeypatch):
     monkeypatch.setenv(EXTERNAL_TRAINERS, str(trainers_folder()))
     trainer = find_trainer(name, as_set=True)
     assert trainer.__name__ == name and "__" not in name
-    assert issubclass(trainer, SERTrainer)
+    assert issubclass(trainer, SERTrainer if name.startswith("SER") else nnUNetTrainer)
     assert getattr(import_module(trainer.__module__), name) is trainer
     assert trainer.__module__.startswith("ser_nnunet.training.")
     assert trainer.__doc__

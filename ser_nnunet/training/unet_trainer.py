@@ -1,0 +1,39 @@
+"""nnU-Net's own network under the optimiser of SER's trainers, so that a comparison is one of networks alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from ser_nnunet.nnunet.model_record import unwrap
+from ser_nnunet.training.muon import MuonAdamW, mixing_convolutions
+
+
+class nnUNetTrainerMuon(nnUNetTrainer):
+    """nnU-Net's trainer and its U-Net, with Muon and AdamW in place of SGD; neither SERNet nor SAM.
+
+    AdamW updates what Muon is not made for: the first convolution, the transposed ones, those that make the
+    segmentations, normalisation and biases. The rate is that of `nnUNetTrainerAdam1en3`.
+    """
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.initial_lr = 1e-3
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """Return Muon with AdamW, and nnU-Net's polynomial decay."""
+        network: Any = unwrap(self.network)
+        outputs = {id(layer.weight) for layer in network.decoder.seg_layers}
+        by_muon = [weight for weight in mixing_convolutions(network) if id(weight) not in outputs]
+        optimizer = MuonAdamW(network.parameters(), by_muon, self.initial_lr, self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
