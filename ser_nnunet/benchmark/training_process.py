@@ -94,7 +94,7 @@ def use_bfloat16(trainer: TypedTrainer) -> None:
         trainer.initialize()
     networks = [trainer.network]
     if isinstance(trainer, BaseTrainer) and trainer.current_epoch < trainer.num_epochs:
-        networks = trainer.networks_in_training
+        networks = trainer.list_networks()
     for network in networks:
         network.register_forward_hook(lambda module, inputs, outputs: to_float32(outputs))
         network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)  # type: ignore[method-assign]

@@ -306,8 +306,7 @@ class BaseTrainer(TypedTrainer):
             advice = f"move {loaded}, of a finished training, away before nnUNetv2_train ... --c, which would load it"
         return f"The last checkpoint is kept: {kept[-1]} ({advice})"
 
-    @property
-    def networks_in_training(self) -> list[torch.nn.Module]:
+    def list_networks(self) -> list[torch.nn.Module]:
         """The networks that compute in a training step: the one that is trained, then those that it learns from."""
         return [self.network]
 

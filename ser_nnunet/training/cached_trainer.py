@@ -82,7 +82,8 @@ def refuse_3d(trainer: str, plans: dict[str, Any], configuration: str) -> None:
     if len(PlansManager(plans).get_configuration(configuration).patch_size) != 2:
         raise NotImplementedError(
             f"{trainer} keeps SAM's embeddings of whole slices, and {configuration} trains on 3D patches: train 2d, "
-            "or take a trainer whose SAM sees slices of the patches (SERTrainer) or none (SERTrainerNoSAM)"
+            "or take a trainer whose SAM sees slices of the patches (SERTrainer) or none (SERTrainerNoSAM, or "
+            "SERTrainerSemiNoSAM for cases without annotation)"
         )
 
 

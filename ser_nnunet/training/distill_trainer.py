@@ -77,8 +77,7 @@ class SERTrainerDistill(SERTrainerNoSAM):
                 )
         return self.teacher
 
-    @property
-    def networks_in_training(self) -> list[torch.nn.Module]:
+    def list_networks(self) -> list[torch.nn.Module]:
         """The student's and the teacher's network."""
         return [self.network, self.load_teacher().network]
 

@@ -9,9 +9,9 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 class PhasedPolyLRScheduler(PolyLRScheduler):
     """nnU-Net's polynomial decay over the epochs before `restart`, and once more from the start over the others.
 
-    When another loss begins to train the prompt learner, it needs the full rate: with one decay over SERTrainer's two
-    phases, the second would begin at 37 % of it. The rate is a function of the epoch alone, as nnU-Net's, so that a
-    resumed training needs no state. Without a restart (0, or `max_steps`) it is nnU-Net's own.
+    When another loss begins to train the prompt learner, it needs the full rate: with one decay over both phases of
+    SERTrainerTwoPhases, the second would begin at 37 % of it. The rate is a function of the epoch alone, as nnU-Net's,
+    so that a resumed training needs no state. Without a restart (0, or `max_steps`) it is nnU-Net's own.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, initial_lr: float, max_steps: int, restart: int = 0) -> None:

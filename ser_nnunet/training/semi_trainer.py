@@ -87,8 +87,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
         """Where they are while the training runs: in the fold's folder."""
         return PseudoLabelFiles(Path(self.output_folder) / "pseudo_labels")
 
-    @property
-    def unlabelled_cases(self) -> list[str]:
+    def list_unlabelled(self) -> list[str]:
         """The fold's training cases without any annotated voxel."""
         return self.list_unannotated(self.do_split()[0])
 
@@ -101,7 +100,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             UserError: the cases are in an earlier format of nnU-Net, or none has annotation.
         """
         training, validation = super().get_tr_and_val_datasets()
-        unlabelled = self.unlabelled_cases
+        unlabelled = self.list_unlabelled()
         labelled = [case for case in training.identifiers if case not in set(unlabelled)]
         if not hasattr(training, "mmap_kwargs"):
             raise UserError(f"{training.source_folder} is in an earlier format of nnU-Net: preprocess again")
@@ -160,7 +159,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             self.pseudo_labels.remove()
         self.wait_for_others()
         labels, folder = self.label_manager, self.preprocessed_dataset_folder
-        cases, unlabelled = sorted(self.do_split()[0]), set(self.unlabelled_cases)
+        cases, unlabelled = sorted(self.do_split()[0]), set(self.list_unlabelled())
         dataset = infer_dataset_class(folder)(folder, cases)
         judged = [case for case in cases if case not in unlabelled][:JUDGED_CASES]
         cases = [case for case in cases if case in judged or self.has_ignored_voxels(dataset, case)]
@@ -225,8 +224,7 @@ class SERTrainerSemiNoSAM(SERTrainerNoSAM):
             self.mean_teacher.requires_grad_(False).eval()
         return self.mean_teacher
 
-    @property
-    def networks_in_training(self) -> list[torch.nn.Module]:
+    def list_networks(self) -> list[torch.nn.Module]:
         """The network and its mean teacher."""
         return [self.network, self.start_mean_teacher().module]
 

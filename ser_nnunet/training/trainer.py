@@ -56,7 +56,8 @@ class SERTrainer(BaseTrainer):
     Attributes:
         preset: SERNet's preset, `light` or `paper`.
         initial_lr, weight_decay: of the optimiser, with nnU-Net's polynomial schedule. Unless `joint`, schedule and
-            optimiser start anew in the second phase: averages of L_seg's larger gradients would shorten L_dist's steps.
+            optimiser start anew in the second phase: averages of L_seg's larger gradients would shorten AdamW's steps
+            and turn Muon's.
         muon: Muon updates the convolutions that mix channels, AdamW the rest (`ser_nnunet.training.muon`); AdamW alone
             if not.
         enable_deep_supervision: False; SERNet has none.
@@ -95,7 +96,7 @@ class SERTrainer(BaseTrainer):
     sam_distillation_weight = 0.0
     sam_channels: tuple[int, ...] = (0,)
     sam_image_size: int | None = None
-    sam_slices_per_step = 1  # as accurate as 4 or 8 with the proxy SAM, and cheaper (docs/research-log.md)
+    sam_slices_per_step = 1  # as accurate as 4 or 8 with AdamW and the proxy SAM, and cheaper (docs/research-log.md)
     sam_axes: tuple[int, ...] | None = None
 
     def __init__(
@@ -141,7 +142,7 @@ class SERTrainer(BaseTrainer):
         if axes is None and len(self.configuration_manager.patch_size) == 3:
             axes = slicing_axes(self.configuration_manager.spacing)
         return GuidanceSettings(
-            checkpoint=os.environ.get(SAM_CHECKPOINT),
+            checkpoint=str(Path(named).expanduser()) if (named := os.environ.get(SAM_CHECKPOINT)) else None,
             image_size=self.sam_image_size,
             channels=self.sam_channels,
             slices_per_step=self.sam_slices_per_step,
@@ -275,12 +276,11 @@ class SERTrainer(BaseTrainer):
             self.record_sam()
             self.is_sam_recorded = True
         if self.guidance is not None:
-            self.guidance.start_epoch(self.current_fade)
+            self.guidance.start_epoch(self.find_fade())
         if 0 < self.restart_epoch == self.current_epoch:
             self.optimizer.state.clear()
 
-    @property
-    def current_fade(self) -> float:
+    def find_fade(self) -> float:
         """The factor of guidance's losses in this epoch; 1 in two phases, where L_seg alone trains the prompts."""
         if not self.joint:
             return 1.0
@@ -369,8 +369,8 @@ class SERTrainer(BaseTrainer):
             self.initialize()  # as nnU-Net does when it loads a checkpoint
         groups = state.get("param_groups", ())
         with_muon = any("muon" in group for group in groups)
-        with_adamw = len(groups) == 1 and "betas" in groups[0]
-        if with_muon != self.muon and (with_muon or with_adamw):
+        with_adamw = bool(groups) and not with_muon and all("betas" in group for group in groups)
+        if isinstance(self.optimizer, MuonAdamW) != with_muon and (with_muon or with_adamw):
             self.muon = with_muon
             self.optimizer, self.lr_scheduler = self.configure_optimizers()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from ser_nnunet.nnunet.model_record import unwrap
+from ser_nnunet.nnunet.model_record import add_record, unwrap
 from ser_nnunet.training.muon import MuonAdamW, mixing_convolutions
+from ser_nnunet.utils.files import replacing
 
 
 class nnUNetTrainerMuon(nnUNetTrainer):
@@ -37,3 +39,12 @@ class nnUNetTrainerMuon(nnUNetTrainer):
         by_muon = [weight for weight in mixing_convolutions(network) if id(weight) not in outputs]
         optimizer = MuonAdamW(network.parameters(), by_muon, self.initial_lr, self.weight_decay)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Save as nnU-Net does; predictions look up its own trainer, and need neither this file nor this package."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)  # which writes nothing
+            return
+        with replacing(Path(filename)) as unfinished:
+            super().save_checkpoint(str(unfinished))
+            add_record(unfinished, self)

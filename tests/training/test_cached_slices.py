@@ -75,7 +75,9 @@ def test_parts_come_from_annotated_cases_alone(start):
     trainer = start(SERTrainerSemi, labelled=1)
     trainer.on_train_start()
     cached = trainer.guidance.cached
-    assert {case.case for case in cached.kept} - {case.case for case in cached.annotated} == {*trainer.unlabelled_cases}
+    assert {case.case for case in cached.kept} - {case.case for case in cached.annotated} == {
+        *trainer.list_unlabelled()
+    }
     trainer.guidance.add_patches(torch.zeros(1, 1, 32, 32))
     assert not any((part.target == 2).any() for part in trainer.guidance.drawn)
 

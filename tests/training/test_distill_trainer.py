@@ -184,10 +184,11 @@ class TestTeacher:
         trainer.on_train_end()
         assert trainer.teacher is None
 
-    def test_a_finished_training_is_resumed_without_one(self, make_student, monkeypatch):
+    def test_a_finished_training_is_resumed_without_one(self, start, monkeypatch):
+        """nnU-Net's on_train_start reads all properties of a trainer for its debug.json; none may load the teacher."""
         monkeypatch.delenv("SER_TEACHER", raising=False)
-        trainer = make_student(teacher=False, current_epoch=1000)
-        monkeypatch.setattr(SERTrainerNoSAM, "on_train_start", lambda self: None)
+        trainer = start(SERTrainerDistill)
+        trainer.current_epoch = trainer.num_epochs
         trainer.on_train_start()
         assert trainer.teacher is None
 

@@ -136,6 +136,37 @@ def test_a_training_goes_on_with_the_optimiser_that_it_began_with(
     assert said == (begun_with is not continued_by)
 
 
+class TwoRates(WithAdamW):
+    def configure_optimizers(self):
+        optimizer, schedule = super().configure_optimizers()
+        more = nn.Parameter(torch.zeros(1))
+        optimizer.add_param_group({"params": [more], "lr": 0.5})
+        return optimizer, schedule
+
+
+class TwoRatesToday(TwoRates):
+    muon = True
+
+
+class WithNAdam(SERTrainerNoSAM):
+    def configure_optimizers(self):
+        optimizer = torch.optim.NAdam(self.network.parameters(), self.initial_lr)
+        return optimizer, self.build_lr_scheduler(optimizer)
+
+
+@pytest.mark.parametrize(("begun_with", "continued_by"), [(TwoRates, TwoRatesToday), (WithNAdam, WithNAdam)])
+def test_an_optimiser_of_ones_own_is_continued(make_trainer, make_batch, tmp_path, begun_with, continued_by):
+    trainer = make_trainer(begun_with)
+    trainer.train_step(make_batch())
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    continued = make_trainer(continued_by, initialize=False)
+    continued.load_checkpoint(str(tmp_path / "checkpoint.pth"))
+    assert type(continued.optimizer) is type(trainer.optimizer)
+    assert len(continued.optimizer.param_groups) == len(trainer.optimizer.param_groups)
+    said = "The checkpoint holds the averages of" in Path(continued.log_file).read_text(encoding="utf-8")
+    assert said == (begun_with is not continued_by)
+
+
 def test_an_infinite_gradient_changes_nothing_under_the_gradient_scaler(make_trainer):
     """nnU-Net trains in float16 on a GPU: a step whose gradients overflow is left out."""
     trainer, scaler = make_trainer(SERTrainerNoSAM), torch.amp.GradScaler("cpu")

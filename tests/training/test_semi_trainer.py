@@ -25,7 +25,7 @@ def begin(trainer, epoch):
 def test_before_the_first_round_only_annotated_cases_are_drawn(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10)
     begin(trainer, 0)
-    unlabelled = trainer.unlabelled_cases
+    unlabelled = trainer.list_unlabelled()
     drawn = {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]}
     assert len(unlabelled) == 2 and drawn == {*CASES[:4]} - {*unlabelled}
 
@@ -33,13 +33,16 @@ def test_before_the_first_round_only_annotated_cases_are_drawn(start):
 def test_a_round_labels_what_has_no_annotation_as_the_mean_teacher_sees_it(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=2, num_epochs=10, confidence=0.5)
     begin(trainer, 8)
-    unlabelled = trainer.unlabelled_cases
+    unlabelled = trainer.list_unlabelled()
     teacher = trainer.start_mean_teacher().module
     for case in unlabelled:
         image = trainer.dataloader_train.data_loader._data.load_case(case)[0]
         with torch.no_grad():  # 32 x 32 pixels are one patch
-            expected = teacher(torch.from_numpy(np.asarray(image[0]))[:, None]).argmax(1)
-        assert (trainer.pseudo_labels.load(case)[0][0] == expected.numpy()).mean() > 0.999
+            logits = teacher(torch.from_numpy(np.asarray(image[0]))[:, None])
+        best, second = logits.topk(2, dim=1).values.unbind(1)
+        clear = (best - second > 0.01).numpy()  # nnU-Net's predictions are in half precision
+        assert clear.mean() > 0.9
+        assert np.array_equal(trainer.pseudo_labels.load(case)[0][0][clear], logits.argmax(1).numpy()[clear])
     batch = next(trainer.dataloader_train)
     assert not (batch["target"] == 2).any(), "every voxel has a label now"
     assert {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]} == {*CASES[:4]}
@@ -50,7 +53,7 @@ def test_annotated_cases_keep_their_labels_and_have_no_pseudo_labels(start):
     begin(trainer, 8)
     data = trainer.dataloader_train.data_loader._data
     original = type(data).__mro__[1](data.source_folder, list(CASES))
-    for case in {*CASES[:4]} - {*trainer.unlabelled_cases}:
+    for case in {*CASES[:4]} - {*trainer.list_unlabelled()}:
         assert not trainer.pseudo_labels.holds(case)
         assert np.array_equal(data.load_case(case)[1][:], original.load_case(case)[1][:])
 
@@ -73,7 +76,7 @@ def test_every_round_labels_anew_and_nothing_is_left_at_the_end(start, monkeypat
 def test_a_resumed_training_has_pseudo_labels_from_its_first_epoch(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
     begin(trainer, 9)
-    assert all(trainer.pseudo_labels.holds(case) for case in trainer.unlabelled_cases)
+    assert all(trainer.pseudo_labels.holds(case) for case in trainer.list_unlabelled())
 
 
 @pytest.mark.parametrize("trainer_class", [SERTrainerSemiNoSAM, SERTrainerSemi])
@@ -93,7 +96,7 @@ def test_rounds_without_sam_are_refused(start, fraction, rounds):
 
 def test_labels_of_an_earlier_training_are_not_used(start):
     trainer = start(SERTrainerSemiNoSAM, labelled=1, num_epochs=10)
-    case = trainer.unlabelled_cases[0]
+    case = trainer.list_unlabelled()[0]
     stale = np.ones((1, 3, 32, 32))
     trainer.pseudo_labels.save(case, stale, trainer.label_manager)
     begin(trainer, 0)
@@ -107,7 +110,7 @@ def test_fold_all_learns_from_cases_without_annotation_and_does_not_validate_the
     trainer = start(SERTrainerSemiNoSAM, labelled=1)
     monkeypatch.setattr(trainer, "fold", "all")
     training, validation = trainer.do_split()
-    assert set(training) == {*CASES} and set(validation) == {*CASES} - {*trainer.unlabelled_cases}
+    assert set(training) == {*CASES} and set(validation) == {*CASES} - {*trainer.list_unlabelled()}
 
 
 def test_the_mean_teacher_is_a_moving_average_and_gets_no_gradient(start):
@@ -137,7 +140,7 @@ def test_sam_must_agree(start, monkeypatch):
         lambda guide, embedding, masks: asked.append((embedding.shape, masks)) or left,
     )
     trainer.on_train_start()
-    labels = trainer.pseudo_labels.load(trainer.unlabelled_cases[0])[0][0]
+    labels = trainer.pseudo_labels.load(trainer.list_unlabelled()[0])[0][0]
     quarters = [
         np.unique(labels[:, rows, columns]).tolist()
         for rows in (slice(0, 16), slice(16, 32))

@@ -273,3 +273,10 @@ def test_twice_the_batch_is_twice_the_plans_or_the_trainers_own(make_trainer):
 
     trainers = [make_trainer(each, batch_size=4) for each in (SERTrainerNoSAM, SERTrainerNoSAMDoubleBatch, TwiceTen)]
     assert [trainer.batch_size for trainer in trainers] == [4, 8, 20]
+
+
+def test_sams_checkpoint_may_be_named_from_the_home_folder(make_trainer, monkeypatch, tmp_path):
+    """A file of variables keeps the ~ that a shell would replace."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SER_SAM_CHECKPOINT", "~/sam.pth")
+    assert make_trainer(SERTrainerJoint).guidance_settings.checkpoint == str(tmp_path / "sam.pth")

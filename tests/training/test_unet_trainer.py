@@ -5,6 +5,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.training.unet_trainer import nnUNetTrainerMuon
+from ser_nnunet.utils.model_format import recorded_trainer
 from tests.training.teachers import unet_plans
 
 RESIDUAL = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
@@ -63,3 +64,10 @@ def test_a_resumed_training_takes_the_same_step(make_trainer, tmp_path):
     for trainer in (begun, resumed):
         step(trainer)
     assert all(map(torch.equal, begun.network.parameters(), resumed.network.parameters()))
+
+
+def test_a_prediction_looks_up_nnunets_own_trainer(make_trainer, tmp_path):
+    trainer = make_trainer(nnUNetTrainerMuon, architecture=architecture(False))
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+    content = torch.load(tmp_path / "checkpoint.pth", weights_only=False)
+    assert content["trainer_name"] == "nnUNetTrainer" and recorded_trainer(content) == "nnUNetTrainerMuon"
