@@ -7,30 +7,19 @@ from typing import Any
 
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam1en3
 
 from ser_nnunet.nnunet.model_record import add_record, unwrap
 from ser_nnunet.training.muon import MuonAdamW, mixing_convolutions
 from ser_nnunet.utils.files import replacing
 
 
-class nnUNetTrainerMuon(nnUNetTrainer):
+class nnUNetTrainerMuon(nnUNetTrainerAdam1en3):
     """nnU-Net's trainer and its U-Net, with Muon and AdamW in place of SGD; neither SERNet nor SAM.
 
     AdamW updates what Muon is not made for: the first convolution, the transposed ones, those that make the
-    segmentations, normalisation and biases. The rate is that of `nnUNetTrainerAdam1en3`.
+    segmentations, normalisation and biases. The rate is inherited: 0.001 (`SERTrainer`: 0.002).
     """
-
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = 1e-3
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return Muon with AdamW, and nnU-Net's polynomial decay."""
