@@ -1,4 +1,4 @@
-"""nnU-Net's own network under the optimiser of SER's trainers, so that a comparison is one of networks alone."""
+"""nnU-Net's own network under the optimiser of SER's trainers, as a baseline."""
 
 from __future__ import annotations
 

@@ -38,14 +38,12 @@ def test_a_round_labels_what_has_no_annotation_as_the_mean_teacher_sees_it(start
     for case in unlabelled:
         image = trainer.dataloader_train.data_loader._data.load_case(case)[0]
         with torch.no_grad():  # 32 x 32 pixels are one patch
-            logits = teacher(torch.from_numpy(np.asarray(image[0]))[:, None])
-        best, second = logits.topk(2, dim=1).values.unbind(1)
-        clear = (best - second > 0.01).numpy()  # nnU-Net's predictions are in half precision
-        assert clear.mean() > 0.9
-        assert np.array_equal(trainer.pseudo_labels.load(case)[0][0][clear], logits.argmax(1).numpy()[clear])
+            expected = teacher(torch.from_numpy(np.asarray(image[0]))[:, None]).argmax(1)
+        assert (trainer.pseudo_labels.load(case)[0][0] == expected.numpy()).mean() > 0.999
     batch = next(trainer.dataloader_train)
     assert not (batch["target"] == 2).any(), "every voxel has a label now"
-    assert {key for _ in range(20) for key in next(trainer.dataloader_train)["keys"]} == {*CASES[:4]}
+    drawn = {key for _ in range(100) for key in next(trainer.dataloader_train)["keys"]}  # an eighth of them each
+    assert drawn == {*CASES[:4]}
 
 
 def test_annotated_cases_keep_their_labels_and_have_no_pseudo_labels(start):
