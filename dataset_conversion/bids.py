@@ -15,7 +15,7 @@ from typing import Any
 
 from ser_nnunet.dataset_conversion.core.class_options import Description, describe_dataset
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseTable, Options, Problem
-from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, build_table, identify_files
+from ser_nnunet.dataset_conversion.core.pairing import FileIdentity, IdentifiedVolume, build_table, identify_files
 from ser_nnunet.dataset_conversion.core.source_tree import SourceTree, image_stem
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.files import read_json
@@ -65,6 +65,10 @@ class BidsFile:
             and wanted.entities.items() <= self.entities.items()
         )  # fmt: skip
 
+    def is_exactly(self, wanted: BidsFile) -> bool:
+        """Return whether this is a wanted file that has no other entities, but those of the case."""
+        return self.fits(wanted) and self.entities.keys() <= {*wanted.entities, *OF_THE_CASE}
+
     def describe(self) -> str:
         """Return what tells its kind from others, as the options take it, such as `desc-lesion_mask`."""
         kept = [f"{key}-{value}" for key, value in self.entities.items() if key not in (*OF_THE_CASE, "run")]
@@ -101,7 +105,7 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
         return FileIdentity(case, role, patient=f"sub-{entities['sub']}", split=split)
 
     volumes, _ = identify_files(tree, identify)
-    table = build_table(tree, info, volumes)
+    table = build_table(tree, info, prefer_exact(volumes, files, wanted))
     for path, file in files.items():
         folders = tree.folder_names(path)[:-1]
         wrong = [name for name in folders if re.match(r"(sub|ses)-", name) and name not in name_of(file)]
@@ -109,6 +113,25 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
             text = f"{tree.shorten(path)} lies in the folder {wrong[0]}, its name says {' '.join(name_of(file))}"
             table.problems.append(Problem("BIDS name", name_of(file)[0], text))
     return table
+
+
+def prefer_exact(
+    volumes: list[IdentifiedVolume], files: Mapping[Path, BidsFile], wanted: Mapping[str, BidsFile]
+) -> list[IdentifiedVolume]:
+    """Return the volumes without those of a case and role that another one, without further entities, fits exactly.
+
+    For `T1w`, `sub-01_T1w` is taken and `sub-01_ce-GADOLINIUM_T1w` beside it is not; without the first, the second is.
+    """
+    exact = {
+        (identity.case, identity.role)
+        for identity, volume in volumes
+        if files[volume.path].is_exactly(wanted[identity.role])
+    }
+    return [
+        (identity, volume)
+        for identity, volume in volumes
+        if (identity.case, identity.role) not in exact or files[volume.path].is_exactly(wanted[identity.role])
+    ]
 
 
 def parse_name(tree: SourceTree, path: Path) -> BidsFile | None:

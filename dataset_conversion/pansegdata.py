@@ -20,6 +20,9 @@ from ser_nnunet.errors import UserError
 WRONG_HEADERS = 66
 """T1 labels of the site MCF whose array is right and whose header is wrong."""
 
+ORIENTATION = "LPS"
+"""Of the axes of every case: the release mixes orientations, and nnU-Net takes arrays as they are stored."""
+
 
 def check_wrong_headers(reports: Sequence[CaseReport]) -> Iterator[Problem]:
     """Refuse if more headers were replaced than the release is known to have wrong."""
@@ -39,7 +42,12 @@ INFO = DatasetInfo(
     channels={},
     labels={"background": 0, "pancreas": 1},
     values={0: 0, 1: 1},
+    orientation=ORIENTATION,
     cohort_checks=(check_wrong_headers,),
+    notes=(
+        f"The axes of every case are stored in {ORIENTATION} order, because the release mixes orientations: "
+        "bring images to it before prediction, too.",
+    ),
 )
 OFFICIAL_COUNTS = {"T1": 385, "T2": 382}
 EXPECTED = "t1/imagesTr/NYU_0001_0000.nii.gz and t1/labelsTr/NYU_0001.nii.gz"
@@ -66,8 +74,11 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
         official_counts={"train": OFFICIAL_COUNTS[sequence]},
     )
     # T1 labels of MCF, and no others, take their image's header where their own lies elsewhere
+    images = {identity.case: volume.path for identity, volume in volumes if identity.role == sequence}
     volumes = [
-        (identity, replace(volume, copy_header=(sequence, identity.site, identity.role) == ("T1", "MCF", LABEL)))
+        (identity, replace(volume, header_of=images.get(identity.case)))
+        if (sequence, identity.site, identity.role) == ("T1", "MCF", LABEL)
+        else (identity, volume)
         for identity, volume in volumes
     ]
     unused = [path for path in unknown if _find_sequence(tree, path) in ("", sequence)]

@@ -82,17 +82,30 @@ def test_check_prints_nothing_but_its_table(ready):
 
 
 def test_check_lists_all_that_is_missing_and_how_to_fix_it(ready, capsys, monkeypatch):
-    monkeypatch.delenv("nnUNet_raw")
+    monkeypatch.delenv("nnUNet_preprocessed")
     monkeypatch.setenv("nnUNet_results", str(ready / "absent"))
     monkeypatch.delenv("nnUNet_extTrainer")
     (ready / "sam.pth").write_bytes(b"half a download")
     assert main(["check", "-tr", "SERTrainer"]) == 1
     output = capsys.readouterr().out
-    for subject in ("nnUNet_raw", "nnUNet_results", "nnU-Net finds SERTrainer", "SER_SAM_CHECKPOINT"):
+    for subject in ("nnUNet_preprocessed", "nnUNet_results", "nnU-Net finds SERTrainer", "SER_SAM_CHECKPOINT"):
         assert "  missing  " in row(output, subject)
     assert "4 missing. How to fix it:" in output
-    for remedy in ("export nnUNet_raw=", f"mkdir -p {ready / 'absent'}", 'eval "$(ser-nnunet env)"', "SERTrainerNoSAM"):
+    for remedy in (
+        "export nnUNet_preprocessed=",
+        f"mkdir -p {ready / 'absent'}",
+        'eval "$(ser-nnunet env)"',
+        "SERTrainerNoSAM",
+    ):
         assert remedy in output
+
+
+def test_a_training_can_start_without_nnunet_raw_which_it_does_not_read(ready, capsys, monkeypatch):
+    monkeypatch.delenv("nnUNet_raw")
+    for command in (["check"], ["check", "-tr", "SERTrainerNoSAM"]):
+        assert main(command) == 0
+        expected = "  note     not set: converting, planning and preprocessing need it, training and prediction do not"
+        assert expected in row(capsys.readouterr().out, "nnUNet_raw")
 
 
 def test_check_reads_the_checkpoint_as_thoroughly_as_training_does(ready, capsys):

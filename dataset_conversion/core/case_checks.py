@@ -19,8 +19,8 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
     VolumeFacts,
 )
 from ser_nnunet.dataset_conversion.core.label_values import count_values
-from ser_nnunet.dataset_conversion.core.readers import ReadingError, list_source_files, read_volume
-from ser_nnunet.dataset_conversion.core.reorientation import voxels_in_lps_order
+from ser_nnunet.dataset_conversion.core.readers import SHEARED, ReadingError, list_source_files, read_volume
+from ser_nnunet.dataset_conversion.core.reorientation import voxels_in_order
 from ser_nnunet.dataset_conversion.core.standardize import StandardizedVolume, standardize_image, standardize_label
 from ser_nnunet.nnunet.region_order import IGNORE
 from ser_nnunet.utils.geometry import Grid
@@ -37,7 +37,7 @@ def check_case(case: Case, info: DatasetInfo) -> CaseReport:
     labels = [*([case.label] if case.label else []), *(volume for role, volume in case.duplicates if role == LABEL)]
     grid: Grid | None = None
     for role, volume in [*case.images.items(), *(each for each in case.duplicates if each[0] != LABEL)]:
-        image = check_image(report, case, role, volume, grid)
+        image = check_image(report, case, role, volume, info, grid)
         if grid is None and image is not None:
             grid = Grid.of(image, volume.path.name)
             for label in labels:
@@ -48,11 +48,13 @@ def check_case(case: Case, info: DatasetInfo) -> CaseReport:
     return report
 
 
-def check_image(report: CaseReport, case: Case, role: str, volume: Volume, grid: Grid | None) -> sitk.Image | None:
+def check_image(
+    report: CaseReport, case: Case, role: str, volume: Volume, info: DatasetInfo, grid: Grid | None
+) -> sitk.Image | None:
     """Check one channel and add what was found to the report; return the image as it will be written, if readable."""
     report.problems += _compare_with_uncompressed_copy(case, volume)
     try:
-        standardized = standardize_image(case, volume, grid)
+        standardized = standardize_image(case, volume, info, grid)
     except ReadingError as error:
         report.problems.append(_describe_reading_error(case, volume, error))
         return None
@@ -113,13 +115,17 @@ def check_label(
 
 
 def _collect_facts(role: str, volume: Volume, standardized: StandardizedVolume) -> VolumeFacts:
+    image, stored = standardized.image, standardized.stored_orientation
+    written = voxel_hash(sitk.GetArrayViewFromImage(image))
+    is_reordered = stored not in ("", Grid.of(image).orientation())
     return VolumeFacts(
         role=role,
         name=volume.path.name,
         sources={str(path): file_sha256(path) for path in list_source_files(volume)},
-        grid=Grid.of(standardized.image),
-        voxel_hash=voxel_hash(sitk.GetArrayViewFromImage(standardized.image)),
-        voxel_hash_lps=voxel_hash(voxels_in_lps_order(standardized.image)),
+        grid=Grid.of(image),
+        voxel_hash=written,
+        voxel_hash_stored=voxel_hash(voxels_in_order(image, stored)) if is_reordered else written,
+        voxel_hash_lps=voxel_hash(voxels_in_order(image, "LPS")),
         changes=standardized.changes,
         value_counts=standardized.value_counts,
     )
@@ -142,4 +148,5 @@ def _compare_with_uncompressed_copy(case: Case, volume: Volume) -> Iterator[Prob
 
 
 def _describe_reading_error(case: Case, volume: Volume, error: ReadingError) -> Problem:
-    return Problem(error.kind, case.name, f"{volume.path}: {error}")
+    fatal = error.kind != SHEARED or not volume.reader.startswith("NibabelIO")  # which reads it
+    return Problem(error.kind, case.name, f"{volume.path}: {error}", fatal)

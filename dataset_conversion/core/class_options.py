@@ -12,7 +12,6 @@ from ser_nnunet.dataset_conversion.core.ct_values import (
     find_odd_hounsfield_values,
 )
 from ser_nnunet.dataset_conversion.core.data_classes import CohortCheck, DatasetInfo
-from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.mask_position import MaskPositionCheck
 from ser_nnunet.dataset_conversion.core.problems import EXCLUDE
 from ser_nnunet.errors import UserError
@@ -28,6 +27,16 @@ ADVICE = {
     "label value": f"declare the value in --labels, or change it with --map FOUND=WRITTEN, {EXCLUDE}",
     "empty mask": f"accept cases without foreground with --allow-empty-masks, {EXCLUDE}",
     "geometry": f"register or resample the images onto the grid of the first channel before, {EXCLUDE}",
+    "unreadable": f"copy it again from where it is whole, {EXCLUDE}",
+    "components": f"store one 3D image per channel and file, and labels with one value per voxel, {EXCLUDE}",
+    "non-integer label": "a label was scaled, or resampled with interpolation: resample it with nearest neighbours, "
+    f"{EXCLUDE}",
+    "NaN or Inf": f"replace these voxels, for example by 0 (numpy.nan_to_num), {EXCLUDE}",
+    "duplicate image": "one of the two is a copy under another name: remove it, correct the pattern if it is the same "
+    f"scan, {EXCLUDE}",
+    "duplicate label": "one of the two is a copy under another name: compare both with their images; scans of one "
+    f"patient may share a mask, {EXCLUDE}",
+    "Hounsfield values": "look at the case: the label may lie elsewhere, or the image be in other units",
     "constant image": f"an image of one value holds no information; leave the channel out, {EXCLUDE}",
     "Hounsfield units": f"apply slope and intercept of the DICOM files, name the channel otherwise, {EXCLUDE}",
     "BIDS name": "move or rename the file",
@@ -90,6 +99,7 @@ def describe_dataset(description: Description, name: str, title: str, channels: 
         values={**{value: value for value in values}, **description.value_map},
         regions_class_order=description.regions_class_order,
         allow_empty_masks=description.allow_empty_masks,
+        allow_shared_masks=True,
         advice=ADVICE,
         case_checks=(MaskPositionCheck(ignore if isinstance(ignore, int) else None),),
     )
@@ -110,8 +120,8 @@ def find_region_faults(labels: Mapping[str, int | tuple[int, ...]], order: tuple
 
 
 def add_general_checks(info: DatasetInfo) -> DatasetInfo:
-    """Return the data set with the checks across cases that need no knowledge of it."""
-    checks: list[CohortCheck] = [*info.cohort_checks, find_odd_grids]
+    """Return the data set with the checks of CT values across cases, if it has a channel of CT."""
+    checks: list[CohortCheck] = [*info.cohort_checks]
     if ct_channels := find_ct_channels(info):
         checks.append(HounsfieldUnitsCheck(ct_channels))
         if next(iter(info.channels)) == ct_channels[0]:

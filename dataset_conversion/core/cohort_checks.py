@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from ser_nnunet.dataset_conversion.core.data_classes import (
     LABEL,
@@ -18,24 +19,32 @@ SAMPLE = 0.1
 """A folder with at most this part of the official cases is taken for a sample, not for an incomplete download."""
 
 
-def find_duplicates(reports: Iterable[CaseReport]) -> Iterator[Problem]:
+def find_duplicates(
+    reports: Iterable[CaseReport], patients: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Problem]:
     """Report the same image, or the same label, under two names: within a case, between cases, in train and test.
 
     Equal are the same arrays regardless of their headers, and the same voxels in LPS order regardless of the stored
     order of axes.
     Two files of one case and role are not reported here: they are a "duplicate case".
+
+    Args:
+        reports: of all cases.
+        patients: case -> patient, for those whose scans may share a mask (registered scans do): that is a note.
     """
     seen: dict[tuple[bool, str], tuple[str, VolumeFacts]] = {}
     for case, facts in ((report.case, facts) for report in reports for facts in report.facts if not facts.is_empty):
         is_label = facts.role == LABEL
-        keys = [(is_label, facts.voxel_hash), (is_label, facts.voxel_hash_lps)]
+        keys = [(is_label, each) for each in (facts.voxel_hash, facts.voxel_hash_stored, facts.voxel_hash_lps)]
         first, earlier = next((seen[key] for key in keys if key in seen), (case, facts))
         for key in keys:
             seen.setdefault(key, (case, facts))
         if (first, earlier.role) != (case, facts.role):
             name, other = (each.name if is_label else f"{each.name} ({each.role})" for each in (facts, earlier))
             kind = f"duplicate {'label' if is_label else 'image'}"
-            yield Problem(kind, case, f"{name} has the same voxels as {other} of {first}")
+            is_shared = is_label and first != case and case in patients and patients.get(first) == patients[case]
+            patient = " of the same patient" if is_shared else ""
+            yield Problem(kind, case, f"{name} has the same voxels as {other} of {first}{patient}", not is_shared)
 
 
 def find_patients_in_train_and_test(cases: Iterable[Case]) -> Iterator[Problem]:

@@ -46,8 +46,8 @@ class Volume:
     """
     uncompressed_copy: Path | None = None
     """A `.nii` file beside the `.nii.gz` file of the same name: must hold the same voxels."""
-    copy_header: bool = False
-    """The array is right and the header known to be wrong: the image's header replaces it."""
+    header_of: Path | None = None
+    """The array is right and the header known to be wrong: that of this file replaces it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class VolumeFacts:
     """The grid on which it will be written."""
     voxel_hash: str
     """Of the voxels in the order in which they will be written."""
+    voxel_hash_stored: str
+    """Of the voxels in the order in which the source stores them: equal for one array under two headers."""
     voxel_hash_lps: str
     """Of the voxels with the axes in LPS order: equal for one scan stored as LAS and as RAS."""
     value_range: tuple[float, float] = (0.0, 0.0)
@@ -139,6 +141,10 @@ class DatasetInfo:
     """Every positive label value becomes 1, regardless of `values`."""
     allow_empty_masks: bool = False
     """Whether a label without foreground is noted (True) or refused (False)."""
+    allow_shared_masks: bool = False
+    """Whether the same label in two scans of one patient is noted (True) or refused (False)."""
+    orientation: str = ""
+    """Order of axes that every case is brought to, such as `LPS`; empty where they stay as they are stored."""
     release: str = ""
     notes: tuple[str, ...] = ()
     """What users must know before they train on this data set, in sentences."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
+
+import SimpleITK as sitk
 
 from ser_nnunet.dataset_conversion.core.data_classes import LABEL, CaseReport, Problem
 from ser_nnunet.utils.geometry import Grid
@@ -17,15 +20,31 @@ NO_GEOMETRY = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.
 """Spacing, origin and direction of an image that was saved without its header."""
 
 
-def find_odd_grids(reports: Sequence[CaseReport]) -> Iterator[Problem]:
-    """Warn of orientations and spacings that few cases have, by the first channel of every case."""
+def find_odd_grids(reports: Sequence[CaseReport], reordered: bool = False) -> Iterator[Problem]:
+    """Warn of orientations and spacings that few cases have, by the first channel of every case.
+
+    Args:
+        reports: of all cases.
+        reordered: whether nnU-Net's reader brings all axes into one order, so that any orientation will do.
+    """
     grids: dict[str, Grid] = {}
     for report in reports:
         images = [facts for facts in report.facts if facts.role != LABEL]
         if images:
             grids[report.case] = images[0].grid
+    if reordered:
+        grids = {case: _reorder(grid) for case, grid in grids.items()}
     yield from _find_odd_orientations(grids)
     yield from _find_odd_spacings(grids)
+
+
+def _reorder(grid: Grid) -> Grid:
+    """Return a grid with the axes in LPS order; size and origin stay, which the checks don't compare with others."""
+    image = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+    image.SetSpacing(grid.spacing)
+    image.SetDirection(grid.direction)
+    oriented = sitk.DICOMOrient(image, "LPS")
+    return replace(grid, spacing=oriented.GetSpacing(), direction=oriented.GetDirection())
 
 
 def _find_odd_orientations(grids: dict[str, Grid]) -> Iterator[Problem]:

@@ -65,7 +65,11 @@ def check_id(raw: Path, folder_name: str, overwrite: bool, sources: Sequence[Pat
             raise UserError(f"{source} is where the data set would be written: give another folder")
     places = {RAW: raw, **{name: folder for name in (PREPROCESSED, RESULTS) if (folder := nnunet_folder(name))}}
     taken = {
-        place: sorted(path.name for path in folder.glob(f"{folder_name.split('_')[0]}_*") if path.is_dir())
+        place: sorted(
+            path.name
+            for path in folder.glob(f"{folder_name.split('_')[0]}_*")
+            if path.is_dir() or (place == RAW and path.is_symlink())  # to a disk that is not there now
+        )
         for place, folder in places.items()
     }
     others = [f"{place}/{name}" for place, names in taken.items() for name in names if name != folder_name]
@@ -110,7 +114,8 @@ def lock_id(raw: Path, dataset_id: int) -> Iterator[None]:
 def atomic_folder(raw: Path, folder_name: str) -> Iterator[Path]:
     """Yield a hidden folder to write into; it is renamed if the block ends without an error, else removed.
 
-    An existing folder of that name is moved aside, and deleted only once the new one has taken its place.
+    An existing folder of that name is moved aside, and deleted only once the new one has taken its place. The folder
+    that a link leads to is kept.
 
     `utils.files.replacing` does not suffice here: the temporary folder's name holds host and process id, so that the
     remains of killed runs are recognised, and an existing data set is set aside until the new one is complete.
@@ -124,11 +129,11 @@ def atomic_folder(raw: Path, folder_name: str) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        if target.exists():
+        if os.path.lexists(target):
             target.rename(replaced)
         temporary.rename(target)
     except BaseException:
-        if replaced.exists() and not target.exists():
+        if os.path.lexists(replaced) and not os.path.lexists(target):
             replaced.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
         if created:
@@ -136,8 +141,17 @@ def atomic_folder(raw: Path, folder_name: str) -> Iterator[Path]:
                 raw.rmdir()
         raise
     finally:
-        if target.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+        if os.path.lexists(target):
+            _remove(replaced)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, or a link without the folder that it leads to."""
+    if folder.is_symlink():
+        with suppress(OSError):
+            folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_leftovers(raw: Path, folder_name: str) -> None:
@@ -147,8 +161,8 @@ def _remove_leftovers(raw: Path, folder_name: str) -> None:
     """
     prefix = f".{folder_name}{UNFINISHED}{socket.gethostname()}-"
     for path in raw.glob(f"{prefix}*"):
-        if path.name.endswith(REPLACED) and not (raw / folder_name).exists():
+        if path.name.endswith(REPLACED) and not os.path.lexists(raw / folder_name):
             continue
         process = path.name[len(prefix) :].removesuffix(REPLACED)
         if process.isdigit() and not is_running(int(process)):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)

@@ -24,6 +24,7 @@ from ser_nnunet.dataset_conversion.core.data_classes import (
     Options,
     Problem,
 )
+from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.output_folder import (
     check_id,
     find_output_root_inside,
@@ -139,7 +140,9 @@ def check_cohort(
 ) -> list[Problem]:
     """Run the checks across cases: those of the data set, then those that all data sets share."""
     problems = [problem for check in table.info.cohort_checks for problem in check(case_reports)]
-    problems += find_duplicates(case_reports)
+    problems += find_odd_grids(case_reports)
+    patients = {case.name: case.patient for case in table.cases if table.info.allow_shared_masks}
+    problems += find_duplicates(case_reports, patients)
     problems += find_patients_in_train_and_test(table.cases)
     problems += compare_case_counts(table.cases, table.info, excluded, allow_partial)
     return problems

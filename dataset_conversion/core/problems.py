@@ -18,6 +18,9 @@ ADVICE = {
     "unlabelled file": "rename it, or move it out of the folder of scans without labels",
     "extra channel": "remove the file, or choose the channels of the data set with --channels",
     "unreadable": f"download the file again, {EXCLUDE}",
+    "sheared axes": "nnU-Net reads such a file by its NibabelIO alone: resample image and label to perpendicular axes "
+    "(nibabel.processing.resample_to_output, the label with order=0); or write nnU-Net's files yourself, with "
+    f"overwrite_image_reader_writer NibabelIO in dataset.json, {EXCLUDE}",
     "series": f"keep exactly one complete CT series per case, {EXCLUDE}",
     "components": f"download the file again (its number of channels is not the data set's), {EXCLUDE}",
     "geometry": f"the two do not lie on the same grid in the world; download them again, {EXCLUDE}",

@@ -10,21 +10,28 @@ from typing import cast
 import nibabel
 import numpy as np
 import SimpleITK as sitk
+import tifffile
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 
 from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
-from ser_nnunet.utils import metaimage
+from ser_nnunet.utils import image_files, metaimage
 from ser_nnunet.utils.dicom_slices import SeriesError
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.image_files import check_image, check_image_header
+from ser_nnunet.utils.memory import available_memory
 from ser_nnunet.utils.nifti import read_voxels
 from ser_nnunet.utils.nifti_header import is_nifti
 
 WITHOUT_SPACING = (".png", ".bmp", ".tif", ".tiff")
 """Formats whose resolution nnU-Net ignores: TIFF's is that of printing."""
+TIFF = (".tif", ".tiff")
+NOT_PERPENDICULAR = "orthonormal direction cosines"
+"""In ITK's message for a NIfTI file with a sheared affine."""
+SHEARED = "sheared axes"
+"""Kind of the problem of such a file, which nnU-Net's NibabelIO reads and nothing here does."""
 UNREADABLE = (
     RuntimeError,
     OSError,
@@ -98,6 +105,8 @@ def _decode(path: Path, modified_ns: int) -> sitk.Image:
     Inf into 0 without a warning, reads the voxels of `a.nii` for `a.nii.gz` where both exist, and fills what a
     truncated file lacks with zeros.
     """
+    if path.name.lower().endswith(TIFF) and (image := _read_tiff(path)) is not None:
+        return image
     if not is_nifti(path):
         check_image(path)
         return sitk.ReadImage(str(path))
@@ -110,12 +119,43 @@ def _decode(path: Path, modified_ns: int) -> sitk.Image:
     array = _scale(array.T, slope, intercept)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if NOT_PERPENDICULAR not in str(error):
+            raise
+        text = "its axes are not perpendicular to each other (a sheared affine): ITK refuses it, nibabel reads it"
+        raise ReadingError(text, SHEARED) from None
     image = sitk.GetImageFromArray(array, isVector=False)
     image.SetSpacing(reader.GetSpacing())
     image.SetOrigin(reader.GetOrigin())
     image.SetDirection(reader.GetDirection())
     return image
+
+
+def _read_tiff(path: Path) -> sitk.Image | None:
+    """Read a TIFF file of one value per pixel by tifffile, as nnU-Net does; return None for one of colours.
+
+    ITK reads no 64-bit numbers, and turns bool into colours.
+    """
+    try:
+        check_image(path)
+    except image_files.ImageFileError:
+        raise
+    except RuntimeError:  # ITK's
+        pass
+    try:
+        with tifffile.TiffFile(path) as file:
+            series, free = file.series[0], available_memory()
+            if "S" in series.axes or len(series.shape) not in (2, 3):
+                return None
+            if free is not None and series.nbytes * image_files.COPIES > free:
+                edges = " x ".join(map(str, series.shape))
+                raise ValueError(f"its header declares {edges} voxels, which do not fit into the free memory")
+            array = series.asarray()
+    except Exception as error:  # whatever it may raise for a damaged file
+        raise ReadingError(f"{type(error).__name__}: {error}") from None
+    return sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array, isVector=False)
 
 
 def _scale(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:

@@ -6,6 +6,7 @@ The checks and the writer both call these functions, so that the written volume 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,11 +20,11 @@ from ser_nnunet.dataset_conversion.core.label_values import (
     round_to_integers,
 )
 from ser_nnunet.dataset_conversion.core.readers import count_stored_axes, describe_scaling, read_volume
-from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, describe_mismatch, reorient_to_grid
+from ser_nnunet.dataset_conversion.core.reorientation import describe_mismatch, reorient_to_grid, tolerance_mm
 from ser_nnunet.utils.geometry import Grid
 
-REORDERING_READERS = ("", "NibabelIOWithReorient")
-"""Who brings the axes into one order: the converters (see `Volume.reader`), and one of nnU-Net's readers."""
+REORDERING_READERS = ("", "NibabelIOWithReorient", "SimpleITKIOWithReorient")
+"""Who brings the axes into one order: the converters (see `Volume.reader`), and two of nnU-Net's readers."""
 
 
 @dataclass
@@ -33,15 +34,24 @@ class StandardizedVolume:
     image: sitk.Image
     changes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    stored_orientation: str = ""
+    """In which its axes were stored; empty where they have not been compared with anything."""
     value_counts: dict[int, int] = field(default_factory=dict)
     """For a label: voxels of each value in the source."""
 
 
-def standardize_image(case: Case, volume: Volume, grid: Grid | None) -> StandardizedVolume:
-    """Read one channel and bring it onto the first channel's grid (`None` for the first); raises `ReadingError`."""
+def standardize_image(case: Case, volume: Volume, info: DatasetInfo, grid: Grid | None) -> StandardizedVolume:
+    """Read one channel and bring it onto the first channel's grid; raises `ReadingError`.
+
+    The first channel, whose `grid` is None, is brought into the data set's order of axes, if it has one.
+    """
     result = StandardizedVolume(read_volume(volume), _describe_repacking(volume))
     if grid is not None:
         _move_to_grid(result, grid, case, volume)
+    elif info.orientation and (stored := Grid.of(result.image).orientation()) != info.orientation:
+        result.stored_orientation = stored
+        result.image = sitk.DICOMOrient(result.image, info.orientation)
+        result.changes.append(f"axes reordered from {stored} to {info.orientation}, as in every case of this data set")
     if not result.changes:  # without changes the file is copied, whatever its number type
         return result
     if volume.path.is_file() and (scaling := describe_scaling(volume.path)):
@@ -60,8 +70,8 @@ def standardize_label(case: Case, volume: Volume, info: DatasetInfo, grid: Grid 
     """
     result = StandardizedVolume(read_volume(volume), _describe_repacking(volume))
     if grid is not None:
-        if volume.copy_header:
-            _copy_header(result, grid, case, volume)
+        if volume.header_of is not None:
+            _copy_header(result, grid, case, volume, volume.header_of)
         _move_to_grid(result, grid, case, volume)
     _convert_values(result, info, case, volume)
     return result
@@ -82,31 +92,36 @@ def _describe_repacking(volume: Volume) -> list[str]:
     return []
 
 
-def _copy_header(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume) -> None:
-    """Replace a label's header that is known to be wrong by the image's.
+def _copy_header(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume, image_file: Path) -> None:
+    """Replace a label's header that is known to be wrong by the image's, as it is stored.
 
     If reordering the axes brings the label onto the image's grid, its header is correct and is kept; with the image's
     header the array would be flipped.
     """
     found = Grid.of(result.image)
-    reoriented, _ = reorient_to_grid(result.image, grid)
-    if found.size != grid.size or Grid.of(reoriented).distance_mm(grid) <= TOLERANCE_MM:
+    try:
+        stored = Grid.read(image_file)
+    except RuntimeError:  # reported as the image's
         return
-    text = f"wrong header replaced by the image's: {describe_mismatch(found, grid)}"
+    reoriented, _ = reorient_to_grid(result.image, grid)
+    if found.size != stored.size or Grid.of(reoriented).distance_mm(grid) <= tolerance_mm(grid):
+        return
+    text = f"wrong header replaced by the image's: {describe_mismatch(found, stored)}"
     result.changes.append(text)
     result.problems.append(Problem("wrong header", case.name, f"{volume.path.name}: {text}", fatal=False))
     result.image = sitk.Image(result.image)
-    grid.impose(result.image)
+    stored.impose(result.image)
 
 
 def _move_to_grid(result: StandardizedVolume, grid: Grid, case: Case, volume: Volume) -> None:
     """Reorient a volume to the grid; where it lies elsewhere, report in what the two grids differ."""
     stored = Grid.of(result.image)
+    result.stored_orientation = stored.orientation()
     result.image, change = reorient_to_grid(result.image, grid)
     result.changes += [change] if change else []
     found = Grid.of(result.image)
-    if found.distance_mm(grid) <= TOLERANCE_MM:
-        if volume.reader not in REORDERING_READERS and stored.distance_mm(grid) > TOLERANCE_MM:
+    if found.distance_mm(grid) <= tolerance_mm(grid):
+        if volume.reader not in REORDERING_READERS and stored.distance_mm(grid) > tolerance_mm(grid):
             text = f"its axes are stored as {stored.orientation()}, expected {grid.orientation()}: nnU-Net's "
             text += f"{volume.reader} takes arrays as they are stored, so the two do not fit each other"
             result.problems.append(Problem("geometry", case.name, f"{volume.path.name} against {grid.file}: {text}"))

@@ -108,7 +108,8 @@ def write_case(item: CaseToWrite) -> dict[str, str]:
             written[path] = _write_checked(standardize_label(item.case, volume, item.info, grid).image, target, facts)
         else:
             reference = None if facts.role == first else grid
-            written[path] = _write_checked(standardize_image(item.case, volume, reference).image, target, facts)
+            image = standardize_image(item.case, volume, item.info, reference).image
+            written[path] = _write_checked(image, target, facts)
     if item.case.split == UNLABELLED:
         path = make_output_path(item.case, LABEL)
         channels = [item.folder / make_output_path(item.case, role) for role in item.case.images]

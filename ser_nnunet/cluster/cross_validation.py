@@ -7,19 +7,27 @@ import io
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ser_nnunet.cluster.crossval_jobs import SLURM, jobs_of, queue_of, require_same_settings
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings
-from ser_nnunet.cluster.crossval_states import COMMAND_LOCK, UNDER_WAY, TaskState, read_states, running_command
+from ser_nnunet.cluster.crossval_states import (
+    COMMAND_LOCK,
+    UNDER_WAY,
+    TaskState,
+    is_another_command_running,
+    read_states,
+    running_command,
+)
 from ser_nnunet.cluster.crossval_tasks import Crossval, list_crossval, read_splits
 from ser_nnunet.cluster.local_engine import find_slots, run_queue
-from ser_nnunet.cluster.slurm_queue import QueuedTask, read_queue, sbatch_options, slurm
+from ser_nnunet.cluster.slurm_queue import sbatch_options, slurm
 from ser_nnunet.cluster.task_record import TaskRecord
-from ser_nnunet.cluster.tasks import waves
+from ser_nnunet.cluster.tasks import Task, held_up_by, waves
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, with_trainers
@@ -29,7 +37,7 @@ from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.processes import usable_cores
 from ser_nnunet.utils.variables import environment
 
-SLURM, LOCAL = "slurm", "local"
+LOCAL = "local"
 
 
 def read_plans(settings: CrossvalSettings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,14 +90,6 @@ def open_crossval(settings: CrossvalSettings) -> Crossval:
     return list_crossval(settings, read_plans(settings)[0])
 
 
-def queue_of(crossval: Crossval) -> dict[str, QueuedTask]:
-    """Return what SLURM has in its queue; nothing for a cross-validation on one machine."""
-    if crossval.settings.engine != SLURM:
-        return {}
-    keys = {(task.group, task.name): key for key, task in crossval.tasks().items()}
-    return read_queue(crossval.settings.folder, keys)
-
-
 def run(settings: CrossvalSettings, report: Callable[[str], object] = print) -> bool:
     """Do all that isn't done and isn't under way: submit it to SLURM, or run it on this machine.
 
@@ -105,19 +105,34 @@ def run(settings: CrossvalSettings, report: Callable[[str], object] = print) -> 
     crossval = prepare(settings)
     settings.folder.mkdir(parents=True, exist_ok=True)
     with ExclusiveLock(settings.folder / COMMAND_LOCK, f"ser-nnunet crossval of {settings.dataset}"):
+        jobs = jobs_of(settings)
+        require_same_settings(crossval, jobs)
         write_splits(crossval)
         settings.write()
-        queue = queue_of(crossval)
+        queue = queue_of(crossval, jobs)
         states = read_states(crossval, queue)
         pending = {key: state.task for key, state in states.items() if state.state not in ("done", *UNDER_WAY)}
         report(describe_work(states, len(pending)))
         if settings.engine == LOCAL:
-            outcomes = run_queue(pending, settings.folder / "tasks", slots, report)
+            under_way = [key for key, state in states.items() if state.state in UNDER_WAY]
+            ready = leave_out_held_up(pending, under_way, report)
+            outcomes = run_queue(ready, settings.folder / "tasks", slots, report)
             return all(outcomes.get(key) == "done" for key in pending)
         from ser_nnunet.cluster.slurm_engine import submit
 
         submit(list(pending.values()), queue, settings.folder, report)
     return True
+
+
+def leave_out_held_up(
+    pending: Mapping[str, Task], under_way: Sequence[str], report: Callable[[str], object]
+) -> dict[str, Task]:
+    """Return the tasks that need nothing of what is under way elsewhere, and report the others."""
+    waits = {key: held_up_by(task, pending, under_way) for key, task in pending.items()}
+    for key, needs in waits.items():
+        if needs:
+            report(f"{key} is not started: it needs {', '.join(needs)}, under way elsewhere; the same command goes on")
+    return {key: task for key, task in pending.items() if not waits[key]}
 
 
 def describe_work(states: dict[str, TaskState], pending: int) -> str:
@@ -170,21 +185,23 @@ def write_splits(crossval: Crossval) -> None:
 
 
 def cancel(crossval: Crossval, report: Callable[[str], object] = print) -> None:
-    """End all that is under way; what is done stays, and the same command goes on later."""
+    """End all that is under way, also of other settings; what is done stays, and the same command goes on later."""
     settings = crossval.settings
     process = running_command(settings.folder)
     if process is not None:
         os.kill(process, signal.SIGTERM)
         report(f"the command with the process id {process} ends its trainings")
-    queue = queue_of(crossval)
-    jobs = [queued.job for queued in queue.values()]
+    elif is_another_command_running(settings.folder):
+        holder = ExclusiveLock(settings.folder / COMMAND_LOCK, "").describe_holder()
+        raise UserError(f"ser-nnunet crossval runs on another machine{holder}: give --cancel there")
+    jobs = [queued.job for queued in jobs_of(settings).values()]
     if jobs:
         slurm("scancel", *jobs)
         report(f"{counted(len(jobs), 'job')} cancelled")
-    for key in queue:
-        record = TaskRecord(settings.folder / "tasks" / key)
+    for folder in (settings.folder / "tasks").glob("*/*"):
+        record = TaskRecord(folder)
         submission = record.submission()
-        if submission is not None:
+        if submission is not None and submission.job in jobs:
             record.submit(replace(submission, cancelled=True))
     if process is None and not jobs:
         report("nothing is under way")
@@ -204,7 +221,7 @@ def watch(
         The last states.
     """
     while True:
-        states = read_states(crossval, queue_of(crossval))
+        states = read_states(crossval, queue_of(crossval, jobs_of(crossval.settings)))
         show(list(states.values()))
         if seconds is None or not any(state.state in UNDER_WAY for state in states.values()):
             return states

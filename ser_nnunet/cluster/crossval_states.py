@@ -54,14 +54,14 @@ def read_states(crossval: Crossval, queue: Mapping[str, QueuedTask]) -> dict[str
         queue: what SLURM has in its queue; empty without SLURM.
     """
     tasks, done = crossval.tasks(), crossval.done()
-    command = running_command(crossval.settings.folder)
+    command_lives = is_another_command_running(crossval.settings.folder)
     states: dict[str, TaskState] = {}
     for key, task in tasks.items():
         record = TaskRecord(crossval.settings.folder / "tasks" / key)
         attempts = record.attempts()
         training = crossval.trainings.get(key)
         progress = read_progress(training.files.folder) if training else None
-        state, reason = (DONE, "") if key in done else _state_of(record, attempts, queue.get(key), command is not None)
+        state, reason = (DONE, "") if key in done else _state_of(record, attempts, queue.get(key), command_lives)
         unfinished = [other for other, each in states.items() if each.state in (FAILED, STOPPED, CANCELLED)]
         blocking = held_up_by(task, tasks, unfinished)
         if blocking and (state in (ABSENT, WAITING, STOPPED, CANCELLED) or (state == FAILED and not attempts)):
@@ -76,7 +76,7 @@ def read_states(crossval: Crossval, queue: Mapping[str, QueuedTask]) -> dict[str
 
 
 def _state_of(
-    record: TaskRecord, attempts: list[Attempt], queued: QueuedTask | None, queue_lives: bool
+    record: TaskRecord, attempts: list[Attempt], queued: QueuedTask | None, command_lives: bool
 ) -> tuple[str, str]:
     """Return state and reason of a task that isn't done."""
     last = attempts[-1] if attempts else None
@@ -86,7 +86,7 @@ def _state_of(
             left = f", {queued.time_left} of its time left" if queued.time_left else ""
             return RUNNING, f"job {queued.job}{where}{left}"
         return REQUEUED if attempts else WAITING, f"job {queued.job}, {queued.reason}"
-    if last is not None and not last.job and record.is_alive(last):
+    if last is not None and record.is_alive(last):
         return RUNNING, f"process {last.process} on {last.host}"
     submission = record.submission()
     if submission is None:
@@ -94,17 +94,19 @@ def _state_of(
     if submission.cancelled:
         return CANCELLED, ""
     if last is None or last.started < submission.date - 1:
-        return _never_begun(submission, record.folder, queue_lives)
+        return _never_begun(submission, record.folder, command_lives)
     if last.outcome in (FAILED, STOPPED):
         return last.outcome, last.reason
+    if last.outcome == DONE:
+        return ABSENT, "what it was made from, or its results, have changed since: give the command again"
     remembered = last_state(last.job) if last.job else ""
     return FAILED, f"killed{f' ({remembered})' if remembered else ''}"
 
 
-def _never_begun(submission: Submission, folder: Path, queue_lives: bool) -> tuple[str, str]:
+def _never_begun(submission: Submission, folder: Path, command_lives: bool) -> tuple[str, str]:
     """Return state and reason of a submitted task that is in no queue of SLURM's and has not begun since."""
     if submission.engine == "local":
-        return (WAITING, "") if queue_lives else (STOPPED, "the command was interrupted")
+        return (WAITING, "") if command_lives else (STOPPED, "the command was interrupted")
     remembered = last_state(submission.job)
     why = f"job {submission.job} has left the queue without a start{f' ({remembered})' if remembered else ''}"
     return FAILED, f"{why}: does its node see {folder}?"
@@ -114,3 +116,10 @@ def running_command(folder: Path) -> int | None:
     """Return the process id of a `ser-nnunet crossval` that runs on this machine for this folder, or None."""
     process = ExclusiveLock(folder / COMMAND_LOCK, "").holding_process()
     return None if process == os.getpid() else process
+
+
+def is_another_command_running(folder: Path) -> bool:
+    """Return whether a `ser-nnunet crossval` other than this one runs for this folder, on any machine."""
+    lock = ExclusiveLock(folder / COMMAND_LOCK, "")
+    held = lock.is_held()
+    return running_command(folder) is not None if held is None else held and not lock.is_ours()

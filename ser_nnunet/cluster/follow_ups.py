@@ -96,8 +96,10 @@ def list_follow_ups(settings: CrossvalSettings, trainings: Mapping[str, str]) ->
             shown = f"nnUNetv2_predict -i {settings.predict} ... by the best configuration of {trainer}"
             predicted.append(FollowUp(settings, "predict", trainer, (best[-1].key,), (best[-1],), shown))
     evaluated = {CROSSVAL: best}
-    if settings.predict is not None and labels_of(Path(settings.predict)).is_dir():
-        evaluated[TEST] = predicted
+    if settings.predict is not None:
+        images = Path(settings.predict)
+        if labels_of(images) != images and labels_of(images).is_dir():
+            evaluated[TEST] = predicted
     yield from [*best, *predicted]
     for subject, before in evaluated.items():
         folder = evaluation_folder(settings, subject)
@@ -110,7 +112,10 @@ def list_follow_ups(settings: CrossvalSettings, trainings: Mapping[str, str]) ->
 
 
 def labels_of(images: Path) -> Path:
-    """Return where the reference segmentations of a folder of images lie in nnU-Net's layout: labelsTs for imagesTs."""
+    """Return where the reference segmentations of a folder of images lie in nnU-Net's layout: labelsTs for imagesTs.
+
+    A folder without `images` in its name, which has no such place, is returned as it is.
+    """
     return images.with_name(images.name.replace("images", "labels", 1))
 
 

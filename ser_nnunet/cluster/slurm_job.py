@@ -10,7 +10,7 @@ from types import FrameType
 
 from submitit.helpers import DelayedSubmission
 
-from ser_nnunet.cluster.task_record import DONE, TaskRecord
+from ser_nnunet.cluster.task_record import DONE, FAILED, TaskRecord
 from ser_nnunet.cluster.task_run import TRIES, TaskRun, runs_without_progress
 from ser_nnunet.cluster.tasks import Task
 
@@ -51,15 +51,16 @@ class TaskJob:
         Called by submitit's signal handler before a time limit.
 
         Returns:
-            None, which ends the job as failed, if the last runs have not come as far as a checkpoint.
+            None, which ends the job as failed, if the last runs have not come as far as a checkpoint (which only
+            trainings have: other tasks begin anew).
         """
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the requeue, for whose kill nothing has to wait
         if self._run is not None:
             self._run.stop("time limit or preemption: requeued")
-            if runs_without_progress(self._run.record.attempts()) >= TRIES and self.task.checkpoints is not None:
-                self._run.record.end_attempt(
-                    "failed", f"{TRIES} runs in a row ended without a checkpoint: a longer --time is needed", False
-                )
+            if runs_without_progress(self._run.record.attempts()) >= TRIES:
+                what = "came to an end" if self.task.checkpoints is None else "wrote a checkpoint"
+                reason = f"none of {TRIES} runs in a row {what}: a longer --time is needed"
+                self._run.record.end_attempt(FAILED, reason, False)
                 return None
         return DelayedSubmission(TaskJob(self.task, self.records))
 

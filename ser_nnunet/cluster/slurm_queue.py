@@ -78,16 +78,15 @@ def comment_of(folder: Path, group: str, names: Iterable[str]) -> str:
     return f"{PREFIX}:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:{group}:{','.join(names)}"
 
 
-def read_queue(folder: Path, keys: Mapping[tuple[str, str], str]) -> dict[str, QueuedTask]:
-    """Return the tasks of a cross-validation that are in SLURM's queue, by key.
+def read_queue(folder: Path) -> dict[tuple[str, str], QueuedTask]:
+    """Return all tasks in SLURM's queue that belong to a folder, by group and name, whatever settings they have.
 
     SLURM itself knows which they are: a submission that was killed before it could be noted isn't repeated.
 
     Args:
         folder: of the cross-validation.
-        keys: (group, name) -> key of the task.
     """
-    prefix = comment_of(folder, "", ()).removesuffix(":")
+    prefix = comment_of(folder, "", ()).removesuffix(":")  # ends with a colon, too
     found = {}
     for line in slurm("squeue", "-h", "-r", "-u", str(os.getuid()), "-o", "%i|%T|%L|%r|%N|%k", tries=3).splitlines():
         job, state, time_left, reason, node, comment = (line.split("|", 5) + [""] * 6)[:6]
@@ -96,8 +95,7 @@ def read_queue(folder: Path, keys: Mapping[tuple[str, str], str]) -> dict[str, Q
         group, _, names = comment.removeprefix(prefix).rpartition(":")
         index = job.partition("_")[2]
         name = dict(enumerate(names.split(","))).get(int(index) if index.isdigit() else 0, "")
-        if (group, name) in keys:
-            found[keys[group, name]] = QueuedTask(job, state, time_left, reason, node)
+        found[group, name] = QueuedTask(job, state, time_left, reason, node)
     return found
 
 

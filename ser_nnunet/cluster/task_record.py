@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from ser_nnunet.utils.files import read_json, write_json
 from ser_nnunet.utils.locks import ExclusiveLock
+from ser_nnunet.utils.processes import is_running
 
 DONE, FAILED, KILLED, STOPPED = "done", "failed", "killed", "stopped"
 """How an attempt ends. Stopped: by a time limit, a preemption or the user. Killed: by a signal, or without a word."""
@@ -79,15 +80,18 @@ class TaskRecord:
         self._write("attempts.json", [*earlier, Attempt(now, socket.gethostname(), os.getpid(), job)])
 
     def is_alive(self, attempt: Attempt) -> bool:
-        """Return whether an attempt may still run: it has no outcome, and on this machine its process holds the lock.
+        """Return whether an attempt still runs: it has no outcome, and a process holds the task's lock.
 
-        The id alone may belong to another process by now.
+        The id alone may belong to another process by now, and an attempt on another machine may have ended without a
+        word, with that machine. Where locks can't be tried, another machine's attempt counts as alive, unless it was a
+        job of SLURM's, of which the queue knows.
         """
         if attempt.outcome:
             return False
-        if attempt.host != socket.gethostname():
-            return True
-        return ExclusiveLock(self.lock, "").holding_process() == attempt.process
+        held = ExclusiveLock(self.lock, "").is_held()
+        if held is not None:
+            return held
+        return not attempt.job and (attempt.host != socket.gethostname() or is_running(attempt.process))
 
     def end_attempt(self, outcome: str, reason: str, progressed: bool) -> None:
         """Note how the last run ended; nothing where the record has been removed meanwhile."""

@@ -98,7 +98,7 @@ def summarize(findings: list[Finding], device: str) -> int:
 def examine_all() -> Iterator[Finding]:
     """Yield all findings for training with and without SAM, and for prediction."""
     yield from examine_installation()
-    yield check_folder(RAW, purposes=(TRAIN, GUIDED))
+    yield check_raw_folder()
     yield check_folder(PREPROCESSED, purposes=(TRAIN, GUIDED), written=True)
     yield check_folder(RESULTS, written=True)
     finding = check_trainer("SERTrainerNoSAM")[0]
@@ -115,7 +115,7 @@ def examine_all() -> Iterator[Finding]:
 def examine_trainer(trainer: str) -> Iterator[Finding]:
     """Yield all findings for a training with `trainer`."""
     yield from examine_installation()
-    yield check_folder(RAW)
+    yield check_raw_folder()
     yield check_folder(PREPROCESSED, written=True)
     yield check_folder(RESULTS, written=True)
     finding, guided, taught = check_trainer(trainer)
@@ -170,6 +170,15 @@ def check_folder(variable: str, purposes: tuple[str, ...] = tuple(COMMANDS), wri
     if written and (free == 0 or not os.access(folder, os.W_OK)):
         return finding(MISSING, f"{folder} can't be written: {'no space left' if free == 0 else 'read-only'}", choose)
     return finding(OK, f"{folder} ({free / 1e9:.0f} GB free)")
+
+
+def check_raw_folder() -> Finding:
+    """Look for nnUNet_raw, which a training does not read, but what comes before it does."""
+    finding = check_folder(RAW)
+    if finding.state == OK:
+        return finding
+    use = "converting, planning and preprocessing need it, training and prediction do not"
+    return replace(finding, state=NOTE, found=f"{finding.found}: {use}")
 
 
 def check_trainer(name: str) -> tuple[Finding, bool, bool]:

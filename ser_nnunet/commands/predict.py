@@ -10,12 +10,14 @@ import contextlib
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ser_nnunet.commands.number_types import threads, tile_step
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.requirements import ENGINES, check_requirements
+from ser_nnunet.utils.faults import describe_fault
 
 
 def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) -> None:
@@ -113,14 +115,25 @@ def model_file(path: Path) -> Iterator[Path]:
 
 
 def run_model_file(path: str, argv: Sequence[str]) -> int:
-    """Run an exported model file; return the exit status (2 where the user has something to fix)."""
+    """Run an exported model file; return the exit status as `ser-nnunet predict` does (see `utils.faults`).
+
+    SER_DEBUG=1 adds the traceback of an error.
+    """
     parser = argparse.ArgumentParser(
         prog=Path(path).name,
         description="Segment images with the model in this file. Research use, not a medical device.",
     )
     add_arguments(parser, Path(path))
     try:
-        return run(parser.parse_args(argv))
-    except UserError as error:
-        print(f"{Path(path).name}: {error}", file=sys.stderr)
-        return 2
+        status = run(parser.parse_args(argv))
+        sys.stdout.flush()
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        message, status = describe_fault(error)
+        if os.environ.get("SER_DEBUG", "0") not in ("", "0"):
+            traceback.print_exc()
+        if isinstance(error, BrokenPipeError):  # nothing more can be written, not at the interpreter's end either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"{Path(path).name}: {message}", file=sys.stderr)
+        return status

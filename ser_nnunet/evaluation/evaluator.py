@@ -219,7 +219,7 @@ def raise_problems(
         (
             patients,
             "the patients of the cases are not clear",
-            "A file for --groups names one patient for every evaluated case, and no case without reference.",
+            "A file for --groups names one patient for every evaluated case.",
         ),
     ]
     lines: list[str] = []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ from nnunetv2.evaluation.evaluate_predictions import region_or_label_to_mask
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-from ser_nnunet.evaluation.headers import describe_grid_difference
+from ser_nnunet.evaluation.headers import check_segmentation, describe_grid_difference
 from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
 from ser_nnunet.utils.geometry import Grid
-from ser_nnunet.utils.image_files import ImageFileError, check_image
+from ser_nnunet.utils.image_files import ImageFileError
 from ser_nnunet.utils.nifti import read_voxels
 from ser_nnunet.utils.nifti_header import is_nifti, read_header
 
@@ -79,11 +81,14 @@ def choose_reader(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
     content = {"file_ending": labels.file_ending, "overwrite_image_reader_writer": overwrite}
     reasons = []
     for example in examples:
+        printed = StringIO()
         try:
-            check_image(example)
-            return determine_reader_writer_from_dataset_json(content, str(example), verbose=False)()
-        except RuntimeError as error:  # an ImageFileError, or nnU-Net's, which has printed why
-            reasons.append(f"{example} cannot be read ({(str(error).strip().splitlines() or [''])[0]})")
+            check_segmentation(example)
+            with redirect_stdout(StringIO()), redirect_stderr(printed):  # nnU-Net tries one reader after the other
+                return determine_reader_writer_from_dataset_json(content, str(example), verbose=False)()
+        except RuntimeError as error:  # an ImageFileError, or nnU-Net's, whose last reader has printed why
+            lines = [*str(error).strip().splitlines()[:1], *printed.getvalue().strip().splitlines()]
+            reasons.append(f"{example} cannot be read ({lines[-1] if lines else ''})")
     raise MaskError("; ".join(reasons))
 
 
@@ -94,7 +99,7 @@ def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> Labe
         MaskError: unreadable, not integers, or a label value that dataset.json doesn't know.
     """
     try:
-        check_image(file)
+        check_segmentation(file)
         if is_nifti(file) and read_header(file).dtype.kind == "f":  # ITK reads NaN and Inf as 0 without a warning
             bad = int((~np.isfinite(read_voxels(file)[0])).sum())
             if bad:

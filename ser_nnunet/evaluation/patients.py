@@ -16,6 +16,8 @@ from ser_nnunet.utils.files import LARGEST_JSON, read_json
 from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.regular_files import read_text
 
+DELIMITERS = (",", ";", "\t")
+"""Of tables: spreadsheets write a semicolon where the comma is the decimal mark."""
 CONVERSION = "conversion.json"  # written by `ser-nnunet convert` beside dataset.json
 
 
@@ -69,11 +71,16 @@ def read_groups(file: Path) -> tuple[list[tuple[str, str]], list[str]]:
             if any(isinstance(patient, list | dict | None) for _, patient in rows):
                 raise ValueError("a patient is not a name")
         else:
-            table = csv.DictReader(text.splitlines(), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-            rows = [(row["case"] or "", row["patient"] or "") for row in table]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:  # of Python 3.10: a NUL
+            lines = text.splitlines()
+            tables = [csv.DictReader(lines, delimiter=delimiter) for delimiter in DELIMITERS]
+            fitting = [table for table in tables if {"case", "patient"} <= set(table.fieldnames or ())]
+            if not fitting:
+                raise ValueError(f"its first line is {(lines or [''])[0][:100]!r}")
+            rows = [(row["case"] or "", row["patient"] or "") for row in fitting[0]]
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:  # of Python 3.10: a NUL
         expected = 'JSON {"case": "patient"}, or CSV or TSV with the columns case and patient'
-        return [], [f"{file}: {expected} expected ({type(error).__name__}: {error})"]
+        reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        return [], [f"{file}: {expected} expected ({reason})"]
     return [(str(case).strip(), str(patient).strip()) for case, patient in rows], []
 
 

@@ -19,6 +19,7 @@ READING = (
     "__init__",
     "dicom_elements",
     "dicom_slices",
+    "faults",
     "image_files",
     "memory",
     "metaimage",
@@ -37,7 +38,8 @@ SOURCES = (
     ),
     *(f"utils/{name}.py" for name in READING),
 )
-"""The package's files that a model file brings along: what predicts, and what checks images before they are read."""
+"""The package's files that a model file brings along: what predicts, what checks images before they are read, and the
+messages on faults."""
 
 MAIN = '''"""python MODEL.pyz -i IMAGES -o MASKS"""
 

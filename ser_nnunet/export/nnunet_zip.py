@@ -77,7 +77,10 @@ def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
         UserError: the network is neither nnU-Net's nor SERNet.
     """
     name = model.recipe.provenance["trainer"]
-    stock = find_trainer(name).__module__.startswith("nnunetv2.")
+    try:
+        stock = find_trainer(name).__module__.startswith("nnunetv2.")
+    except RuntimeError:  # a user's own, whose folder isn't in nnUNet_extTrainer: its module isn't needed for SERNet
+        stock = False
     is_sernet = isinstance(model.network, SERNet)
     if stock and not is_sernet:
         return {}

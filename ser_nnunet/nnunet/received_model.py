@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.received_arrays import ARRAYS_ENDING, refuse_objects
 from ser_nnunet.nnunet.received_checkpoint import CHECKPOINT_ENDINGS, PICKLE_ENDINGS, imports_of
 from ser_nnunet.nnunet.received_code import UNREADABLE, AddedPart, KnownParts, examine_added
 from ser_nnunet.nnunet.received_network import examine_networks
@@ -20,10 +21,18 @@ from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, find_trainer
 from ser_nnunet.utils.files import parse_json
 from ser_nnunet.utils.model_format import RECORD, require_known_format
 from ser_nnunet.utils.pickle_contents import is_plain
+from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.regular_files import regular_size
 from ser_nnunet.utils.variables import environment
 
-DATA_ENDINGS = (".json", ".txt", ".png", ".pdf", ".csv", ".md", ".log", ".nii.gz")
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tif", ".tiff")
+"""Of nnU-Net's readers, in which it writes the masks of a validation."""
+DATA_ENDINGS = (".json", ".txt", ".pdf", ".csv", ".md", ".log", ".training.lock", *IMAGE_ENDINGS)
+POSTPROCESSING = "postprocessing.pkl"
+POSTPROCESSING_STEP = (
+    "nnunetv2.postprocessing.remove_connected_components.remove_all_but_largest_component_from_segmentation"
+)
+"""The only function that nnUNetv2_find_best_configuration names in its file; it computes with arrays alone."""
 NNUNET_TRAINER = "nnUNetTrainer"  # builds the networks that plans name, in every installation
 LARGEST_JSON = 64 << 20
 LARGEST_RATIO = 200  # of unpacked to packed bytes; a model's weights hardly shrink
@@ -92,10 +101,11 @@ def examine_model(place: Path, known: KnownParts) -> Iterator[Observation]:
         yield examine_archive(files.archive)
     for name in checkpoints:
         yield _examine_checkpoint(files, name)
+    yield from _examine_arrays(files)
     folders = sorted({PurePosixPath(name).parent.parent for name in checkpoints if name.lower().endswith(".pth")})
     added = {folder: list(_examine_added(files, folder, known)) for folder in folders}
     explained = {name for parts in added.values() for part in parts for name in part.files}
-    data = (*PICKLE_ENDINGS, *DATA_ENDINGS)
+    data = (*PICKLE_ENDINGS, ARRAYS_ENDING, *DATA_ENDINGS)
     others = [name for name in files.names if name not in explained and not name.lower().endswith(data)]
     if others:
         yield Observation("other files", False, f"not needed for a prediction: {', '.join(others[:5])} ({len(others)})")
@@ -146,9 +156,28 @@ def _examine_checkpoint(files: ModelFiles, name: str) -> Observation:
             imported = imports_of(stream, name)
     except UNREADABLE as error:
         return Observation(subject, False, f"can't be examined, don't load it: {error}")
+    if PurePosixPath(name).name == POSTPROCESSING:
+        imported -= {POSTPROCESSING_STEP}
     if unsafe := sorted(each for each in imported if not is_plain(each)):
         return Observation(subject, False, f"loading it runs {', '.join(unsafe[:5])} ({len(unsafe)}): don't load it")
     return Observation(subject, True, "tensors and plain data")
+
+
+def _examine_arrays(files: ModelFiles) -> Iterator[Observation]:
+    """Say in one row whether the `.npz` files, which a validation leaves, hold numbers alone."""
+    names = [name for name in files.names if name.lower().endswith(ARRAYS_ENDING)]
+    problems = []
+    for name in names:
+        try:
+            with files.open(name) as stream:
+                refuse_objects(stream)
+        except UNREADABLE as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        found = f"not only numbers, don't load them: {'; '.join(problems[:5])} ({len(problems)})"
+        yield Observation("arrays", False, found)
+    elif names:
+        yield Observation("arrays", True, f"{counted(len(names), 'file')} (*{ARRAYS_ENDING}) of numbers alone")
 
 
 def _examine_configuration(files: ModelFiles, folder: PurePosixPath, is_brought: bool) -> Iterator[Observation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,15 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from ser_nnunet.errors import UserError
-from ser_nnunet.runtime.input_cases import InputCase, find_cases, image_ending
+from ser_nnunet.runtime.input_cases import InputCase, find_cases
 from ser_nnunet.runtime.input_checks import check_scan, warnings_about
 from ser_nnunet.runtime.model import Model
+from ser_nnunet.runtime.prediction_record import PredictionRecord
 from ser_nnunet.runtime.progress import Progress
 from ser_nnunet.runtime.requirements import available_readers
 from ser_nnunet.runtime.scan import Grid, Scan
-
-RECORD = "prediction.json"
-"""In the output folder: which model and settings its masks are of."""
+from ser_nnunet.utils.nifti_header import is_nifti
 
 CHANNELS_AT_ONCE = 4  # that are read: decompressing them takes a sixth of the time of a case
 
@@ -39,7 +37,8 @@ class Outcome:
 def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite: bool = False) -> Outcome:
     """Write a mask for every case; cases whose mask is there already are skipped.
 
-    A case that fails doesn't stop the others. Masks appear under their names when they are complete.
+    A case that fails doesn't stop the others. Masks appear under their names when they are complete; an earlier one
+    stays until then.
 
     Args:
         model: the model and its settings.
@@ -60,9 +59,10 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
         raise UserError(f"masks would replace the images {', '.join(replaced)}: choose another output folder")
     if any(path.is_dir() and os.path.realpath(path) == os.path.realpath(output) for path in inputs):
         raise UserError(f"{output} is the folder of the images, where masks would pass for images: choose another one")
-    same = _record(model, output, list(targets.values()), overwrite)
+    record = PredictionRecord(model, output, list(targets.values()), overwrite)
+    record.write()
     outcome = Outcome()
-    outcome.skipped = [case.name for case in cases if same and targets[case.name].exists()]
+    outcome.skipped = [case.name for case in cases if record.is_done(targets[case.name])]
     outcome.failed = {case.name: case.problem for case in cases if case.problem}
     waiting = [case for case in cases if case.name not in {*outcome.skipped, *outcome.failed}]
     progress = Progress(len(waiting))
@@ -77,7 +77,7 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
             reading, upcoming = upcoming, reader.submit(read_case, model, following) if following else None
             try:
                 mask, grid = _predict(model, case.name, reading, outcome, progress)
-                writes[case.name] = writer.submit(write_mask, mask, grid, targets[case.name])
+                writes[case.name] = writer.submit(_write, mask, grid, targets[case.name], record)
             except Exception as error:  # one broken case must not stop the others
                 outcome.failed[case.name] = _describe(error)
                 progress.note(f"{case.name}: failed: {outcome.failed[case.name]}")
@@ -88,6 +88,9 @@ def predict_cases(model: Model, inputs: Sequence[Path], output: Path, overwrite:
             outcome.written.append(targets[name])
         else:
             outcome.failed[name] = _describe(failure)
+    for name in outcome.failed:
+        if targets[name].name in record.earlier:
+            outcome.failed[name] += f"\n{targets[name].name} of another model or of other settings is still there"
     return outcome
 
 
@@ -106,17 +109,27 @@ def _predict(
 
 
 def read_case(model: Model, case: InputCase) -> Scan:
-    """Read a case's images, with SimpleITK or else nibabel; raises `UserError`."""
-    if available_readers()[0] == "SimpleITK":
-        from ser_nnunet.runtime.image_io import read_image, scan_from_images
-
-        files = all(path.is_file() for path in case.images)  # nothing is known of reading DICOM series in threads
-        with ThreadPoolExecutor(CHANNELS_AT_ONCE if files else 1) as threads:
-            images = list(threads.map(read_image, case.images))
-        return scan_from_images(images, [path.name for path in case.images], model.recipe)
+    """Read a case's images, with SimpleITK, or nibabel where it isn't there or can't; raises `UserError`."""
     from ser_nnunet.runtime.nifti_io import read_nifti_scan
 
-    return read_nifti_scan(case.images, model.recipe)
+    if available_readers()[0] != "SimpleITK":
+        return read_nifti_scan(case.images, model.recipe)
+    from ser_nnunet.runtime.image_io import DirectionsError, read_image, scan_from_images
+
+    files = all(path.is_file() for path in case.images)  # nothing is known of reading DICOM series in threads
+    try:
+        with ThreadPoolExecutor(CHANNELS_AT_ONCE if files else 1) as threads:
+            images = list(threads.map(read_image, case.images))
+    except DirectionsError:
+        if "nibabel" in available_readers() and not model.recipe.reorient and all(map(is_nifti, case.images)):
+            return read_nifti_scan(case.images, model.recipe)
+        raise
+    return scan_from_images(images, [path.name for path in case.images], model.recipe)
+
+
+def _write(mask: np.ndarray, grid: Grid, path: Path, record: PredictionRecord) -> None:
+    write_mask(mask, grid, path)
+    record.note_written(path)
 
 
 def write_mask(mask: np.ndarray, grid: Grid, path: Path) -> None:
@@ -133,43 +146,3 @@ def write_mask(mask: np.ndarray, grid: Grid, path: Path) -> None:
 
 def _describe(error: BaseException) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-
-
-def _record(model: Model, output: Path, targets: Sequence[Path], overwrite: bool) -> bool:
-    """Write which model and settings the masks are of; return whether masks that are there count as done."""
-    content = {
-        "model_sha256": model.file.sha256,
-        "mirror_axes": list(model.mirror_axes),
-        "step": model.step,
-        "provenance": dict(model.recipe.provenance),
-    }
-    file = output / RECORD
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if not isinstance(known, dict):
-        raise UserError(
-            f"{file}: the record of an earlier prediction expected (an object), found {type(known).__name__}: "
-            "choose another output folder, or move this file away"
-        )
-    same = all(known.get(key) == content[key] for key in ("model_sha256", "mirror_axes", "step"))
-    there = [target.name for target in targets if target.exists()]
-    found = sorted(output.glob("[!.]*")) if known else []  # what a killed process left begins with a dot
-    masks = [entry.name for entry in found if image_ending(entry)] or there
-    # Masks of other cases would count as the new model's if only the record were replaced.
-    kept = [name for name in masks if not overwrite or name not in there]
-    if kept and not same:
-        raise UserError(
-            f"{output} holds masks of another model or of other settings ({', '.join(sorted(kept)[:3])}"
-            f"{' and others' if len(kept) > 3 else ''}): choose another folder"
-            f"{'' if overwrite else ', or --overwrite to predict these cases again'}"
-        )
-    if overwrite:
-        for target in targets:  # if the run is interrupted, an earlier mask must not pass for a new one
-            target.unlink(missing_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
-    unfinished = output / f".unfinished_{RECORD}"
-    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(file)
-    return same and not overwrite

@@ -17,11 +17,16 @@ from ser_nnunet.utils.image_files import check_image
 PICTURE_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's for PNG and the like
 
 
+class DirectionsError(UserError):
+    """A whole image whose axes aren't orthogonal, which SimpleITK doesn't read; nibabel reads such NIfTI files."""
+
+
 def read_image(path: Path) -> sitk.Image:
     """Read a file, or a folder with one DICOM series.
 
     Raises:
         UserError: it can't be read, is no whole image, or the folder holds none, several, or an incomplete series.
+        DirectionsError: of these, a file whose axes aren't orthogonal.
     """
     try:
         if not path.is_dir():
@@ -36,6 +41,11 @@ def read_image(path: Path) -> sitk.Image:
         raise UserError(f"{path}: {error}") from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+        if "orthonormal" in reason:
+            raise DirectionsError(
+                f"{path}: its axes are not orthogonal, which SimpleITK doesn't read; for NIfTI files, and a model that "
+                "doesn't reorient its images, nibabel does: python -m pip install nibabel"
+            ) from error
         raise UserError(f"{path}: not an image that can be read, perhaps truncated ({reason})") from error
 
 

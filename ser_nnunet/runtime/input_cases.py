@@ -121,7 +121,8 @@ def _group(images: Iterable[Path], recipe: Recipe) -> list[InputCase]:
 def _channels_of_case(name: str, found: Sequence[tuple[int, Path]], recipe: Recipe) -> InputCase:
     files = [path for _, path in sorted(found)]
     numbers = [number for number, _ in found]
-    needed = range(1) if recipe.pictures else range(len(recipe.channels))  # colours are channels of one picture
+    # One picture may hold all channels as its colours, or each is a grey one.
+    needed = range(1) if recipe.pictures and set(numbers) == {0} else range(len(recipe.channels))
     problems = [
         f"channel {number:04d} ({recipe.channels[number]}) is missing" for number in needed if number not in numbers
     ]

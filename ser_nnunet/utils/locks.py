@@ -47,7 +47,7 @@ class ExclusiveLock:
         try:
             self._lock.acquire(timeout=seconds)
         except Timeout:
-            raise UserError(f"{self.what} is running already{self._describe_holder()}: wait until it ends") from None
+            raise UserError(f"{self.what} is running already{self.describe_holder()}: wait until it ends") from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
                 raise  # a file system without locks: the record alone says who is here
@@ -61,14 +61,14 @@ class ExclusiveLock:
 
     def release(self) -> None:
         """Give the lock back; nothing happens where it isn't held."""
-        if self._lock.is_locked or self._is_ours():
+        if self._lock.is_locked or self.is_ours():
             remove(self.holder)
             with suppress(OSError):  # Windows keeps open files
                 self.file.unlink(missing_ok=True)
             self._lock.release()
 
-    def _is_ours(self) -> bool:
-        """Return whether the record names this process, as it does on a file system without locks."""
+    def is_ours(self) -> bool:
+        """Return whether the record names this process, as it does also on a file system without locks."""
         try:
             content = read_json(self.holder)
             return bool(content["process"] == os.getpid() and content["host"] == socket.gethostname())
@@ -97,15 +97,28 @@ class ExclusiveLock:
             return None
         if host != socket.gethostname() or not is_running(process):
             return None
+        return None if self.is_held() is False else process
+
+    def is_held(self) -> bool | None:
+        """Return whether a process on any machine holds the lock; None where that can't be tried.
+
+        It is tried by taking the lock for a moment. That tells nothing on a file system without locks, or in a folder
+        in which nothing may be written.
+        """
+        if not self.file.exists():
+            return None if self.holder.exists() else False
         probe = FileLock(self.file)
         try:
             probe.acquire(timeout=0)
-        except (Timeout, NotImplementedError, OSError):  # held, or a file system without locks
-            return process
+        except Timeout:
+            return True
+        except (NotImplementedError, OSError):
+            return None
         probe.release()
-        return None
+        return False
 
-    def _describe_holder(self) -> str:
+    def describe_holder(self) -> str:
+        """Return who holds the lock, in brackets, as its record says."""
         try:
             content = read_json(self.holder)
             return " (process {process} of {user} on {host}, since {since})".format(**content)

@@ -13,6 +13,8 @@ ADVICE = {
     "extra channel": "remove the file, or declare the channel in dataset.json",
     "listed file missing": "add the file, or correct dataset.json",
     "unreadable": "copy or download the file again",
+    "sheared axes": "its voxels are not verified. nnU-Net reads it if dataset.json has overwrite_image_reader_writer "
+    "NibabelIO; otherwise resample image and label to perpendicular axes",
     "components": "store one 3D image per channel and file, and labels with one value per voxel",
     "geometry": "resample or register it onto the grid of the first channel; if the array is right and the header "
     "wrong, copy the header of the image",
@@ -30,6 +32,7 @@ ADVICE = {
     "mask position": "look at it: the label may be flipped or turned; false alarms occur for symmetrical organs",
     "Hounsfield units": "apply slope and intercept of the DICOM files; nnU-Net expects HU in channels named CT",
     "Hounsfield values": "look at the case: the label may lie elsewhere, or the image be in other units",
+    "patients": "name the patients of all cases with --patients REGEX or --groups FILE",
     "patient in train and test": "test cases of a training patient overestimate accuracy: move all scans to one side",
     "leakage between folds": "validation on a training patient overestimates accuracy: group the folds of "
     "splits_final.json by patient (nnUNet_preprocessed/DatasetXXX_Name)",
@@ -42,7 +45,8 @@ CHECKS = (
     "regions: the masks that nnU-Net writes in the order of regions_class_order give every region back",
     "files: missing channels, images without label, labels without image, extra and hidden files, two files of a case",
     "reading: damaged or truncated files (every gzip stream is read to its checksum), several values per voxel",
-    "geometry: corners of label and channels at most 0.05 mm from the first channel's, axes stored alike",
+    "geometry: corners of label and channels at most 0.05 mm and a tenth of a voxel from the first channel's, axes "
+    "stored alike",
     "orientation and voxel size: cases unlike the others, headers that were lost",
     "labels: integers (within 0.001), declared values only, not empty, every class present",
     "images: NaN, Inf, one value only",

@@ -68,7 +68,7 @@ def check_splits(
     Args:
         folds: of splits_final.json.
         cases: names of all training cases.
-        patients: case -> patient.
+        patients: case -> patient, of all of them.
         file: the file's name for messages.
     """
     used: set[str] = set()
@@ -82,7 +82,8 @@ def check_splits(
             yield Problem("folds", "", f"{where} names cases that imagesTr does not have: {_name(unknown)}")
         if both := sorted(train & validation):
             yield Problem("leakage between folds", "", f"{where} has cases in train and in val: {_name(both)}")
-        yield from find_divided_patients(train - validation, validation - train, patients, where)
+        known = set(cases)
+        yield from find_divided_patients((train - validation) & known, (validation - train) & known, patients, where)
     if unused := sorted(set(cases) - used):
         text = f"{file} has these cases in no fold, neither in train nor in val: {_name(unused)}"
         yield Problem("folds", "", text, fatal=False)
@@ -110,9 +111,9 @@ def find_divided_patients(
     """Yield a problem for each case in validation whose patient has others in training."""
     known: dict[str, list[str]] = {}
     for case in sorted(train):
-        known.setdefault(patients.get(case, case), []).append(case)
+        known.setdefault(patients[case], []).append(case)
     for case in sorted(validation):
-        if others := known.get(patients.get(case, case)):
+        if others := known.get(patients[case]):
             text = f"{where}: it is in val, {_name(others)} of the same patient ({patients[case]}) in train"
             yield Problem("leakage between folds", case, text)
 

@@ -23,6 +23,7 @@ from ser_nnunet.dataset_conversion.core.data_classes import Case, CaseReport, Pr
 from ser_nnunet.dataset_conversion.core.grid_oddities import find_odd_grids
 from ser_nnunet.dataset_conversion.core.mask_position import MaskPositionCheck
 from ser_nnunet.dataset_conversion.core.pipeline import shorten_paths
+from ser_nnunet.dataset_conversion.core.standardize import REORDERING_READERS
 from ser_nnunet.dataset_conversion.core.workers import map_cases
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.patients import Patients, find_patients
@@ -71,7 +72,7 @@ def verify(
     raw = read_raw_dataset(find_raw_dataset(str(dataset)))
     if not raw.table.cases and not raw.table.without_images:
         raise UserError(f"{raw.folder}: imagesTr holds no file that ends in {raw.labels.file_ending}")
-    source = assign_patients(raw, patients, groups)
+    source, ungrouped = assign_patients(raw, patients, groups)
     splits = find_splits(raw.folder)
     folds = read_splits(splits) if splits else None
     cases = [*raw.table.cases, *raw.table.without_images]
@@ -79,7 +80,7 @@ def verify(
     position = MaskPositionCheck(raw.labels.ignore)
     info = replace(raw.table.info, case_checks=(position,))
     reports = map_cases(partial(check_case, info=info), cases, processes, "verifying")
-    problems = [*raw.table.problems]
+    problems = [*raw.table.problems, *ungrouped]
     problems += [shorten_paths(problem, raw.tree) for report in reports for problem in report.problems]
     problems += check_across_cases(raw, reports)
     train = [case for case in raw.table.cases if case.split == "train"]
@@ -92,28 +93,35 @@ def verify(
     return Verification(about, sort_findings(problems, accept), list_pictured_files(cases))
 
 
-def assign_patients(raw: RawDataset, pattern: str | None, groups: Path | None) -> str | None:
-    """Set the patient of every case; return what names them, or None where each case counts as one."""
+def assign_patients(raw: RawDataset, pattern: str | None, groups: Path | None) -> tuple[str | None, list[Problem]]:
+    """Set the patient of every case; return what names them, and a warning of cases that it does not name.
+
+    These count as patients of their own, and so does every case where nothing names the patients (None).
+    """
     names = {case.name: case.patient for case in raw.table.cases}  # as the files call them
     cases = list(dict.fromkeys(names.values()))
+    problems: list[Problem] = []
     if pattern is not None:
         found, source = group_by_pattern(cases, pattern), f"--patients {pattern}"
     else:
         given: Patients = find_patients(cases, raw.folder / "labelsTr", raw.labels, groups)
-        if given.problems:
+        if given.problems and groups is not None:
             raise UserError("\n".join(given.problems))
         if given.source is None:
             raw.table.cases = [replace(case, patient=case.name) for case in raw.table.cases]
-            return None
-        found, source = dict(given.of_case), given.source.name
+            return None, []
+        found, source = {case: patient or case for case, patient in given.of_case.items()}, given.source.name
+        text = "; each of them counts as a patient of its own"
+        problems = [Problem("patients", "", f"{problem}{text}", fatal=False) for problem in given.problems]
     raw.table.cases = [replace(case, patient=found[names[case.name]]) for case in raw.table.cases]
-    return source
+    return source, problems
 
 
 def check_across_cases(raw: RawDataset, reports: Sequence[CaseReport]) -> list[Problem]:
     """Run the checks across cases, those of CT where a channel is CT."""
-    problems = [*find_duplicates(reports), *find_patients_in_train_and_test(raw.table.cases)]
-    problems += find_odd_grids(reports)
+    patients = {case.name: case.patient for case in raw.table.cases}
+    problems = [*find_duplicates(reports, patients), *find_patients_in_train_and_test(raw.table.cases)]
+    problems += find_odd_grids(reports, reordered=raw.reader in REORDERING_READERS)
     ct_channels = find_ct_channels(raw.table.info)
     problems += HounsfieldUnitsCheck(ct_channels)(reports)
     if ct_channels and next(iter(raw.table.info.channels)) == ct_channels[0]:

@@ -44,7 +44,7 @@ class Jobs:
         self.ids = slurm_engine.submit(tasks, {}, folder, lambda line: None)
 
     def queue(self):
-        return read_queue(self.folder, {(each.group, each.name): each.key for each in self.tasks})
+        return {f"{group}/{name}": queued for (group, name), queued in read_queue(self.folder).items()}
 
     def attempts(self, key):
         return TaskRecord(self.folder / "tasks" / key).attempts()

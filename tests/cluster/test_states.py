@@ -1,17 +1,21 @@
 """Where tasks stand: the disk first, then the queue; as a table and as a page."""
 
+import os
 import re
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
-from ser_nnunet.cluster.crossval_states import TaskState, read_states
+from ser_nnunet.cluster.cross_validation import cancel, run
+from ser_nnunet.cluster.crossval_states import COMMAND_LOCK, TaskState, read_states
 from ser_nnunet.cluster.crossval_tasks import list_crossval
 from ser_nnunet.cluster.slurm_queue import QueuedTask
 from ser_nnunet.cluster.status_page import write_status_page
 from ser_nnunet.cluster.status_table import describe, format_duration, format_states
 from ser_nnunet.cluster.task_record import Submission, TaskRecord
+from ser_nnunet.errors import UserError
+from ser_nnunet.utils.files import write_json
 from ser_nnunet.utils.locks import ExclusiveLock
 from tests.cluster.test_training_log import epoch, write_log
 from tests.cluster.trainings import finish_training, plan_dataset, settings_of
@@ -90,6 +94,15 @@ def test_jobs_that_left_the_queue_have_failed_unless_they_were_cancelled(crossva
     assert states[FOLDS[1]][0] == "cancelled"
 
 
+def test_a_step_whose_trainings_have_changed_was_not_killed(crossval):
+    submit(crossval, BEST)
+    record(crossval, BEST).begin_attempt("18")
+    record(crossval, BEST).end_attempt("done", "", False)
+    state, reason = states_of(crossval)[BEST]
+    assert state == "not submitted" and "have changed since: give the command again" in reason
+    assert reason in format_states(list(read_states(crossval, {}).values()))
+
+
 def test_a_supervisor_that_ended_without_a_word_was_killed(crossval):
     submit(crossval, FOLDS[0])
     record(crossval, FOLDS[0]).begin_attempt("17_0")
@@ -102,6 +115,46 @@ def test_a_local_training_runs_as_long_as_its_lock_is_held_whoever_has_its_proce
     assert states_of(crossval)[FOLDS[0]][0] == "failed"
     with ExclusiveLock(record(crossval, FOLDS[0]).lock, "a training"):
         assert states_of(crossval)[FOLDS[0]][0] == "running"
+
+
+def begun_on_another_machine(crossval, key, monkeypatch):
+    submit(crossval, key, engine="local", job="")
+    with monkeypatch.context() as there:
+        there.setattr("socket.gethostname", lambda: "node7")
+        record(crossval, key).begin_attempt("")
+    return record(crossval, key)
+
+
+def test_a_local_training_that_died_with_another_machine_was_killed(crossval, monkeypatch):
+    """A process there holds the lock, as file systems with locks between nodes know; none does after its death."""
+    begun = begun_on_another_machine(crossval, FOLDS[0], monkeypatch)
+    assert states_of(crossval)[FOLDS[0]] == ("failed", "killed") and not begun.lock.exists(), "a look writes nothing"
+    with ExclusiveLock(begun.lock, "a training"):
+        assert states_of(crossval)[FOLDS[0]] == ("running", f"process {os.getpid()} on node7")
+    begun.lock.touch()
+    assert states_of(crossval)[FOLDS[0]] == ("failed", "killed"), "a kill leaves the file, which nobody holds"
+
+
+def test_a_step_waits_for_a_fold_that_is_trained_on_another_machine(crossval, monkeypatch):
+    finish_training(crossval.trainings[FOLDS[0]].files.folder)
+    begun, lines = begun_on_another_machine(crossval, FOLDS[1], monkeypatch), []
+    settings = replace(crossval.settings, engine="local")
+    with ExclusiveLock(begun.lock, "a training"):
+        assert not run(settings, lines.append), "not all is done"
+    assert lines[0] == "5 tasks: 1 done, 1 under way, 3 to start"
+    assert f"{BEST} is not started: it needs {FOLDS[1]}, under way elsewhere; the same command goes on" in lines
+    assert record(crossval, BEST).attempts() == []
+
+
+def test_a_command_on_another_machine_keeps_the_rest_waiting_and_is_cancelled_there(crossval, monkeypatch):
+    submit(crossval, FOLDS[0], engine="local", job="")
+    settings = replace(crossval.settings, engine="local")
+    lock = ExclusiveLock(settings.folder / COMMAND_LOCK, "a command")
+    with lock:
+        write_json(lock.holder, {"process": 1, "host": "node7", "user": "me", "since": "today"})
+        assert states_of(crossval)[FOLDS[0]] == ("waiting", "")
+        with pytest.raises(UserError, match=r"another machine \(process 1 of me on node7, since today\): give"):
+            cancel(replace(crossval, settings=settings))
 
 
 def test_an_interrupted_local_queue_is_stopped_and_can_be_resumed(crossval):
@@ -119,6 +172,26 @@ def test_steps_are_repeated_when_a_training_was(crossval):
     summary = crossval.trainings[FOLDS[0]].files.summary
     summary.write_text(summary.read_text().replace("0.8", "0.9"))
     assert BEST not in crossval.done()
+
+
+@pytest.mark.parametrize(
+    ("images", "others", "is_evaluated"),
+    [
+        ("imagesTs", ["labelsTs"], True),
+        ("imagesTs", [], False),
+        ("patients", [], False),
+        ("patients", ["labels"], False),
+    ],
+)
+def test_predictions_are_evaluated_where_nnunet_s_layout_has_labels(
+    tmp_path, monkeypatch, images, others, is_evaluated
+):
+    plans = plan_dataset(tmp_path, monkeypatch)
+    for name in (images, *others):
+        (tmp_path / name).mkdir()
+    tasks = list_crossval(settings_of(predict=str(tmp_path / images)), plans).tasks()
+    assert "predict/SERTrainerNoSAM" in tasks and "evaluate/crossval" in tasks
+    assert ("evaluate/test" in tasks) == ("report/test" in tasks) == is_evaluated
 
 
 def running(crossval, *epochs, requeues=0):

@@ -79,6 +79,36 @@ def test_a_stopped_task_ends_with_all_that_it_has_started(record, tmp_path):
     assert_ends(int((tmp_path / "worker").read_text()))
 
 
+AT_THE_TIME_LIMIT = """
+import sys
+from pathlib import Path
+from ser_nnunet.cluster.slurm_job import TaskJob
+from ser_nnunet.cluster.task_run import TaskRun
+from ser_nnunet.cluster.task_record import TaskRecord
+from tests.cluster.test_task_run import task_of
+
+records = Path(sys.argv[1])
+for _ in range(3):
+    job = TaskJob(task_of("sleep 100", "predict/x", checkpoints=sys.argv[2] or None), records)
+    job._run = TaskRun(job.task, TaskRecord(records / job.task.key), "17_0")
+    job._run.start(0)
+    print(job.checkpoint() is not None)
+"""
+
+
+@pytest.mark.parametrize("checkpoints", ["", "fold_0"])
+def test_the_third_run_in_a_row_that_reaches_the_time_limit_without_progress_has_failed(tmp_path, checkpoints):
+    """A prediction that is too long for its limit would begin anew a thousand times. In a process of its own, for
+    `checkpoint` changes how signals are handled."""
+    pytest.importorskip("submitit", reason="pip install 'ser-nnunet[cluster]'")
+    command = [sys.executable, "-c", AT_THE_TIME_LIMIT, str(tmp_path), checkpoints]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY)
+    assert done.stdout.split() == ["True", "True", "False"], done.stderr
+    attempts = TaskRecord(tmp_path / "predict/x").attempts()
+    assert [attempt.outcome for attempt in attempts] == ["stopped", "stopped", "failed"]
+    assert "a longer --time is needed" in attempts[-1].reason
+
+
 STOPPED_BY_A_SIGNAL = """
 import os, signal, sys
 from pathlib import Path

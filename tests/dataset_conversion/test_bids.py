@@ -67,6 +67,32 @@ def test_files_that_the_entities_do_not_tell_apart_are_an_error(source: Path, ca
     assert "sub-01_ses-1: 2 files are its T1w" in shown and "an entity such as run-1 in BIDS" in shown
 
 
+def test_of_several_files_the_one_without_further_entities_is_taken(source: Path, tmp_path: Path, capsys):
+    """Beside each FLAIR and mask lies a file of the same kind with one entity more; session 2 of 01 has that alone."""
+    for subject, session in SCANS:
+        name = f"sub-{subject}/ses-{session}/anat/sub-{subject}_ses-{session}"
+        save(image_of(scalar_image(700 + int(subject + session))), source / f"{name}_ce-GADOLINIUM_FLAIR.nii.gz")
+        save(image_of(mask(50)), source / "derivatives/manual" / f"{name}_space-T1w_desc-lesion_mask.nii.gz")
+    (source / "sub-01/ses-2/anat/sub-01_ses-2_FLAIR.nii.gz").unlink()
+    assert run(source) == 0
+    record = json.loads((tmp_path / "raw/Dataset610_MSscans/conversion.json").read_text())["cases"]
+    sources = {next(iter(file["source"])).rpartition("/")[2] for entry in record.values() for file in entry["files"]}
+    assert sources == {
+        f"sub-{subject}_ses-{session}_{kind}.nii.gz"
+        for subject, session in SCANS
+        for kind in (
+            "ce-GADOLINIUM_FLAIR" if (subject, session) == ("01", "2") else "FLAIR",
+            "acq-iso_T1w",
+            "desc-lesion_mask",
+        )
+    }
+    file = source / "sub-02/ses-1/anat/sub-02_ses-1_FLAIR.nii.gz"
+    save(image_of(scalar_image(800)), file.with_name("sub-02_ses-1_run-2_FLAIR.nii.gz"))
+    file.unlink()
+    assert run(source, "--overwrite") == 2
+    assert "sub-02_ses-1: 2 files are its FLAIR" in capsys.readouterr().err
+
+
 def test_a_file_belongs_to_the_channel_with_more_entities(source: Path, tmp_path: Path):
     for subject, session in SCANS:
         name = f"sub-{subject}/ses-{session}/anat/sub-{subject}_ses-{session}"

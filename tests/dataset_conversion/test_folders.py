@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from ser_nnunet.cli import main
 from ser_nnunet.dataset_conversion import ConversionError, Description, FolderLayout, convert
+from ser_nnunet.dataset_conversion.core import class_options, problems
 from ser_nnunet.errors import UserError
 from tests.dataset_conversion.helpers import count_label_values, hash_tree
 from tests.dataset_conversion.volumes import image_of, mask, save, scalar_image
@@ -108,6 +111,42 @@ def test_the_shared_checks_apply(source: Path, capsys):
     assert "02_1_mask.nii.gz holds 7" in shown and "--map FOUND=WRITTEN" in shown
     assert "03_1_mask.nii.gz has no foreground voxel" in shown and "--allow-empty-masks" in shown
     assert run(source, "--exclude", "patient02_time1", "--allow-empty-masks") == 0
+
+
+def test_axes_that_are_not_perpendicular_are_refused_with_the_reason_and_a_remedy(source: Path, capsys):
+    file = source / "Training/patient02/02_1_flair.nii.gz"
+    affine = np.array([[0.8, 0.2, 0, -12], [0, 0.9, 0, 30], [0, 0, 2.5, -7], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(np.asarray(nibabel.load(file).dataobj), affine), file)
+    assert run(source) == 2
+    shown = capsys.readouterr().err
+    assert "02_1_flair.nii.gz: its axes are not perpendicular to each other (a sheared affine)" in shown
+    assert "resample image and label to perpendicular axes" in shown and "download" not in shown
+
+
+def test_one_mask_of_two_scans_is_noted_for_one_patient_and_an_error_for_two(source: Path, capsys):
+    """Follow-up scans that were registered onto the first one may share its mask."""
+    shared = source / "Training/patient01/01_1_mask.nii.gz"
+    shutil.copyfile(shared, shared.with_name("01_2_mask.nii.gz"))
+    assert run(source) == 0
+    text = "patient01_time2: 01_2_mask.nii.gz has the same voxels as 01_1_mask.nii.gz of patient01_time1"
+    assert f"{text} of the same patient\n" in capsys.readouterr().out
+    shutil.copyfile(shared, source / "Training/patient02/02_1_mask.nii.gz")
+    assert run(source, "--overwrite") == 2
+    shown = capsys.readouterr().err
+    assert "patient02_time1: 02_1_mask.nii.gz has the same voxels as 01_1_mask.nii.gz of patient01_time1\n" in shown
+
+
+def test_one_image_of_two_scans_is_an_error_for_one_patient_too(source: Path, capsys):
+    for channel in ("flair", "t1"):
+        file = source / f"Training/patient01/01_1_{channel}.nii.gz"
+        shutil.copyfile(file, file.with_name(f"01_2_{channel}.nii.gz"))
+    assert run(source) == 2
+    assert "duplicate image (2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", sorted({*problems.ADVICE} - {"too few cases"}))  # which concerns known data sets
+def test_nobody_is_told_to_download_own_data_again(kind: str):
+    assert "download" not in {**problems.ADVICE, **class_options.ADVICE}[kind]
 
 
 def test_a_flipped_mask_is_noted(source: Path, capsys):

@@ -2,8 +2,10 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from ser_nnunet.errors import UserError
@@ -110,13 +112,74 @@ def test_natural_images_of_different_sizes_are_refused(tmp_path):
         evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
 
 
-def test_spacings_beside_tiff_volumes_are_compared(tmp_path):
+def write_tiff_cohort(folder, reference, prediction, spacings=([2.5, 1, 1], [2.5, 1, 1])):
+    """A cohort of one case, with the spacings (z, y, x) of its files in JSON files beside them."""
     tifffile = pytest.importorskip("tifffile")
-    for place, spacing in (("labelsTr", [2.5, 1, 1]), ("pred0", [3.0, 1, 1])):
-        (tmp_path / place).mkdir()
-        tifffile.imwrite(tmp_path / place / "a.tif", random_label_map(0))
-        (tmp_path / place / "a.json").write_text(json.dumps({"spacing": spacing}))
+    for place, array, spacing in zip(("labelsTr", "pred0"), (reference, prediction), spacings, strict=True):
+        (folder / place).mkdir(parents=True)
+        tifffile.imwrite(folder / place / "a.tif", array)
+        (folder / place / "a.json").write_text(json.dumps({"spacing": spacing}))
     content = {"channel_names": {"0": "EM"}, "labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ".tif"}
-    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float64", "bool"])
+def test_tiff_volumes_of_any_number_are_measured_as_nifti_volumes_and_nothing_else_is_printed(tmp_path, capfd, dtype):
+    """ITK reads neither 64-bit numbers nor bool, nnU-Net's Tiff3DIO does."""
+    maps = [random_label_map(seed, 2) for seed in range(2)]
+    folder = write_cohort(tmp_path / "nifti", {"a": maps[0]}, {"a": maps[1]}, spacing=(1, 1, 2.5))
+    expected = evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+    write_tiff_cohort(tmp_path / "tiff", *(each.astype(dtype) for each in maps))
+    capfd.readouterr()
+    found = evaluate(tmp_path / "tiff/labelsTr", tmp_path / "tiff/pred0", settings=OVERLAP, **FAST)
+    assert capfd.readouterr() == ("", "")
+    for metric in ("Dice", "reference_ml"):
+        assert found.value(metric, "a", "a") == expected.value(metric, "a", "anterior")
+
+
+def test_a_damaged_tiff_file_is_named_with_the_reason(tmp_path):
+    write_tiff_cohort(tmp_path, random_label_map(0).astype(np.int64), random_label_map(0).astype(np.int64))
+    file = tmp_path / "pred0/a.tif"
+    file.write_bytes(b"II*\0" + b"\xff" * 40)
+    with pytest.raises(UserError, match=r"pred0/a\.tif cannot be read \("):
+        evaluate(tmp_path / "labelsTr", tmp_path / "pred0", settings=OVERLAP, **FAST)
+
+
+SHEARED = np.array([[0.8, 0.2, 0, -12], [0, 1, 0, 30], [0, 0, 2.5, -7], [0, 0, 0, 1]])
+"""An affine whose axes x and y are not perpendicular, as of scans with a tilted gantry."""
+
+
+def write_sheared(folder, affine=SHEARED):
+    """A cohort of one case that nnU-Net reads by its NibabelIO, and ITK not at all."""
+    maps = [random_label_map(seed) for seed in range(2)]
+    write_cohort(folder, {"a": maps[0]}, {"a": maps[1]})
+    nibabel.save(nibabel.Nifti1Image(maps[0].T, SHEARED), folder / "labelsTr/a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(maps[1].T, affine), folder / "pred0/a.nii.gz")
+    with pytest.raises(RuntimeError, match="orthonormal"):
+        sitk.ReadImage(str(folder / "labelsTr/a.nii.gz"))
+    return folder
+
+
+def test_files_whose_axes_are_not_perpendicular_are_read_by_nibabel(tmp_path, capfd):
+    reference, prediction = random_label_map(0) == 1, random_label_map(1) == 1
+    folder = write_sheared(tmp_path)
+    result = evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+    dice = 2 * (reference & prediction).sum() / (reference.sum() + prediction.sum())
+    assert result.value("Dice", "a", "anterior") == pytest.approx(dice)
+    edge = np.hypot(0.2, 1)  # of a voxel along y
+    assert result.value("reference_ml", "a", "anterior") == pytest.approx(reference.sum() * 0.8 * edge * 2.5 / 1000)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_grids_whose_axes_are_not_perpendicular_are_compared(tmp_path):
+    moved = SHEARED.copy()
+    moved[0, 3] += 3
+    folder = write_sheared(tmp_path, moved)
+    with pytest.raises(UserError, match=r"origin \(9, -30, -7\), expected \(12, -30, -7\)"):
+        evaluate(folder / "labelsTr", folder / "pred0", settings=OVERLAP, **FAST)
+
+
+def test_spacings_beside_tiff_volumes_are_compared(tmp_path):
+    write_tiff_cohort(tmp_path, random_label_map(0), random_label_map(0), ([2.5, 1, 1], [3.0, 1, 1]))
     with pytest.raises(UserError, match=r"spacing \(1, 1, 3\), expected \(1, 1, 2\.5\)"):
         evaluate(tmp_path / "labelsTr", tmp_path / "pred0", settings=OVERLAP, **FAST)

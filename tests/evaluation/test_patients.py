@@ -43,6 +43,7 @@ def write_conversion(folder, patients):
     [
         ("groups.json", '{"a": "P1", "b": "P1", "c": 2, "d": "P3"}'),
         ("groups.csv", "\ufeffpatient,case,age\nP1,a,40\nP1, b,41\n2,c,50\nP3,d,60\n"),
+        ("groups.csv", "case;patient;weight\na;P1;1,5\nb; P1;2\nc;2;3\nd;P3;4\n"),
         ("groups.TSV", "case\tpatient\na\tP1\nb\tP1\nc\t2\nd\tP3\n"),
     ],
 )
@@ -68,6 +69,7 @@ def test_all_problems_of_a_file_are_named_at_once(cohort, tmp_path):
     ("name", "text"),
     [
         ("groups.csv", "a;P1\nb;P1\n"),
+        ("groups.csv", ""),
         ("groups.csv", "case,patient\na\n"),
         ("groups.json", '["a", "b"]'),
         ("groups.json", '{"a": {"patient": "P1"}}'),
@@ -84,6 +86,7 @@ def test_a_file_in_another_form_is_refused(tmp_path, name, text):
         assert rows == [("a", "")]
     else:
         assert len(problems) == 1 and 'JSON {"case": "patient"}, or CSV or TSV with the columns' in problems[0]
+        assert "KeyError" not in problems[0]
 
 
 def test_conversion_json_is_found_beside_the_references_and_in_nnunet_raw(cohort, tmp_path, monkeypatch):
@@ -132,5 +135,6 @@ def test_cases_without_patient_are_reported_with_all_other_problems_and_nothing_
     (cohort / "pred0" / "d.nii.gz").unlink()
     with pytest.raises(UserError) as raised:
         evaluate(cohort / "labelsTr", cohort / "pred0", patients=tmp_path / "groups.json", settings=OVERLAP, **FAST)
+    assert "no case without reference" not in str(raised.value)  # a file may name further cases
     for problem in ("missing predictions", "no patient for c, d (2)", "A file for --groups"):
         assert problem in str(raised.value)

@@ -4,6 +4,7 @@ import pytest
 
 from ser_nnunet.export.exporter import export_model
 from tests.export.model_folders import unet, write_model_folder
+from tests.export.prediction_cases import write_case
 from tests.runtime.toy import plan
 
 
@@ -21,3 +22,10 @@ def model_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def model_file(model_folder, tmp_path_factory):
     return export_model(model_folder, tmp_path_factory.mktemp("exported") / "model.pyz").path
+
+
+@pytest.fixture
+def images(tmp_path):
+    write_case(tmp_path / "in", "first", 1)
+    write_case(tmp_path / "in", "second", 2, ending=".mha")
+    return tmp_path / "in"

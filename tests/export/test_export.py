@@ -11,6 +11,7 @@ import torch
 from ser_nnunet.cli import main
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.exporter import export_model
+from ser_nnunet.export.fold_files import find_checkpoints
 from ser_nnunet.export.model_folder import read_model_folder
 from ser_nnunet.export.onnx_graph import check_onnx, to_onnx
 from ser_nnunet.runtime.engine import load_network
@@ -76,6 +77,29 @@ def test_chosen_folds_and_checkpoints(model_folder, tmp_path):
         export_model(model_folder, tmp_path / "two.pyz", ["0", "7"], "checkpoint_best.pth")
     assert "fold_0/checkpoint_best.pth is missing" in str(caught.value) and "fold_7" in str(caught.value)
     assert not (tmp_path / "two.pyz").exists()
+
+
+@pytest.mark.parametrize("folds", [["0_old"], ["0", "fold_0"], ["00"], ["../other"]])
+def test_what_is_no_fold_is_refused_in_a_sentence(model_folder, folds):
+    with pytest.raises(UserError, match=rf"^-f {folds[-1]}: expected numbers of folds, such as 0 1 2, or all$"):
+        find_checkpoints(model_folder, folds, "checkpoint_final.pth")
+
+
+def test_a_copy_of_a_fold_s_folder_is_no_fold(tmp_path):
+    for name in ("fold_0", "fold_0_old", "fold_1", "fold_all", "fold_backup"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "checkpoint_final.pth").touch()
+    for name in ("plans.json", "dataset.json"):
+        (tmp_path / name).touch()
+    assert list(find_checkpoints(tmp_path, None, "checkpoint_final.pth")) == ["0", "1"]
+    for fold in (0, 1):
+        (tmp_path / f"fold_{fold}" / "checkpoint_final.pth").unlink()
+    assert list(find_checkpoints(tmp_path, None, "checkpoint_final.pth")) == ["all"]
+    (tmp_path / "fold_all" / "checkpoint_final.pth").unlink()
+    with pytest.raises(
+        UserError, match=r"no fold_NUMBER/checkpoint_final\.pth or fold_all/checkpoint_final\.pth there"
+    ):
+        find_checkpoints(tmp_path, None, "checkpoint_final.pth")
 
 
 def test_everything_that_is_unsupported_is_listed_at_once(tmp_path, capsys):

@@ -17,6 +17,7 @@ from ser_nnunet.cli import main
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.nnunet_zip import export_to_nnunet
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
+from ser_nnunet.utils.model_format import MODEL_FORMAT
 from tests.export.model_folders import sernet, write_model_folder
 from tests.runtime.toy import plan, volume
 
@@ -106,6 +107,21 @@ def test_nnunets_own_networks_need_no_trainer(model_folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
         assert not [name for name in archive.namelist() if name.endswith(".py")]
     assert "nnUNet_extTrainer" not in lines[-1] and "-tr nnUNetTrainer -p nnUNetPlans -c 2d -f 0 1" in lines[-1]
+
+
+def test_a_trainer_of_ones_own_with_sernet_is_not_needed_for_the_export(tmp_path, monkeypatch):
+    """The checkpoint names the class that builds the network, and a trainer derived from it in its record."""
+    monkeypatch.delenv(EXTERNAL_TRAINERS, raising=False)
+    planned = plan((32, 32), architecture=sernet((32, 32)))
+    place = write_model_folder(tmp_path / "MyTrainer__nnUNetPlans__2d", planned, "SERTrainerNoSAM")
+    file = place / "fold_0" / "checkpoint_final.pth"
+    torch.save({**torch.load(file), "ser_nnunet": {"trainer": "MyTrainer", "format": MODEL_FORMAT}}, file)
+    assert main(["export", str(place), "-o", str(tmp_path / "model.zip"), "--format", "nnunet"]) == 0
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        names = {name.partition("MyTrainer__nnUNetPlans__2d/")[2] for name in archive.namelist()}
+        assert {"MyTrainer.py", "sernet_modules/ser_net.py"} <= names
+        checkpoint = archive.read("Dataset900_Toy/MyTrainer__nnUNetPlans__2d/fold_0/checkpoint_final.pth")
+    assert torch.load(io.BytesIO(checkpoint))["trainer_name"] == "MyTrainer"
 
 
 def test_networks_that_the_receiver_would_lack_are_refused(tmp_path):

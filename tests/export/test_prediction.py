@@ -1,11 +1,6 @@
 """`ser-nnunet predict` and exported files: many cases, bad inputs, resuming, and Python's interface."""
 
 import json
-import os
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,35 +11,9 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.export.exporter import export_model
 from ser_nnunet.runtime.model import Model
 from tests.export.model_folders import unet, write_model_folder
-from tests.export.test_export import rewrite
+from tests.export.prediction_cases import image, interrupt, predict, write_case
 from tests.runtime.images import write_dicom_series
 from tests.runtime.toy import plan, volume
-
-SPACING = (1.0, 1.0, 3.0)
-
-
-def image(seed=0, channel=0, spacing=SPACING, **settings):
-    result = sitk.GetImageFromArray(volume(channels=2, seed=seed, **settings)[channel])
-    result.SetSpacing(spacing)
-    result.SetOrigin((5, -7, 9))
-    return result
-
-
-def write_case(folder, name, seed=0, ending=".nii.gz", **settings):
-    folder.mkdir(exist_ok=True)
-    for channel in range(2):
-        sitk.WriteImage(image(seed, channel, **settings), str(folder / f"{name}_{channel:04d}{ending}"))
-
-
-def predict(model, images, output, *options):
-    return main(["predict", "-m", str(model), "-i", str(images), "-o", str(output), *options])
-
-
-@pytest.fixture
-def images(tmp_path):
-    write_case(tmp_path / "in", "first", 1)
-    write_case(tmp_path / "in", "second", 2, ending=".mha")
-    return tmp_path / "in"
 
 
 def test_masks_have_the_images_grid_and_file_type(model_file, images, tmp_path, capsys):
@@ -155,7 +124,32 @@ def test_folders_of_dicom_series_are_cases(single_channel, tmp_path):
     assert sitk.ReadImage(tmp_path / "alone/one.nii.gz").GetSize() == image().GetSize()
 
 
-@pytest.mark.parametrize("content", ["[]", '"of another program"', "3"])
+def test_overwriting_keeps_what_it_cannot_replace_and_an_interruption_loses_nothing(
+    model_file, images, tmp_path, monkeypatch, capsys
+):
+    """Masks of other settings never pass for new ones: the next run replaces them."""
+    first, second, record = (tmp_path / "out" / name for name in ("first.nii.gz", "second.mha", "prediction.json"))
+    assert predict(model_file, images, tmp_path / "out") == 0
+    before = {file: file.read_bytes() for file in (first, second)}
+    again = ("--tta", "off", "--overwrite")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Model, "segment", interrupt)
+        assert predict(model_file, images, tmp_path / "out", *again) == 130
+    assert {file: file.read_bytes() for file in (first, second)} == before
+    whole = (images / "second_0000.mha").read_bytes()
+    (images / "second_0000.mha").write_bytes(b"broken")
+    assert predict(model_file, images, tmp_path / "out", *again) == 1
+    assert "second.mha of another model or of other settings is still there" in capsys.readouterr().err
+    assert first.read_bytes() != before[first] and second.read_bytes() == before[second]
+    assert json.loads(record.read_text())["masks_of_earlier_settings"] == ["second.mha"]
+    first.write_bytes(b"done")
+    (images / "second_0000.mha").write_bytes(whole)
+    assert predict(model_file, images, tmp_path / "out", "--tta", "off") == 0
+    assert second.read_bytes() != before[second] and first.read_bytes() == b"done"
+    assert "masks_of_earlier_settings" not in json.loads(record.read_text())
+
+
+@pytest.mark.parametrize("content", ["[]", '"of another program"', "3", '{"Dice": 0.9}', "{}", "no JSON"])
 def test_another_programs_prediction_json_is_named_and_kept(model_file, images, tmp_path, capsys, content):
     record = tmp_path / "out" / "prediction.json"
     record.parent.mkdir()
@@ -281,85 +275,3 @@ def test_3d_models_refuse_2d_images(tmp_path):
 
 
 # What a colleague's fresh environment lacks, and no network.
-ISOLATED = """
-import importlib.util, socket, sys
-
-ABSENT = {"torch", "nnunetv2", "skimage", "tqdm", "nibabel", "pandas", "onnx", "scipy"}
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ABSENT:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name in ABSENT else found(name, package)
-
-def refuse(*arguments, **settings):
-    raise OSError("no network")
-
-sys.meta_path.insert(0, Absent())
-socket.socket.connect = refuse
-print("ISOLATED")
-"""
-
-
-def run_file(model_file, tmp_path, *arguments, isolate=ISOLATED):
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(isolate)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    command = [sys.executable, str(model_file), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-
-
-def test_the_file_runs_by_itself_without_torch_nnunet_and_network(model_file, images, tmp_path):
-    done = run_file(model_file, tmp_path, "-i", images, "-o", "masks", "--threads", 1)
-    assert done.returncode == 0 and "ISOLATED" in done.stdout and "2 masks written" in done.stdout, done.stderr
-    assert predict(model_file, images, tmp_path / "in process") == 0
-    one, other = (sitk.ReadImage(tmp_path / each / "first.nii.gz") for each in ("masks", "in process"))
-    assert (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
-
-
-def test_the_file_runs_with_nibabel_in_place_of_simpleitk(model_file, tmp_path):
-    write_case(tmp_path / "in", "case", 1)
-    write_case(tmp_path / "in", "other", 2, ending=".mha")
-    smallest = ISOLATED.replace('"nibabel"', '"SimpleITK"')
-    done = run_file(model_file, tmp_path, "-i", "in", "-o", "masks", "--threads", 1, isolate=smallest)
-    assert done.returncode == 1 and "ISOLATED" in done.stdout and "1 mask written" in done.stdout, done.stderr
-    assert "other_0000.mha: no NIfTI file, needs SimpleITK" in done.stderr
-    assert predict(model_file, tmp_path / "in", tmp_path / "in process") == 0
-    one, other = (sitk.ReadImage(tmp_path / each / "case.nii.gz") for each in ("masks", "in process"))
-    assert (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
-    assert np.allclose(one.GetDirection(), other.GetDirection()) and np.allclose(one.GetOrigin(), other.GetOrigin())
-
-
-def test_the_file_runs_its_own_runtime(model_file, tmp_path):
-    """Not the one that happens to be installed: a changed part of the file shows."""
-
-    def change(name, part):
-        return part + b"\nraise SystemExit('own part')\n" if name.endswith("runtime/requirements.py") else part
-
-    changed = rewrite(model_file, tmp_path / "changed.pyz", change)
-    done = run_file(changed, tmp_path, "-i", "in", "-o", "out")
-    assert done.returncode == 1 and "own part" in done.stderr
-
-
-def test_the_file_names_missing_requirements(model_file, tmp_path):
-    hidden = """
-import importlib.util
-found = importlib.util.find_spec
-absent = {"SimpleITK", "nibabel", "onnxruntime", "openvino"}
-importlib.util.find_spec = lambda name, package=None: None if name in absent else found(name, package)
-"""
-    done = run_file(model_file, tmp_path, "-i", "in", "-o", "out", isolate=hidden)
-    assert done.returncode == 2
-    assert "python -m pip install SimpleITK onnxruntime" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_the_package_of_the_file_is_the_repositorys(model_file):
-    """No path of the machine it was made on, and no pickles, travel along."""
-    with zipfile.ZipFile(model_file) as archive:
-        names = archive.namelist()
-        text = b"".join(archive.read(name) for name in names)
-    assert {"__main__.py", "model/manifest.json", "ser_nnunet/runtime/model.py"} <= set(names)
-    assert not [name for name in names if name.startswith(("ser_nnunet/export", "ser_nnunet/nnunet", "ser_nnunet/sam"))]
-    assert str(Path(__file__).parent).encode() not in text and b"pickle" not in text.replace(b"unpickles", b"")

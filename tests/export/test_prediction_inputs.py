@@ -3,7 +3,7 @@
 import pytest
 
 from ser_nnunet.cli import main
-from tests.export.test_prediction import predict, write_case
+from tests.export.prediction_cases import predict, write_case
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
 
 from ser_nnunet.cli import main
 from ser_nnunet.runtime.model_file import MANIFEST
@@ -88,6 +89,64 @@ def test_code_in_a_pickle_beside_the_checkpoint_is_named_and_not_run(tmp_path, c
     (folder / "postprocessing.pkl").write_bytes(pickle.dumps(Malicious(tmp_path / "run")))
     status, shown = check(folder, capsys)
     assert status == 1 and "postprocessing.pkl" in shown and "io.open" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_nnunet_itself_leaves_beside_the_checkpoints_is_no_problem(tmp_path, capsys):
+    """The choice of the best configuration, and a validation with `--npz`."""
+    folder = write_model(tmp_path / "results")
+    steps = [remove_all_but_largest_component_from_segmentation]
+    for place in (folder, folder / "crossval_results_folds_0_1_2_3_4"):
+        place.mkdir(exist_ok=True)
+        (place / "postprocessing.pkl").write_bytes(pickle.dumps((steps, [{"labels_or_regions": (1, 2)}])))
+    validation = folder / "fold_0" / "validation"
+    validation.mkdir()
+    np.savez_compressed(validation / "case.npz", probabilities=np.zeros((2, 3, 3), np.float16))
+    for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tif", ".tiff"):
+        (validation / f"case{ending}").touch()
+    (folder / "fold_0" / ".training.lock").touch()
+    (folder / "fold_0" / ".training.lock.json").write_text("{}")
+    for place in (folder, zip_model(folder, tmp_path / "model.zip")):
+        status, shown = check(place, capsys)
+        assert status == 0 and "1 file (*.npz) of numbers alone" in shown, shown
+
+
+def test_the_function_of_nnunets_postprocessing_is_known_in_its_own_file_only(tmp_path, capsys):
+    folder = write_model(tmp_path / "results")
+    (folder / "other.pkl").write_bytes(pickle.dumps(remove_all_but_largest_component_from_segmentation))
+    status, shown = check(folder, capsys)
+    assert status == 1 and "loading it runs nnunetv2.postprocessing" in shown
+
+
+def write_objects(file, mark):
+    np.savez(file, probabilities=np.array([Malicious(mark)], dtype=object))
+
+
+def write_pickle_before_a_zip(file, mark):
+    np.savez(file, probabilities=np.zeros(2))
+    file.write_bytes(pickle.dumps(Malicious(mark)) + file.read_bytes())
+
+
+def write_something_else(file, mark):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("probabilities.npy", b"no array")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (write_objects, "probabilities.npy holds objects"),
+        (write_pickle_before_a_zip, "does not begin as a zip of arrays"),
+        (write_something_else, "magic"),
+        (lambda file, mark: file.write_bytes(b""), "does not begin as a zip of arrays"),
+    ],
+)
+def test_arrays_that_hold_more_than_numbers_are_named_and_not_loaded(tmp_path, capsys, write, reason):
+    folder = write_model(tmp_path / "results")
+    write(folder / "fold_0" / "case.npz", tmp_path / "run")
+    for place in (folder, zip_model(folder, tmp_path / "model.zip")):
+        status, shown = check(place, capsys)
+        assert status == 1 and "case.npz: " in shown and reason in shown and "don't load them" in shown, shown
     assert not (tmp_path / "run").exists()
 
 

@@ -10,9 +10,10 @@ from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.image_io import mask_image, read_image, scan_from_images, write_image
+from ser_nnunet.runtime.input_cases import find_cases
 from tests.hostile import IMAGES
 from tests.runtime.images import write_dicom_series
-from tests.runtime.toy import recipe
+from tests.runtime.toy import plan, recipe
 
 READERS = ["SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient"]
 
@@ -72,6 +73,25 @@ def test_pictures_are_read_as_nnunet_reads_them(tmp_path, components):
     expected, properties = recursive_find_reader_writer_by_name("NaturalImage2DIO")().read_images([str(file)])
     scan = scan_from_images([read_image(file)], ["a"], recipe(reader="NaturalImage2DIO"))
     assert (scan.voxels == expected).all() and scan.spacing == properties["spacing"]
+
+
+def test_grey_pictures_of_a_case_are_its_channels_and_one_picture_is_its_colours(tmp_path):
+    taught = recipe(plan(schemes=("ZScoreNormalization",) * 3, masks=(False,) * 3, reader="NaturalImage2DIO"))
+    rng = np.random.default_rng(0)
+    for name in ("a_0000", "a_0001", "a_0002", "lacks_0000", "lacks_0002", "many_0000", "many_0003"):
+        sitk.WriteImage(sitk.GetImageFromArray(rng.integers(0, 255, (5, 4)).astype(np.uint8)), tmp_path / f"{name}.png")
+    colours = sitk.GetImageFromArray(rng.integers(0, 255, (5, 4, 3)).astype(np.uint8), isVector=True)
+    sitk.WriteImage(colours, tmp_path / "b_0000.png")
+    grey, coloured, lacking, many = find_cases([tmp_path], taught)
+    for case, count in ((grey, 3), (coloured, 1)):
+        assert not case.problem and len(case.images) == count
+        expected, _ = recursive_find_reader_writer_by_name("NaturalImage2DIO")().read_images(
+            list(map(str, case.images))
+        )
+        scan = scan_from_images([read_image(file) for file in case.images], ["a"] * count, taught)
+        assert scan.voxels.shape == (3, 1, 5, 4) and (scan.voxels == expected).all()
+    assert lacking.problem == "channel 0001 (MR1) is missing"
+    assert "many_0003.png: the model has no channel 0003" in many.problem
 
 
 def test_dicom_series_are_read_from_their_folder(tmp_path):

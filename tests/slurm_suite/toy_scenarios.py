@@ -57,7 +57,7 @@ class ToyJobs:
         return TaskRecord(self.folder / "tasks" / name)
 
     def queue(self) -> set[str]:
-        return set(read_queue(self.folder, {("toy", name): name for name in self.tasks}))
+        return {name for _, name in read_queue(self.folder)}
 
     def wait(self, condition: Callable[[], object], what: str, seconds: float = 600) -> None:
         end = time.monotonic() + seconds

@@ -1,5 +1,6 @@
 """A lock is held by one process at a time, says by whom, and ends with its process."""
 
+import errno
 import json
 import os
 import re
@@ -67,6 +68,29 @@ def test_the_holder_is_known_and_a_stale_record_with_the_id_of_another_process_i
     with lock:
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_held_or_not_whoever_its_record_names(tmp_path):
+    lock = ExclusiveLock(tmp_path / ".lock", "a conversion")
+    assert lock.is_held() is False and list(tmp_path.iterdir()) == [], "a look leaves no file"
+    other = hold(tmp_path / ".lock")
+    record = json.loads((tmp_path / ".lock.json").read_text())
+    (tmp_path / ".lock.json").write_text(json.dumps(record | {"host": "another"}))
+    assert lock.is_held() is True
+    other.kill()
+    other.communicate()
+    assert lock.is_held() is False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock of POSIX")
+def test_a_file_system_without_locks_tells_nothing(tmp_path, monkeypatch):
+    def no_lock(*arguments):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    lock = ExclusiveLock(tmp_path / ".lock", "a conversion")
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr("fcntl.flock", no_lock)
+    assert lock.is_held() is None
 
 
 def test_a_released_lock_can_be_taken_again_and_leaves_no_file(tmp_path):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.verification import Verification, verify
 from ser_nnunet.verification.verification_result import format_verification
 from tests.dataset_conversion.helpers import hash_tree
-from tests.dataset_conversion.volumes import mask, scalar_image
+from tests.dataset_conversion.volumes import image_of, mask, scalar_image
 from tests.verification.samples import FOLDS, TRAIN, change, change_json, change_voxels, write_ct, write_json, write_mri
 
 
@@ -43,6 +45,34 @@ def test_every_format_of_volumes_is_read(ending: str, tmp_path: Path):
     change(folder / f"labelsTr/P2_a{ending}", lambda label: label[:-1])
     change_voxels(folder / f"imagesTr/P3_a_0001{ending}", lambda array: array * 0)
     assert found(run("700")) == [("error", "constant image", "P3_a"), ("error", "geometry", "P2_a")]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float64"])
+def test_tiff_labels_of_numbers_that_itk_does_not_read_are_verified(dtype: str, tmp_path: Path):
+    """nnU-Net's Tiff3DIO and NaturalImage2DIO read them by tifffile."""
+    folder = write_mri(tmp_path / "Dataset700_Sample", ".tif")
+    for case in TRAIN:
+        file = folder / f"labelsTr/{case}.tif"
+        tifffile.imwrite(file, tifffile.imread(file).astype(dtype))
+    assert found(run("700")) == []
+    tifffile.imwrite(file, (3 * tifffile.imread(file)).astype(np.int64))
+    (folder / "labelsTr/P2_a.tif").write_bytes(b"II*\0" + b"\xff" * 40)
+    assert found(run("700")) == [("error", "label value", "P5_a"), ("error", "unreadable", "P2_a")]
+
+
+def test_axes_that_are_not_perpendicular_are_named_as_the_reason_why_a_file_is_not_verified(mri: Path):
+    for name in ("imagesTr/P2_a_0000", "imagesTr/P2_a_0001", "labelsTr/P2_a"):
+        image = nibabel.load(mri / f"{name}.nii.gz")
+        image.affine[0, 1] += 0.2
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine), mri / f"{name}.nii.gz")
+    result = run(mri)
+    assert found(result) == 3 * [("error", "sheared axes", "P2_a")]
+    shown = format_verification(result)
+    assert (
+        "its axes are not perpendicular to each other" in shown and "overwrite_image_reader_writer NibabelIO" in shown
+    )
+    change_json(mri / "dataset.json", overwrite_image_reader_writer="NibabelIO")  # which reads these files
+    assert found(run(mri)) == 3 * [("warning", "sheared axes", "P2_a")]
 
 
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".tif"])
@@ -106,11 +136,25 @@ def test_cases_without_annotation_are_counted_and_are_no_empty_masks(tmp_path: P
     assert found(run(folder)) == [("error", "empty mask", "P5_a")]
 
 
-def test_the_reader_that_reorders_axes_may_get_them_in_any_order(mri: Path):
+@pytest.mark.parametrize("reader", ["NibabelIOWithReorient", "SimpleITKIOWithReorient"])
+def test_readers_that_reorder_axes_may_get_them_in_any_order(mri: Path, reader: str):
+    """P2's label is stored unlike its images; all of P3 is stored unlike the others, its slices along x."""
     change(mri / "labelsTr/P2_a.nii.gz", lambda label: sitk.DICOMOrient(label, "RAS"))
-    assert found(run(mri)) == [("error", "geometry", "P2_a")]
-    change_json(mri / "dataset.json", overwrite_image_reader_writer="NibabelIOWithReorient")
+    for name in ("imagesTr/P3_a_0000", "imagesTr/P3_a_0001", "labelsTr/P3_a"):
+        change(mri / f"{name}.nii.gz", lambda image: sitk.DICOMOrient(image, "SPL"))
+    assert ("error", "geometry", "P2_a") in found(run(mri)) and ("warning", "orientation", "P3_a") in found(run(mri))
+    change_json(mri / "dataset.json", overwrite_image_reader_writer=reader)
     assert found(run(mri)) == []
+
+
+def test_a_shift_by_four_voxels_of_a_microscope_is_an_error(mri: Path):
+    """They are 0.016 mm; of clinical scans, headers may differ by 0.05 mm."""
+    for file in mri.glob("*/*.nii.gz"):
+        change(file, lambda image: image_of(sitk.GetArrayFromImage(image), (0.004, 0.004, 0.01), (0, 0, 0)))
+    assert found(run(mri)) == []
+    label = mri / "labelsTr/P2_a.nii.gz"
+    change(label, lambda image: image_of(sitk.GetArrayFromImage(image), (0.004, 0.004, 0.01), (0.016, 0, 0)))
+    assert found(run(mri)) == [("error", "geometry", "P2_a")]
 
 
 def test_files_that_dataset_json_lists_are_taken_from_where_they_are(mri: Path, tmp_path: Path):
@@ -148,6 +192,35 @@ def test_patients_come_from_the_conversion_and_folds_from_nnunet_preprocessed(mr
     used.mkdir(parents=True)
     write_json(used / "splits_final.json", [{"train": list(TRAIN[1:-1]), "val": ["P1_a", "P5_a"]}])
     assert found(run(mri)) == []
+
+
+def test_cases_that_the_conversion_does_not_name_are_patients_of_their_own_and_everything_is_verified(mri: Path):
+    """Cases that were added after the conversion; a file for --groups has to name all."""
+    known = {case: {"patient": case} for case in (*TRAIN[1:], "P8_a")}
+    write_json(mri / "conversion.json", {"cases": known | {"P2_a": {"patient": ""}}})
+    change_voxels(mri / "labelsTr/P4_a.nii.gz", np.zeros_like)
+    result = run(mri)
+    assert found(result) == [("error", "empty mask", "P4_a"), ("warning", "patients", "")]
+    assert f"no patient for {TRAIN[0]}, P2_a, P9_a (3)" in result.findings[1].text and result.about["patients"] == 8
+    write_json(mri / "groups.json", {case: case for case in TRAIN})
+    with pytest.raises(UserError, match="no patient for P8_a, P9_a"):
+        run(mri, groups=mri / "groups.json")
+
+
+def test_a_mask_that_two_scans_of_one_patient_share_is_a_warning(mri: Path):
+    shutil.copyfile(mri / "labelsTr/P1_a.nii.gz", mri / "labelsTr/P1_b.nii.gz")
+    (kept,) = [finding for finding in run(mri).findings if finding.kind == "duplicate label"]
+    (shared,) = [finding for finding in run(mri, patients=r"P\d+").findings if finding.kind == "duplicate label"]
+    assert (kept.severity, shared.severity) == ("error", "warning") and "of the same patient" in shared.text
+
+
+def test_folds_that_list_patients_instead_of_cases_are_an_error(mri: Path):
+    """A patient's name is no case's, nor does it hide that the folds have no case at all."""
+    patients = {case: {"patient": case.split("_")[0]} for case in (*TRAIN, "P8_a", "P9_a")}
+    write_json(mri / "conversion.json", {"cases": patients})
+    write_json(mri / "splits_final.json", [{"train": ["P1_a", "P1_b", "P2", "P3_a"], "val": ["P1", "P3", "P4_a"]}])
+    errors = [finding.text for finding in run(mri).errors]
+    assert errors == ["fold 0 of splits_final.json names cases that imagesTr does not have: P1, P2, P3"]
 
 
 def test_a_case_in_both_sides_of_a_fold_and_a_case_in_no_fold_are_reported(mri: Path):

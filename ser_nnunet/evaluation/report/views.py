@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
+import tifffile
 from contourpy import contour_generator
+from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import CaseFiles
+from ser_nnunet.evaluation.headers import NOT_PERPENDICULAR, TIFF, check_segmentation, read_grid
 from ser_nnunet.evaluation.labels import LabelOrRegion
 from ser_nnunet.evaluation.report.cases import find_case_files
 from ser_nnunet.evaluation.result import Evaluation
-from ser_nnunet.utils.image_files import check_image
+from ser_nnunet.utils.image_files import ImageFileError
 
 ANISOTROPIC = 1.5  # from this ratio of spacings on, slices are cut across the coarse axis, as they were acquired
 WINDOW_MM = 80.0  # a zoomed window is at most this or half the image wide, whichever is larger
@@ -146,11 +151,38 @@ def find_outlines(mask: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(line) - 0.5 for line in contour_generator(z=padded).lines(0.5)]
 
 
+def _read_tiff(file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Return the array of a TIFF file as `_read_volume` does, with voxels of 1 mm; of colours the magnitude."""
+    try:
+        with tifffile.TiffFile(file) as content:
+            array, axes = content.series[0].asarray(), content.series[0].axes
+    except Exception as error:  # whatever it may raise for a damaged file
+        raise ImageFileError(f"{type(error).__name__}: {error}") from error
+    if "S" in axes:
+        array = np.linalg.norm(array.astype(np.float32), axis=axes.index("S"))
+    return array[None] if array.ndim == 2 else array, (1.0, 1.0, 1.0)
+
+
+def _read_image(file: Path) -> sitk.Image:
+    """Read an image by ITK, or by nibabel if ITK refuses its axes, which are not perpendicular."""
+    try:
+        return sitk.ReadImage(str(file))
+    except RuntimeError as error:
+        if NOT_PERPENDICULAR not in str(error):
+            raise
+    array = np.asarray(cast(SpatialImage, nibabel.load(file)).dataobj)
+    image = sitk.GetImageFromArray(array.T.reshape(array.shape[2::-1]))  # axes of size 1 after the third are dropped
+    read_grid(file).impose(image)
+    return image
+
+
 def _read_volume(file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return an array `(Z, Y, X)` in LPS orientation and its spacing in the same order; Z = 1 for a 2D file."""
     try:
-        check_image(file)
-        image = sitk.ReadImage(str(file))
+        check_segmentation(file)
+        if file.suffix.lower() in TIFF:
+            return _read_tiff(file)
+        image = _read_image(file)
     except RuntimeError as error:
         raise UserError(f"{file} cannot be read ({str(error).strip().splitlines()[-1].strip()})") from error
     if image.GetNumberOfComponentsPerPixel() > 1:  # RGB

@@ -70,6 +70,35 @@ def test_overwrite_replaces_the_whole_folder(sample: SampleDataset, raw: Path):
     assert [path.name for path in raw.iterdir()] == [folder.name] and not (folder / "old.txt").exists()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_overwrite_replaces_a_link_and_keeps_the_folder_that_it_leads_to(
+    sample: SampleDataset, raw: Path, tmp_path: Path, is_there: bool
+):
+    """Data sets are linked from other disks; a link whose folder has gone is in the way as well."""
+    raw.mkdir(parents=True)
+    elsewhere = tmp_path / "another disk"
+    if is_there:
+        elsewhere.mkdir()
+        (elsewhere / "old.txt").write_text("old")
+    (raw / "Dataset701_PROMISE12").symlink_to(elsewhere)
+    with pytest.raises(UserError, match=r"Dataset701_PROMISE12 exists: .* --overwrite"):
+        convert_sample(sample, raw)
+    folder = convert_sample(sample, raw, overwrite=True).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name]
+    assert not folder.is_symlink() and (folder / "dataset.json").is_file()
+    assert elsewhere.exists() == is_there and (not is_there or (elsewhere / "old.txt").read_text() == "old")
+
+
+def test_a_link_that_a_killed_conversion_has_moved_aside_is_removed(sample: SampleDataset, raw: Path, tmp_path: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    convert_sample(sample, raw)
+    left = raw / f".Dataset701_PROMISE12.converting-{socket.gethostname()}-{dead.pid}-old"
+    left.symlink_to(tmp_path)
+    folder = convert_sample(sample, raw, overwrite=True).folder
+    assert [path.name for path in raw.iterdir()] == [folder.name] and tmp_path.is_dir()
+
+
 def test_overwrite_keeps_the_old_one_if_the_new_one_fails(sample: SampleDataset, raw: Path):
     before = hash_tree(convert_sample(sample, raw).folder)
     sample.change("Train_Case00", LABEL, lambda array: array * 0)

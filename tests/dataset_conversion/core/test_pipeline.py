@@ -16,7 +16,7 @@ from ser_nnunet.dataset_conversion import ConversionError, convert
 from ser_nnunet.errors import UserError
 from ser_nnunet.utils.hashing import file_sha256
 from tests.conftest import REPOSITORY
-from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg
+from tests.dataset_conversion.builders import BUILDERS, LABEL, mslesseg, multisite_prostate
 from tests.dataset_conversion.helpers import convert_sample, hash_tree
 
 PLANNED = (
@@ -135,6 +135,16 @@ def test_nnunet_verifies_and_plans_every_data_set(tmp_path: Path):
     for folder in (tmp_path / "raw").iterdir():
         copied = (tmp_path / "preprocessed" / folder.name / "splits_final.json").read_text()
         assert json.loads(copied) == json.loads((folder / "splits_final.json").read_text())
+
+
+def test_orientations_that_differ_between_the_cases_of_a_known_data_set_are_noted(tmp_path: Path):
+    sample = multisite_prostate(tmp_path)
+    for case, role in list(sample.truth):
+        if not case.startswith(("RUNMC", "BMC")):
+            sample.add(case, role, sitk.DICOMOrient(sample.truth[case, role], "RAS"), sample.files[case, role])
+    notes = convert_sample(sample, tmp_path / "raw", dry_run=True).notes
+    text = "the axes are stored in 2 orientations (RAS 8, LPS 4): the network sees patients turned"
+    assert [note.text for note in notes if note.kind == "orientation"] == [text]
 
 
 def test_a_dry_run_scans_and_refuses_what_the_real_run_does(tmp_path: Path, monkeypatch):

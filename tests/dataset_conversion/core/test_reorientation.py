@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ser_nnunet.dataset_conversion.core.reorientation import TOLERANCE_MM, reorient_to_grid, voxels_in_lps_order
+from ser_nnunet.dataset_conversion.core.reorientation import (
+    TOLERANCE_MM,
+    describe_mismatch,
+    reorient_to_grid,
+    voxels_in_order,
+)
 from ser_nnunet.utils.geometry import Grid
 from tests.dataset_conversion.volumes import LAS, LPS, TILTED, UPSIDE_DOWN, image_of, scalar_image
 
@@ -16,7 +21,7 @@ from tests.dataset_conversion.volumes import LAS, LPS, TILTED, UPSIDE_DOWN, imag
 def test_voxels_in_lps_order_are_those_of_simpleitk(direction: tuple, orientation: str):
     stored = sitk.DICOMOrient(image_of(scalar_image(1), direction=direction), orientation)
     expected = sitk.GetArrayFromImage(sitk.DICOMOrient(stored, "LPS"))
-    assert np.array_equal(voxels_in_lps_order(stored), expected)
+    assert np.array_equal(voxels_in_order(stored, "LPS"), expected)
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "PIR", "SLA"])
@@ -41,6 +46,17 @@ def test_a_header_within_the_tolerance_becomes_the_grids(mm: float, change: str)
     image = image_of(scalar_image(1))
     moved, reported = reorient_to_grid(shift(image, mm), Grid.of(image))
     assert Grid.of(moved) == Grid.of(image) and reported == change
+
+
+def test_the_tolerance_is_at_most_a_tenth_of_a_voxel():
+    """Of micro-CT with voxels of 0.004 mm, 0.05 mm are 12 voxels."""
+    image = image_of(scalar_image(1), (0.004, 0.004, 0.01), (0, 0, 0))
+    elsewhere = shift(image, 0.004)
+    result, change = reorient_to_grid(elsewhere, Grid.of(image))
+    assert Grid.of(result) == Grid.of(elsewhere) and change == ""
+    assert describe_mismatch(Grid.of(elsewhere), Grid.of(image)).endswith("(0.004 mm apart), tolerance 0.0004 mm")
+    moved, change = reorient_to_grid(shift(image, 0.0002), Grid.of(image))
+    assert Grid.of(moved) == Grid.of(image) and "header moved by 0.0002 mm" in change
 
 
 def test_an_image_beyond_the_tolerance_stays_where_it_is():

@@ -1,7 +1,9 @@
 """Which slice and window of a case is shown, and what its outlines are."""
 
+import nibabel
 import numpy as np
 import pytest
+import tifffile
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import CaseFiles
@@ -26,6 +28,28 @@ def test_the_slice_with_most_disagreement_is_shown(tmp_path):
     view = view_case(write_case(tmp_path, reference, prediction), LESION)
     assert view.where == "axial slice 5 of 6"
     assert view.reference["lesion"].sum() == 16 and not view.predictions["ours"]["lesion"].any()
+
+
+def test_files_that_itk_refuses_are_shown(tmp_path):
+    """NIfTI with a sheared affine, which nibabel reads, and TIFF with 64-bit numbers."""
+    maps = np.zeros((2, 6, 30, 20), np.int64)
+    maps[0, 4, 10:14, 5:8] = 1  # missed
+    affine = np.array([[-1, 0.3, 0, 0], [0, -1, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1]])
+    for number, name in enumerate(("reference", "prediction")):
+        nibabel.save(nibabel.Nifti1Image(maps[number].T.astype(np.uint8), affine), tmp_path / f"{name}.nii.gz")
+        tifffile.imwrite(tmp_path / f"{name}.tif", maps[number])
+    for ending in (".nii.gz", ".tif"):
+        files = [tmp_path / f"{name}{ending}" for name in ("reference", "prediction")]
+        view = view_case(CaseFiles("a", files[0], {"ours": files[1]}), LESION)
+        assert view.where == "axial slice 5 of 6" and np.array_equal(view.reference["lesion"], maps[0, 4] == 1)
+
+
+def test_a_damaged_tiff_file_is_named(tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, np.zeros((6, 30, 20), np.int64))
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"a\.tif cannot be read \("):
+        view_case(CaseFiles("a", file, {"ours": file}), LESION)
 
 
 def test_without_disagreement_the_slice_with_most_foreground_is_shown(tmp_path):
