@@ -10,26 +10,22 @@ from typing import cast
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-import tifffile
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 
 from ser_nnunet.dataset_conversion.core import dicom
 from ser_nnunet.dataset_conversion.core.data_classes import Volume
-from ser_nnunet.utils import image_files, metaimage
+from ser_nnunet.utils import metaimage
 from ser_nnunet.utils.dicom_slices import SeriesError
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.image_files import check_image, check_image_header
-from ser_nnunet.utils.memory import available_memory
 from ser_nnunet.utils.nifti import read_voxels
 from ser_nnunet.utils.nifti_header import is_nifti
+from ser_nnunet.utils.unusual_images import NOT_PERPENDICULAR, TIFF, check_readable, open_tiff
 
 WITHOUT_SPACING = (".png", ".bmp", ".tif", ".tiff")
 """Formats whose resolution nnU-Net ignores: TIFF's is that of printing."""
-TIFF = (".tif", ".tiff")
-NOT_PERPENDICULAR = "orthonormal direction cosines"
-"""In ITK's message for a NIfTI file with a sheared affine."""
 SHEARED = "sheared axes"
 """Kind of the problem of such a file, which nnU-Net's NibabelIO reads and nothing here does."""
 UNREADABLE = (
@@ -138,23 +134,11 @@ def _read_tiff(path: Path) -> sitk.Image | None:
 
     ITK reads no 64-bit numbers, and turns bool into colours.
     """
-    try:
-        check_image(path)
-    except image_files.ImageFileError:
-        raise
-    except RuntimeError:  # ITK's
-        pass
-    try:
-        with tifffile.TiffFile(path) as file:
-            series, free = file.series[0], available_memory()
-            if "S" in series.axes or len(series.shape) not in (2, 3):
-                return None
-            if free is not None and series.nbytes * image_files.COPIES > free:
-                edges = " x ".join(map(str, series.shape))
-                raise ValueError(f"its header declares {edges} voxels, which do not fit into the free memory")
-            array = series.asarray()
-    except Exception as error:  # whatever it may raise for a damaged file
-        raise ReadingError(f"{type(error).__name__}: {error}") from None
+    check_readable(path)
+    with open_tiff(path) as series:
+        if "S" in series.axes or len(series.shape) not in (2, 3):
+            return None
+        array = series.asarray()
     return sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array, isVector=False)
 
 

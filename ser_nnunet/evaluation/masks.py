@@ -14,12 +14,13 @@ from nnunetv2.evaluation.evaluate_predictions import region_or_label_to_mask
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-from ser_nnunet.evaluation.headers import check_segmentation, describe_grid_difference
+from ser_nnunet.evaluation.headers import describe_grid_difference
 from ser_nnunet.evaluation.labels import LabelOrRegion, Labels
 from ser_nnunet.utils.geometry import Grid
 from ser_nnunet.utils.image_files import ImageFileError
 from ser_nnunet.utils.nifti import read_voxels
 from ser_nnunet.utils.nifti_header import is_nifti, read_header
+from ser_nnunet.utils.unusual_images import check_readable
 
 FLAT_IMAGE_FACTOR = 900  # nnU-Net's readers set a slice spacing of 999 (times the largest spacing) for 2D files
 
@@ -83,7 +84,7 @@ def choose_reader(labels: Labels, examples: Sequence[Path]) -> BaseReaderWriter:
     for example in examples:
         printed = StringIO()
         try:
-            check_segmentation(example)
+            check_readable(example)
             with redirect_stdout(StringIO()), redirect_stderr(printed):  # nnU-Net tries one reader after the other
                 return determine_reader_writer_from_dataset_json(content, str(example), verbose=False)()
         except RuntimeError as error:  # an ImageFileError, or nnU-Net's, whose last reader has printed why
@@ -99,7 +100,7 @@ def read_label_map(file: Path, reader: BaseReaderWriter, labels: Labels) -> Labe
         MaskError: unreadable, not integers, or a label value that dataset.json doesn't know.
     """
     try:
-        check_segmentation(file)
+        check_readable(file)
         if is_nifti(file) and read_header(file).dtype.kind == "f":  # ITK reads NaN and Inf as 0 without a warning
             bad = int((~np.isfinite(read_voxels(file)[0])).sum())
             if bad:

@@ -10,18 +10,16 @@ from typing import cast
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-import tifffile
 from contourpy import contour_generator
 from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.evaluation.case_files import CaseFiles
-from ser_nnunet.evaluation.headers import NOT_PERPENDICULAR, TIFF, check_segmentation, read_grid
 from ser_nnunet.evaluation.labels import LabelOrRegion
 from ser_nnunet.evaluation.report.cases import find_case_files
 from ser_nnunet.evaluation.result import Evaluation
-from ser_nnunet.utils.image_files import ImageFileError
+from ser_nnunet.utils.unusual_images import NOT_PERPENDICULAR, TIFF, check_readable, open_tiff, read_grid
 
 ANISOTROPIC = 1.5  # from this ratio of spacings on, slices are cut across the coarse axis, as they were acquired
 WINDOW_MM = 80.0  # a zoomed window is at most this or half the image wide, whichever is larger
@@ -153,11 +151,8 @@ def find_outlines(mask: np.ndarray) -> list[np.ndarray]:
 
 def _read_tiff(file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return the array of a TIFF file as `_read_volume` does, with voxels of 1 mm; of colours the magnitude."""
-    try:
-        with tifffile.TiffFile(file) as content:
-            array, axes = content.series[0].asarray(), content.series[0].axes
-    except Exception as error:  # whatever it may raise for a damaged file
-        raise ImageFileError(f"{type(error).__name__}: {error}") from error
+    with open_tiff(file) as series:
+        array, axes = series.asarray(), series.axes
     if "S" in axes:
         array = np.linalg.norm(array.astype(np.float32), axis=axes.index("S"))
     return array[None] if array.ndim == 2 else array, (1.0, 1.0, 1.0)
@@ -179,7 +174,7 @@ def _read_image(file: Path) -> sitk.Image:
 def _read_volume(file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     """Return an array `(Z, Y, X)` in LPS orientation and its spacing in the same order; Z = 1 for a 2D file."""
     try:
-        check_segmentation(file)
+        check_readable(file)
         if file.suffix.lower() in TIFF:
             return _read_tiff(file)
         image = _read_image(file)
