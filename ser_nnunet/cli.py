@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
@@ -14,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ser_nnunet import __version__
-from ser_nnunet.utils.faults import describe_fault
-from ser_nnunet.utils.printable import printable
+from ser_nnunet.utils.faults import end_with
 from ser_nnunet.utils.termination import interrupt_on_termination
 from ser_nnunet.utils.variables import QUIET, environment
 
@@ -110,14 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except (Exception, KeyboardInterrupt) as error:
-        message, status = describe_fault(error)
-        if debug:
-            traceback.print_exc()
-        if isinstance(error, BrokenPipeError):  # nothing more can be written, not at the interpreter's end either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            print(f"ser-nnunet {called}: {printable(message)}", file=sys.stderr)
-        return status
+        return end_with(error, f"ser-nnunet {called}", debug)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ import contextlib
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ser_nnunet.commands.number_types import threads, tile_step
 from ser_nnunet.errors import UserError
 from ser_nnunet.runtime.requirements import ENGINES, check_requirements
-from ser_nnunet.utils.faults import describe_fault
+from ser_nnunet.utils.faults import end_with
 
 
 def add_arguments(parser: argparse.ArgumentParser, model: Path | None = None) -> None:
@@ -129,11 +128,4 @@ def run_model_file(path: str, argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return status
     except (Exception, KeyboardInterrupt) as error:
-        message, status = describe_fault(error)
-        if os.environ.get("SER_DEBUG", "0") not in ("", "0"):
-            traceback.print_exc()
-        if isinstance(error, BrokenPipeError):  # nothing more can be written, not at the interpreter's end either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            print(f"{Path(path).name}: {message}", file=sys.stderr)
-        return status
+        return end_with(error, Path(path).name, os.environ.get("SER_DEBUG", "0") not in ("", "0"))

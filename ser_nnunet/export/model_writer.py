@@ -24,6 +24,7 @@ READING = (
     "memory",
     "metaimage",
     "nifti_header",
+    "printable",
     "regular_files",
     "whole_gzip",
 )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 import traceback
 from pathlib import Path
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.utils.printable import printable
 
 USER_FAULT = 2
 """Exit status where the user has something to fix, as argparse's own."""
@@ -25,6 +28,24 @@ HINTS = {
     errno.EDQUOT: "your quota is used up: free some space, or write elsewhere; an earlier result is unchanged",
     errno.EROFS: "the file system is read-only: write elsewhere",
 }
+
+
+def end_with(error: BaseException, command: str, debug: bool) -> int:
+    """Print what ended a command, with its name, to standard error; return the exit status.
+
+    Args:
+        error: the exception that is being handled.
+        command: its name for the message.
+        debug: whether to print the traceback, too.
+    """
+    message, status = describe_fault(error)
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, BrokenPipeError):  # nothing more can be written, not at the interpreter's end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        print(f"{command}: {printable(message)}", file=sys.stderr)
+    return status
 
 
 def describe_fault(error: BaseException) -> tuple[str, int]:
