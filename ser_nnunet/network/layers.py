@@ -117,6 +117,15 @@ class LayerFactory:
         layers = (self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
         return CheckpointedLayers(*layers, keep_output_alone=keep_output_alone)
 
+    @staticmethod
+    def instance_norm(channels: int) -> nn.Module:
+        """Return instance normalisation with learned scale and shift, in 2D and 3D.
+
+        It is PyTorch's group normalisation with one channel per group, the same formula: the instance normalisation
+        copies tensors whose channels are last.
+        """
+        return nn.GroupNorm(channels, channels)
+
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)
 

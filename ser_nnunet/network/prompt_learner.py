@@ -16,7 +16,7 @@ from torch import nn
 from ser_nnunet.network.checkpointed_layers import CheckpointedLayers
 from ser_nnunet.network.encoder import Encoder
 from ser_nnunet.network.label_layers import LabelDependent
-from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, resize
+from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, pad_to_multiple, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
 
@@ -45,7 +45,7 @@ class Fusion(nn.Module):
 
 
 class PromptLearner(nn.Module):
-    """`(B, C, *patch)` -> prompts in (-1, 1) of shape `(B, P * 256, *patch / prompt_stride)`, and the finer features.
+    """`(B, C, *patch)` -> prompts in (-1, 1), `(B, P * 256, *ceil(patch / prompt_stride))`, and the finer features.
 
     Args:
         encoder: feature maps from fine to coarse; those from `prompt_level` on are decoded.
@@ -53,12 +53,20 @@ class PromptLearner(nn.Module):
         num_prompts: P, one prompt per foreground class or region.
         prompt_level: index of the feature map whose grid the prompt has (stride 4 in the paper).
         separable: a light decoder and a 1x1 convolution as head; otherwise the reference's, with 3x3 convolutions.
+        normalised_channels: C, if the patch shall be instance-normalised first; None leaves it as it is.
     """
 
     def __init__(
-        self, encoder: Encoder, layers: LayerFactory, num_prompts: int, prompt_level: int, separable: bool
+        self,
+        encoder: Encoder,
+        layers: LayerFactory,
+        num_prompts: int,
+        prompt_level: int,
+        separable: bool,
+        normalised_channels: int | None = None,
     ) -> None:
         super().__init__()
+        self.patch_norm = layers.instance_norm(normalised_channels) if normalised_channels else nn.Identity()
         self.encoder = encoder
         self.prompt_level = prompt_level
         self.prompt_stride = encoder.feature_info[prompt_level].stride
@@ -80,8 +88,11 @@ class PromptLearner(nn.Module):
             )
 
     def forward(self, patch: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Return `(prompts, features on the grids finer than the prompts', from fine to coarse)`."""
-        features = self.encoder(patch)
+        """Return `(prompts, features on the grids finer than the prompts', from fine to coarse)`.
+
+        Patches whose edges aren't multiples of the prompt's stride are padded at the end, by zeros.
+        """
+        features = self.encoder(pad_to_multiple(self.patch_norm(patch), self.prompt_stride))
         decoded = features[-1]
         for fusion, fine in zip(self.fusions, reversed(features[self.prompt_level : -1]), strict=True):
             decoded = fusion(decoded, fine)

@@ -16,7 +16,7 @@ from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
 from ser_nnunet.network.aggregator import AGGREGATORS
 from ser_nnunet.network.encoder import build_encoder
-from ser_nnunet.network.layers import LayerFactory, Stride, crop, pad_to_multiple
+from ser_nnunet.network.layers import LayerFactory, Stride, crop
 from ser_nnunet.network.misfit import describe_misfit
 from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
 from ser_nnunet.utils.model_format import EARLIER_FORMATS, MODEL_FORMAT, require_format
@@ -34,9 +34,13 @@ class Preset:
         norm, act: normalisation of the network and activation of its encoder and aggregator.
         separable: depthwise separable decoder.
         aggregator: its name in `AGGREGATORS` (aggregator.py): `linear` (the paper's), `detail` or `wide`.
+        normalises_patch: each channel of a patch is instance-normalised before the first convolution. The other layers'
+            batch normalisation uses the training scans' statistics, which a scan of another contrast may not fit
+            (docs/research-log.md).
         foreground_prior: the foreground probability that an untrained network predicts; None leaves the last
             convolution's biases at their random initialisation.
-        in_3d: what differs in 3D, by the first model format (utils/model_format.py) in which it does.
+        changes: what differs from a model format (utils/model_format.py) on, by the dimension (2 or 3) and that format.
+            The latest entry holds.
     """
 
     encoder: str
@@ -47,17 +51,21 @@ class Preset:
     act: str
     separable: bool
     aggregator: str
+    normalises_patch: bool = False
     foreground_prior: float | None = None
-    in_3d: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    changes: Mapping[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
 
     def of_format(self, dimension: int, model_format: int) -> Preset:
         """Return the preset as it was in a model format, in 2D or 3D."""
-        changes = [number for number in self.in_3d if number <= model_format] if dimension == 3 else []
-        return replace(self, **self.in_3d[max(changes)]) if changes else self
+        known = [number for number in self._changed_in(dimension) if number <= model_format]
+        return replace(self, **self.changes[dimension, max(known)]) if known else self
 
     def model_format(self, dimension: int) -> int:
         """Return the first model format in which the network is the present one, in 2D or 3D."""
-        return max(self.in_3d) if dimension == 3 and self.in_3d else EARLIER_FORMATS[0]
+        return max(self._changed_in(dimension), default=EARLIER_FORMATS[0])
+
+    def _changed_in(self, dimension: int) -> list[int]:
+        return [number for where, number in self.changes if where == dimension]
 
 
 PRESETS = {
@@ -84,9 +92,11 @@ PRESETS = {
         separable=True,
         aggregator="detail",
         foreground_prior=0.01,  # as RetinaNet's (Lin et al., arXiv 1708.02002, section 4.1); see docs/research-log.md
-        in_3d={
-            2: {"encoder_settings": {"config": "light 3D"}},
-            3: {"encoder_settings": {"config": "wide 3D"}, "aggregator": "wide"},
+        changes={
+            (2, 4): {"normalises_patch": True},
+            (3, 2): {"encoder_settings": {"config": "light 3D"}},
+            (3, 3): {"encoder_settings": {"config": "wide 3D"}, "aggregator": "wide"},
+            (3, 4): {"encoder_settings": {"config": "wide 3D"}, "aggregator": "wide", "normalises_patch": True},
         },
     ),
 }
@@ -116,8 +126,8 @@ class SERNet(nn.Module):
         num_prompts: P, the number of foreground classes or regions; K - 1 by default.
         preset: `light` (default) or `paper`.
         deep_supervision: passed by nnU-Net; must be false.
-        model_format: the format of the weights that will be loaded: in 3D, 2 is the network of 0.2.0 and 0.3.0. Plans
-            before 0.2.0 don't name it.
+        model_format: the format of the weights that will be loaded, `utils/model_format.py`. Plans before 0.2.0 don't
+            name it.
         later: settings of later versions; none is known.
 
     Raises:
@@ -174,7 +184,14 @@ class SERNet(nn.Module):
             at_least=chosen.prompt_level + 1,
             at_most=chosen.max_feature_maps,
         )
-        self.prompt_learner = PromptLearner(encoder, layers, self.num_prompts, chosen.prompt_level, chosen.separable)
+        self.prompt_learner = PromptLearner(
+            encoder,
+            layers,
+            self.num_prompts,
+            chosen.prompt_level,
+            chosen.separable,
+            normalised_channels=input_channels if chosen.normalises_patch else None,
+        )
         self.aggregator = AGGREGATORS[chosen.aggregator](
             self.num_prompts * PROMPT_CHANNELS, num_classes, encoder.feature_info[: chosen.prompt_level + 1], layers
         )
@@ -190,7 +207,7 @@ class SERNet(nn.Module):
         # PyTorch's pooling on MPS aborts on channels-last features; ONNX knows no memory formats
         if patch.device.type != "mps" and not torch.onnx.is_in_onnx_export():
             patch = patch.contiguous(memory_format=CHANNELS_LAST[self.dimension])
-        prompt, fine = self.prompt_learner(pad_to_multiple(patch, self.prompt_learner.prompt_stride))
+        prompt, fine = self.prompt_learner(patch)
         if detach_prompt:
             logits = self.aggregator(prompt.detach(), [features.detach() for features in fine])
         else:

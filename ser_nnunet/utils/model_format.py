@@ -13,9 +13,9 @@ from typing import Any
 from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
 
-MODEL_FORMAT = 3  # the latest
-EARLIER_FORMATS = (2,)  # that are read, too; a network that hasn't changed since is still written in them
-FIRST_VERSIONS = {1: "0.1.0", 2: "0.2.0", 3: "0.4.0"}  # of this package, by format
+MODEL_FORMAT = 4  # the latest
+EARLIER_FORMATS = (2, 3)  # that are read, too; a network that hasn't changed since is still written in them
+FIRST_VERSIONS = {1: "0.1.0", 2: "0.2.0", 3: "0.4.0", 4: "0.6.0"}  # of this package, by format
 VERSION = re.compile(r"\d+(\.\w{1,10}){1,4}")  # nothing else of a file is put into a command that a user may copy
 RECORD = "ser_nnunet"
 """The key of the record in checkpoints and in a model folder's plans.json; versions before 0.2.0 wrote none."""

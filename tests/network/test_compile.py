@@ -26,7 +26,7 @@ def stem_network(monkeypatch, tmp_path):
         pytest.skip("no header files of Python")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     light = ser_net.PRESETS["light"]
-    settings = {"encoder_settings": {"config": STEM}, "in_3d": {}, "prompt_level": 1, "max_feature_maps": 2}
+    settings = {"encoder_settings": {"config": STEM}, "changes": {}, "prompt_level": 1, "max_feature_maps": 2}
     monkeypatch.setitem(ser_net.PRESETS, "stem", replace(light, **settings))
     torch.manual_seed(0)
     return ser_net.SERNet(1, 2, (4, 8, 8), preset="stem")

@@ -231,9 +231,9 @@ TENSORS = {
 
 @pytest.mark.parametrize("preset", sorted(TENSORS))
 def test_saved_checkpoints_stay_loadable(preset):
-    """Those from before the label-dependent layers had `seg_layers` in their names."""
+    """Those of format 2, in 2D until 0.5.0; some have no `seg_layers` in their names."""
     with torch.device("cpu" if preset == "light" else "meta"):  # the paper's weights would take seconds
-        network, reloaded = (SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset) for _ in range(2))
+        network, reloaded = (SERNet(2, 3, (64, 48), STRIDES_2D, preset=preset, model_format=2) for _ in range(2))
     weights = {name.replace("seg_layers.", ""): weight for name, weight in network.state_dict().items()}
     shapes = {name: tuple(weights[name].shape) for name in TENSORS[preset]}
     assert shapes == TENSORS[preset]
@@ -265,14 +265,26 @@ def test_3d_models_of_earlier_versions_stay_what_they_were():
 
 
 def test_models_are_written_in_the_format_in_which_their_network_began():
-    """0.3.0 reads format 2: today's 2D models remain readable for it, and it refuses 3D ones."""
+    """The paper's network is that of 0.2.0, which reads it; 3D had another one in each of three formats."""
     formats = [
         architecture(patch, [], 1, preset)["arch_kwargs"]["model_format"]
         for patch, preset in (((32, 32), "light"), ((32, 32), "paper"), ((16, 32, 32), "light"))
     ]
-    assert formats == [2, 2, 3]
-    sizes = [count_parameters(SERNet(1, 2, (16, 32, 32), model_format=number)) for number in (2, 3)]
-    assert sizes[0] < sizes[1] == count_parameters(SERNet(1, 2, (16, 32, 32)))
+    assert formats == [4, 2, 4]
+    sizes = [count_parameters(SERNet(1, 2, (16, 32, 32), model_format=number)) for number in (2, 3, 4)]
+    assert sizes[0] < sizes[1] < sizes[2] == count_parameters(SERNet(1, 2, (16, 32, 32)))
+
+
+@pytest.mark.parametrize("size", [(32, 24), (30, 21), (16, 16, 16), (9, 18, 15)])
+def test_brightness_and_contrast_of_a_scan_make_no_difference(size):
+    """Also where the patch is padded for the strides. In format 3 they do, and the paper's network is unchanged."""
+    patch = torch.randn(1, 2, *size, dtype=torch.float64)
+    scale, shift = (torch.tensor(values).reshape(1, 2, *[1] * len(size)) for values in ((3.0, 0.5), (-2.0, 7.0)))
+    for settings, same in (({}, True), ({"model_format": 3}, False), ({"preset": "paper"}, False)):
+        network = SERNet(2, 2, (32,) * len(size), **settings).double().eval()
+        with torch.no_grad():
+            logits, other = network(patch), network(patch * scale + shift)
+        assert torch.allclose(logits, other, rtol=0, atol=1e-5) == same, settings
 
 
 def test_a_checkpoint_without_a_label_dependent_layer_is_refused():

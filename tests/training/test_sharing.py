@@ -17,7 +17,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.network.ser_net import SERNet, architecture
 from ser_nnunet.nnunet.trained_model import read_trained_model
 from ser_nnunet.training.variants import SERTrainerNoSAM
-from ser_nnunet.utils.model_format import EARLIER_FORMATS, MODEL_FORMAT, RECORD
+from ser_nnunet.utils.model_format import MODEL_FORMAT, RECORD
 
 PREDICT = """
 import sys, numpy as np, torch
@@ -109,7 +109,7 @@ def test_the_checkpoint_says_which_code_trained_it(train):
     _, folder = train(OnlyHere)
     content = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
     record = content[RECORD]
-    assert (record["version"], record["format"], record["trainer"]) == (__version__, EARLIER_FORMATS[0], "OnlyHere")
+    assert (record["version"], record["format"], record["trainer"]) == (__version__, MODEL_FORMAT, "OnlyHere")
     assert set(record["versions"]) == {"nnunetv2", "torch", "numpy"}
     assert read_trained_model(folder, 0).trainer == "OnlyHere"
 
@@ -130,15 +130,15 @@ def test_training_goes_on_from_its_own_checkpoint(train, make_trainer):
         assert torch.equal(own, loaded)
 
 
-PLANS_3D = {"patch": (8, 16, 16), "configuration": "3d_fullres"}
+PLANS = {2: {"patch": (32, 32)}, 3: {"patch": (8, 16, 16), "configuration": "3d_fullres"}}
 
 
 @pytest.fixture
-def train_3d(train, make_trainer):
-    """Write a 3D model folder as `train` does, in a model format; return trainer and folder."""
+def train_format(train, make_trainer):
+    """Write a model folder as `train` does, in 2D or 3D and in a model format; return trainer and folder."""
 
-    def write(model_format, fold=0):
-        trainer = make_trainer(SERTrainerNoSAM, initialize=False, fold=fold, **PLANS_3D)
+    def write(dimension, model_format, fold=0):
+        trainer = make_trainer(SERTrainerNoSAM, initialize=False, fold=fold, **PLANS[dimension])
         trainer.keep_format(model_format)
         trainer.initialize()
         trainer.on_train_start()
@@ -149,40 +149,56 @@ def train_3d(train, make_trainer):
     return write
 
 
-def predict_zeros(folder, *folds):
+def predict_zeros(dimension, folder, *folds):
     """Return a prediction's logits, by the network that the folder's plans.json names."""
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(folder), folds, "checkpoint_final.pth")
-    return predictor.predict_logits_from_preprocessed_data(torch.zeros(1, 8, 16, 16))
+    patch = PLANS[dimension]["patch"]
+    return predictor.predict_logits_from_preprocessed_data(torch.zeros(1, *(1,) * (3 - len(patch)), *patch))
 
 
-def test_a_3d_training_that_0_3_0_began_goes_on_with_the_network_of_0_3_0(train_3d, make_trainer):
-    """The model format 2; the plans and checkpoints that are written then describe that network."""
-    _, folder = train_3d(2)
-    resumed = make_trainer(SERTrainerNoSAM, initialize=False, **PLANS_3D)
+# what 0.3.0 and 0.5.0 wrote, and why their weights don't fit today's network
+EARLIER = pytest.mark.parametrize(
+    ("dimension", "model_format", "misfit"),
+    [(2, 2, "missing .prompt_learner.patch_norm"), (3, 2, "of another shape"), (3, 3, "missing .prompt_learner.patch")],
+)
+
+
+@EARLIER
+def test_a_training_of_an_earlier_format_goes_on_with_its_network(
+    train_format, make_trainer, dimension, model_format, misfit
+):
+    """The plans and checkpoints that are written then describe that network."""
+    _, folder = train_format(dimension, model_format)
+    resumed = make_trainer(SERTrainerNoSAM, initialize=False, **PLANS[dimension])
     resumed.load_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
     resumed.on_train_start()
     resumed.save_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
     content = torch.load(folder / "fold_0" / "checkpoint_final.pth", weights_only=True)
-    assert content[RECORD]["format"] == json.loads((folder / "plans.json").read_text())[RECORD]["format"] == 2
-    assert predict_zeros(folder, 0).isfinite().all()
-    with pytest.raises(UserError, match="of another shape"):
-        make_trainer(SERTrainerNoSAM, **PLANS_3D).network.load_state_dict(content["network_weights"])
+    planned = json.loads((folder / "plans.json").read_text())
+    assert content[RECORD]["format"] == planned[RECORD]["format"] == model_format
+    assert predict_zeros(dimension, folder, 0).isfinite().all()
+    with pytest.raises(UserError, match=misfit):
+        make_trainer(SERTrainerNoSAM, **PLANS[dimension]).network.load_state_dict(content["network_weights"])
 
 
-def test_folds_beside_those_that_0_3_0_trained_get_their_network(train_3d, capsys):
+@EARLIER
+def test_folds_beside_those_of_an_earlier_format_get_their_network(
+    train_format, capsys, dimension, model_format, misfit
+):
     """nnU-Net keeps one plans.json for all folds, and predicts with their mean."""
-    _, folder = train_3d(2)
-    _, again = train_3d(None, fold=1)
-    assert again == folder and "was begun in the model format 2" in capsys.readouterr().out
-    assert predict_zeros(folder, 0, 1).isfinite().all()
+    _, folder = train_format(dimension, model_format)
+    _, again = train_format(dimension, None, fold=1)
+    assert again == folder and f"was begun in the model format {model_format}" in capsys.readouterr().out
+    assert predict_zeros(dimension, folder, 0, 1).isfinite().all()
 
 
-def test_a_new_3d_model_has_todays_network(train_3d):
-    trainer, folder = train_3d(None)
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_a_new_model_has_todays_network(train_format, dimension):
+    trainer, folder = train_format(dimension, None)
     assert json.loads((folder / "plans.json").read_text())[RECORD]["format"] == MODEL_FORMAT
     for fold in (0, 1):  # a fold that is trained anew, and one beside it
-        other, _ = train_3d(None, fold=fold)
+        other, _ = train_format(dimension, None, fold=fold)
         for own, found in zip(trainer.network.parameters(), other.network.parameters(), strict=True):
             assert own.shape == found.shape
 
@@ -223,7 +239,7 @@ class TestOtherFormats:
     def test_weights_that_do_not_fit_are_counted_in_one_sentence(self):
         network = SERNet(1, 2, (32, 32))
         weights = network.state_dict()
-        first = next(iter(weights))
+        first = next(name for name, weight in weights.items() if weight.ndim == 4)
         weights["halo.weight"] = weights[first]
         weights[first] = weights[first][:1]
         del weights["aggregator.last.seg_layers.bias"]
