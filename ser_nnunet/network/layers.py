@@ -117,20 +117,31 @@ class LayerFactory:
         layers = (self.conv(channels_in, channels_out, kernel=1), self.depthwise(channels_out))
         return CheckpointedLayers(*layers, keep_output_alone=keep_output_alone)
 
-    @staticmethod
-    def instance_norm(channels: int) -> nn.Module:
-        """Return instance normalisation with learned scale and shift, in 2D and 3D.
-
-        It is PyTorch's group normalisation with one channel per group, the same formula: the instance normalisation
-        copies tensors whose channels are last.
-        """
-        return nn.GroupNorm(channels, channels)
-
     def _steps(self, stride: int | Stride) -> tuple[int, ...]:
         return (stride,) * self.dimension if isinstance(stride, int) else tuple(stride)
 
     def _normalisation(self, channels: int) -> nn.Module:
         return NORMALISATION[self.norm, self.dimension](channels, affine=True)
+
+
+class PatchNorm(nn.GroupNorm):
+    """Instance normalisation of a patch's first channels, with learned scale and shift; the others stay as they are.
+
+    It is group normalisation with one channel per group, the same formula: PyTorch's instance normalisation copies
+    tensors whose channels are last.
+
+    Args:
+        channels: how many are normalised.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, patch: torch.Tensor) -> torch.Tensor:
+        """Return a patch `(B, C, *size)` of the same shape."""
+        normalised = super().forward(patch[:, : self.num_channels])
+        others = patch[:, self.num_channels :]
+        return torch.cat([normalised, others], 1) if others.shape[1] else normalised
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch import nn
 from ser_nnunet.network.checkpointed_layers import CheckpointedLayers
 from ser_nnunet.network.encoder import Encoder
 from ser_nnunet.network.label_layers import LabelDependent
-from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, pad_to_multiple, resize
+from ser_nnunet.network.layers import CONVOLUTION, LayerFactory, PatchNorm, pad_to_multiple, resize
 
 PROMPT_CHANNELS = 256  # SAM's prompt embedding dimension
 
@@ -53,7 +53,7 @@ class PromptLearner(nn.Module):
         num_prompts: P, one prompt per foreground class or region.
         prompt_level: index of the feature map whose grid the prompt has (stride 4 in the paper).
         separable: a light decoder and a 1x1 convolution as head; otherwise the reference's, with 3x3 convolutions.
-        normalised_channels: C, if the patch shall be instance-normalised first; None leaves it as it is.
+        normalised_channels: how many of the patch's C channels are instance-normalised first (`PatchNorm`).
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class PromptLearner(nn.Module):
         num_prompts: int,
         prompt_level: int,
         separable: bool,
-        normalised_channels: int | None = None,
+        normalised_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.patch_norm = layers.instance_norm(normalised_channels) if normalised_channels else nn.Identity()
+        self.patch_norm = PatchNorm(normalised_channels) if normalised_channels else nn.Identity()
         self.encoder = encoder
         self.prompt_level = prompt_level
         self.prompt_stride = encoder.feature_info[prompt_level].stride

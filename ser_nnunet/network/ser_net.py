@@ -34,9 +34,9 @@ class Preset:
         norm, act: normalisation of the network and activation of its encoder and aggregator.
         separable: depthwise separable decoder.
         aggregator: its name in `AGGREGATORS` (aggregator.py): `linear` (the paper's), `detail` or `wide`.
-        normalises_patch: each channel of a patch is instance-normalised before the first convolution. The other layers'
-            batch normalisation uses the training scans' statistics, which a scan of another contrast may not fit
-            (docs/research-log.md).
+        normalises_patch: each image channel of a patch is instance-normalised before the first convolution. The
+            batch normalisation after it uses the training scans' statistics, which a scan of another contrast may not
+            fit (docs/research-log.md).
         foreground_prior: the foreground probability that an untrained network predicts; None leaves the last
             convolution's biases at their random initialisation.
         changes: what differs from a model format (utils/model_format.py) on, by the dimension (2 or 3) and that format.
@@ -128,6 +128,8 @@ class SERNet(nn.Module):
         deep_supervision: passed by nnU-Net; must be false.
         model_format: the format of the weights that will be loaded, `utils/model_format.py`. Plans before 0.2.0 don't
             name it.
+        image_channels: how many of the input channels, the first ones, are the image's; all by default. The others are
+            the masks of a cascade's previous stage, 0 or 1, which aren't normalised.
         later: settings of later versions; none is known.
 
     Raises:
@@ -155,6 +157,7 @@ class SERNet(nn.Module):
         deep_supervision: bool = False,
         kernel_sizes: Sequence[Stride] = (),
         model_format: int = MODEL_FORMAT,
+        image_channels: int | None = None,
         **later: Any,
     ) -> None:
         super().__init__()
@@ -190,7 +193,7 @@ class SERNet(nn.Module):
             self.num_prompts,
             chosen.prompt_level,
             chosen.separable,
-            normalised_channels=input_channels if chosen.normalises_patch else None,
+            normalised_channels=(image_channels or input_channels) if chosen.normalises_patch else 0,
         )
         self.aggregator = AGGREGATORS[chosen.aggregator](
             self.num_prompts * PROMPT_CHANNELS, num_classes, encoder.feature_info[: chosen.prompt_level + 1], layers
@@ -255,8 +258,13 @@ def architecture(
     num_prompts: int,
     preset: str,
     kernel_sizes: Sequence[Stride] = (),
+    image_channels: int | None = None,
 ) -> dict[str, Any]:
     """Return the `architecture` entry of an nnU-Net plan whose network is a SERNet of these sizes."""
+    dimension = len(patch_size)
+    model_format = find_preset(preset).model_format(dimension)
+    normalises = find_preset(preset).of_format(dimension, model_format).normalises_patch
+    cascade = {"image_channels": int(image_channels)} if normalises and image_channels is not None else {}
     return {
         "network_class_name": f"{SERNet.__module__}.{SERNet.__qualname__}",
         "arch_kwargs": {
@@ -265,7 +273,8 @@ def architecture(
             "num_prompts": int(num_prompts),
             "preset": preset,
             "kernel_sizes": [[int(edge) for edge in kernel] for kernel in kernel_sizes],
-            "model_format": find_preset(preset).model_format(len(patch_size)),
+            "model_format": model_format,
+            **cascade,
         },
         "_kw_requires_import": [],
     }

@@ -50,6 +50,11 @@ def name_network(
     planned = chosen.network_arch_init_kwargs
     named = deepcopy(plans)
     named["configurations"][configuration]["architecture"] = architecture(
-        chosen.patch_size, planned.get("strides", []), prompts, preset, planned.get("kernel_sizes", [])
+        chosen.patch_size,
+        planned.get("strides", []),
+        prompts,
+        preset,
+        planned.get("kernel_sizes", []),
+        image_channels=len(chosen.use_mask_for_norm) if chosen.previous_stage_name else None,
     )
     return named

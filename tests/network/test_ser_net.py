@@ -287,6 +287,18 @@ def test_brightness_and_contrast_of_a_scan_make_no_difference(size):
         assert torch.allclose(logits, other, rtol=0, atol=1e-5) == same, settings
 
 
+def test_the_masks_of_a_cascade_are_no_image():
+    """A mask that fills the patch is not the same as an empty one, whatever the image."""
+    network = SERNet(2, 2, (16, 16, 16), image_channels=1).double().eval()
+    image = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64)
+    empty, full = torch.zeros_like(image), torch.ones_like(image)
+    with torch.no_grad():
+        logits = [network(torch.cat([patch, mask], 1)) for patch in (image, image * 3 - 2) for mask in (empty, full)]
+    assert torch.allclose(logits[0], logits[2], rtol=0, atol=1e-5)
+    assert torch.allclose(logits[1], logits[3], rtol=0, atol=1e-5)
+    assert not torch.allclose(logits[0], logits[1], rtol=0, atol=1e-3)
+
+
 def test_a_checkpoint_without_a_label_dependent_layer_is_refused():
     network = SERNet(1, 2, (32, 32))
     weights = {name: weight for name, weight in network.state_dict().items() if not name.startswith("aggregator.last")}
