@@ -113,6 +113,20 @@ def find_preset(name: str) -> Preset:
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
+def _require_known_settings(model_format: int, deep_supervision: bool, later: Mapping[str, Any]) -> None:
+    """Raise UserError for plans of another version, and NotImplementedError for deep supervision."""
+    require_format(model_format, "the plan's network SERNet")
+    if later:
+        raise UserError(
+            f"the plan's network SERNet has settings that ser-nnunet {__version__} doesn't know "
+            f"({', '.join(later)}): the model is from a later version, pip install --upgrade ser-nnunet"
+        )
+    if deep_supervision:
+        raise NotImplementedError(
+            "SERNet has no deep supervision: leave enable_deep_supervision False in trainers of your own"
+        )
+
+
 class SERNet(nn.Module):
     """Prompt learner plus aggregator; the arguments are JSON values, so that nnU-Net's plans can name this class.
 
@@ -161,16 +175,7 @@ class SERNet(nn.Module):
         **later: Any,
     ) -> None:
         super().__init__()
-        require_format(model_format, "the plan's network SERNet")
-        if later:
-            raise UserError(
-                f"the plan's network SERNet has settings that ser-nnunet {__version__} doesn't know "
-                f"({', '.join(later)}): the model is from a later version, pip install --upgrade ser-nnunet"
-            )
-        if deep_supervision:
-            raise NotImplementedError(
-                "SERNet has no deep supervision: leave enable_deep_supervision False in trainers of your own"
-            )
+        _require_known_settings(model_format, deep_supervision, later)
         self.dimension = len(patch_size)
         chosen = find_preset(preset).of_format(self.dimension, model_format)
         self.num_prompts = num_prompts or max(num_classes - 1, 1)
