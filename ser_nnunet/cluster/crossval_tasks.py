@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings, results_of
-from ser_nnunet.cluster.follow_ups import FollowUp, list_follow_ups
+from ser_nnunet.cluster.follow_ups import FollowUp, list_follow_ups, predictions_folder
 from ser_nnunet.cluster.tasks import Task
 from ser_nnunet.cluster.training_files import TrainingFiles
 from ser_nnunet.errors import UserError
@@ -116,6 +116,7 @@ class Crossval:
             shown=step.shown,
             resources=settings.resources(step.kind, step.kind == "predict", FOLLOW_UP_HOURS * 60, FOLLOW_UP_GB),
             needs=step.needs,
+            predictions=str(predictions_folder(settings, step.subject)) if step.kind == "predict" else None,
         )
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ser_nnunet.cluster.crossval_settings import CrossvalSettings, results_of
-from ser_nnunet.cluster.follow_ups import CROSSVAL, best_folder, evaluation_folder, labels_of
+from ser_nnunet.cluster.follow_ups import CROSSVAL, best_folder, evaluation_folder, labels_of, predictions_folder
 from ser_nnunet.cluster.training_files import TrainingFiles
+from ser_nnunet.cluster.unfinished_predictions import WRITERS, keep_whole_masks
 from ser_nnunet.errors import UserError
 from ser_nnunet.nnunet.paths import preprocessed_dataset
-from ser_nnunet.utils.files import read_json, remove, replacing, write_json
+from ser_nnunet.utils.files import UNFINISHED, read_json, remove, replacing, write_json
 from ser_nnunet.utils.locks import ExclusiveLock
 
 CHOICE = ("inference_information.json", "inference_instructions.txt")
@@ -69,7 +70,8 @@ def keep_choice(source: Path, target: Path) -> None:
 def predict(settings: CrossvalSettings, trainer: str, made_from: str | None) -> None:
     """Predict the images by the chosen configuration or ensemble, and postprocess.
 
-    A folder of predictions is renamed when it is complete: what an interruption has left half-written is made anew.
+    A folder of predictions is renamed when it is complete. In one that an interruption has left, nnU-Net goes on with
+    the cases that lack a mask, and with the latest ones, whose masks may have been cut off.
 
     Args:
         settings: with the folder of images.
@@ -77,7 +79,7 @@ def predict(settings: CrossvalSettings, trainer: str, made_from: str | None) -> 
         made_from: digest; predictions of another one are removed.
     """
     assert settings.predict is not None
-    folder, choice = best_folder(settings, trainer) / "predictions", read_choice(settings, trainer)
+    folder, choice = predictions_folder(settings, trainer), read_choice(settings, trainer)
     source = folder / "made_from.json"
     if not source.is_file() or read_json(source) != made_from:
         remove(folder)
@@ -107,10 +109,13 @@ def predict_by(settings: CrossvalSettings, trainer: str, configuration: str, fol
     if previous is not None:  # nnU-Net 2.8's own instructions leave the first stage out
         options += ["-prev_stage_predictions", predict_by(settings, trainer, previous, folder, False)]
     model = ["-d", settings.dataset, "-tr", trainer, "-p", settings.plans, "-c", configuration]
-    with replacing(target) as unfinished:
-        places = ["-i", settings.predict, "-o", unfinished, "-f", *settings.folds]
-        device = ["-device", settings.device, "--disable_progress_bar"]
-        run_command("nnUNetv2_predict", *places, *model, *options, *device)
+    unfinished = target.with_name(f"{UNFINISHED}{configuration}")
+    if kept := keep_whole_masks(unfinished):
+        print(f"{configuration}: {kept} cases were predicted before the interruption")
+    places = ["-i", settings.predict, "-o", unfinished, "-f", *settings.folds, "--continue_prediction", "-nps", WRITERS]
+    device = ["-device", settings.device, "--disable_progress_bar"]
+    run_command("nnUNetv2_predict", *places, *model, *options, *device)
+    unfinished.replace(target)
     return target
 
 
@@ -129,7 +134,7 @@ def evaluate(settings: CrossvalSettings, subject: str) -> None:
         predictions = [file.parent / "postprocessed" for file in chosen]
     else:
         reference = labels_of(Path(settings.predict or ""))
-        predictions = [best_folder(settings, trainer) / "predictions" / "final" for trainer in settings.trainers]
+        predictions = [predictions_folder(settings, trainer) / "final" for trainer in settings.trainers]
     compared = ["--compare", *predictions[1:]] if len(predictions) > 1 else []
     places = ["-ref", reference, "-pred", predictions[0], *compared, "-o", evaluation_folder(settings, subject)]
     options = ["--names", *settings.trainers, "--dataset-json", preprocessed_dataset(settings.dataset) / "dataset.json"]

@@ -125,5 +125,10 @@ def evaluation_folder(settings: CrossvalSettings, subject: str) -> Path:
 
 
 def best_folder(settings: CrossvalSettings, trainer: str) -> Path:
-    """Return where nnU-Net's choice for a trainer and the predictions by it are kept."""
+    """Return where nnU-Net's choice for a trainer and what follows from it are kept."""
     return settings.folder / "results" / f"{trainer}__{settings.plans}"
+
+
+def predictions_folder(settings: CrossvalSettings, trainer: str) -> Path:
+    """Return where a trainer's predictions are: a folder per configuration, and `final`."""
+    return best_folder(settings, trainer) / "predictions"

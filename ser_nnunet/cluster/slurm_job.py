@@ -46,19 +46,21 @@ class TaskJob:
         return outcome
 
     def checkpoint(self) -> DelayedSubmission | None:
-        """Stop the task; submitit then requeues the job, in which the task resumes from its last checkpoint.
+        """Stop the task; submitit then requeues the job, in which the task resumes.
 
         Called by submitit's signal handler before a time limit.
 
         Returns:
-            None, which ends the job as failed, if the last runs have not come as far as a checkpoint (which only
-            trainings have: other tasks begin anew).
+            None, which ends the job as failed, if the last runs have not come further: trainings have checkpoints,
+            predictions go on with the cases that are left, other tasks begin anew.
         """
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the requeue, for whose kill nothing has to wait
         if self._run is not None:
             self._run.stop("time limit or preemption: requeued")
             if runs_without_progress(self._run.record.attempts()) >= TRIES:
                 what = "came to an end" if self.task.checkpoints is None else "wrote a checkpoint"
+                if self.task.predictions is not None:
+                    what = "predicted further cases"
                 reason = f"none of {TRIES} runs in a row {what}: a longer --time is needed"
                 self._run.record.end_attempt(FAILED, reason, False)
                 return None

@@ -12,11 +12,12 @@ from ser_nnunet.cluster.child_process import ChildProcess
 from ser_nnunet.cluster.task_record import DONE, FAILED, KILLED, STOPPED, Attempt, TaskRecord
 from ser_nnunet.cluster.tasks import Task
 from ser_nnunet.cluster.training_files import TrainingFiles
+from ser_nnunet.cluster.unfinished_predictions import list_masks
 from ser_nnunet.utils.locks import ExclusiveLock
 from ser_nnunet.utils.variables import CHECKPOINT_SECONDS
 
 TRIES = 3
-"""Runs in a row that are killed, or end at the time limit, without a checkpoint; then the task has failed."""
+"""Runs in a row that are killed, or end at the time limit, without coming further; then the task has failed."""
 
 LOCK_SECONDS = 120.0
 """How long a requeued task waits for the end of its earlier process, which a dead node may leave behind."""
@@ -45,7 +46,7 @@ class TaskRun:
         self.outcome: str | None = None
         self._child: ChildProcess | None = None
         self._lock = ExclusiveLock(record.lock, f"the task {task.key}")
-        self._begun = 0.0
+        self._begun, self._masks = 0.0, 0
 
     def start(self, lock_seconds: float = LOCK_SECONDS) -> None:
         """Start the task's process.
@@ -74,7 +75,7 @@ class TaskRun:
             if runs_without_progress(self.record.attempts()) < TRIES:
                 self._launch()
             else:
-                self._end(FAILED, f"killed {TRIES} times without a new checkpoint (memory? see the log)")
+                self._end(FAILED, f"killed {TRIES} times without coming further (memory? see the log)")
         return self.outcome
 
     def wait(self, seconds: float = 0.5) -> str:
@@ -95,13 +96,14 @@ class TaskRun:
         self.start()
 
     def _launch(self) -> None:
-        self._begun = time.time()
+        self._begun, self._masks = time.time(), count_masks(self.task)
         self.record.begin_attempt(self.job)
         self._child = ChildProcess(self.task.command, self.environment, self.record.log)
 
     def _end(self, outcome: str, reason: str, last: bool = True) -> None:
-        folder = self.task.checkpoints
-        progressed = folder is not None and TrainingFiles(Path(folder)).last_saved() >= self._begun
+        progressed = count_masks(self.task) > self._masks
+        if self.task.checkpoints is not None:
+            progressed = TrainingFiles(Path(self.task.checkpoints)).last_saved() >= self._begun
         self.record.end_attempt(outcome, reason, progressed)
         if last:
             self.outcome = outcome
@@ -109,13 +111,18 @@ class TaskRun:
 
 
 def runs_without_progress(attempts: list[Attempt]) -> int:
-    """Return how many of the last attempts in a row neither ended by themselves nor wrote a checkpoint."""
+    """Return how many of the last attempts in a row neither ended by themselves nor came further."""
     count = 0
     for attempt in reversed(attempts):
         if attempt.progressed or attempt.outcome not in (KILLED, STOPPED):
             break
         count += 1
     return count
+
+
+def count_masks(task: Task) -> int:
+    """Return how many masks a prediction has written so far; 0 for other tasks."""
+    return 0 if task.predictions is None else len(list_masks(Path(task.predictions)))
 
 
 def limits_of(task: Task) -> dict[str, str]:

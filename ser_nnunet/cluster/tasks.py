@@ -20,6 +20,7 @@ class Task:
         shown: the command that a user would type.
         needs: keys of the tasks that must be done before.
         checkpoints: the training's folder, in which a run's progress can be seen; None for other tasks.
+        predictions: the folder of a prediction's masks, by which its progress can be seen; None for other tasks.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Task:
     resources: Resources
     needs: tuple[str, ...] = ()
     checkpoints: str | None = None
+    predictions: str | None = None
 
 
 def waves(tasks: Iterable[Task], absent: Collection[str] = ()) -> list[list[list[Task]]]:

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Li
 RESOURCES = Resources(0, 2, 60, 1.0)
 
 
-def task_of(script, key="toy/0", checkpoints=None):
-    return Task(key, "toy", "0", ("sh", "-c", script), script, RESOURCES, checkpoints=checkpoints)
+def task_of(script, key="toy/0", checkpoints=None, predictions=None):
+    return Task(key, "toy", "0", ("sh", "-c", script), script, RESOURCES, (), checkpoints, predictions)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_killed_task_is_started_again_and_its_log_goes_on(record, tmp_path):
 
 def test_a_task_that_is_killed_again_and_again_without_a_checkpoint_fails(record):
     assert run(task_of("kill -9 $$"), record) == "failed"
-    assert "killed 3 times without a new checkpoint" in record.attempts()[-1].reason
+    assert "killed 3 times without coming further" in record.attempts()[-1].reason
 
 
 def test_kills_with_a_checkpoint_in_between_are_survived(record, tmp_path):
