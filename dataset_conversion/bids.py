@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ RAW = "."
 """The pipeline of files that are in no folder `derivatives`."""
 OF_THE_CASE = ("sub", "ses")
 LISTED = 12
+LISTED_CASES = 3
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def find(tree: SourceTree, options: Options) -> CaseTable:
         return FileIdentity(case, role, patient=f"sub-{entities['sub']}", split=split)
 
     volumes, _ = identify_files(tree, identify)
-    table = build_table(tree, info, prefer_exact(volumes, files, wanted))
+    taken = prefer_exact(volumes, files, wanted)
+    table = build_table(tree, info, taken)
+    table.problems += note_mixed_kinds(taken, files, wanted)
     for path, file in files.items():
         folders = tree.folder_names(path)[:-1]
         wrong = [name for name in folders if re.match(r"(sub|ses)-", name) and name not in name_of(file)]
@@ -132,6 +135,26 @@ def prefer_exact(
         for identity, volume in volumes
         if (identity.case, identity.role) not in exact or files[volume.path].is_exactly(wanted[identity.role])
     ]
+
+
+def note_mixed_kinds(
+    volumes: list[IdentifiedVolume], files: Mapping[Path, BidsFile], wanted: Mapping[str, BidsFile]
+) -> Iterator[Problem]:
+    """Yield a note per channel or label whose files have different entities, such as scans with contrast agent."""
+    for role in wanted:
+        cases: dict[str, list[str]] = {}
+        for identity, volume in volumes:
+            if identity.role == role:
+                cases.setdefault(files[volume.path].describe(), []).append(identity.case)
+        if len(cases) > 1:
+            most, *others = sorted(cases, key=lambda kind: -len(cases[kind]))
+            found = "; ".join(
+                f"{kind} in {len(cases[kind])} ({', '.join(cases[kind][:LISTED_CASES])}"
+                f"{', ...' if len(cases[kind]) > LISTED_CASES else ''})"
+                for kind in others
+            )
+            text = f"files of the {role} differ: {most} in {len(cases[most])} cases, {found}. Do they mean the same?"
+            yield Problem("mixed kinds", "", text, fatal=False)
 
 
 def parse_name(tree: SourceTree, path: Path) -> BidsFile | None:

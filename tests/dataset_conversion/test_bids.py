@@ -75,6 +75,11 @@ def test_of_several_files_the_one_without_further_entities_is_taken(source: Path
         save(image_of(mask(50)), source / "derivatives/manual" / f"{name}_space-T1w_desc-lesion_mask.nii.gz")
     (source / "sub-01/ses-2/anat/sub-01_ses-2_FLAIR.nii.gz").unlink()
     assert run(source) == 0
+    shown = capsys.readouterr()
+    note = (
+        "files of the FLAIR differ: FLAIR in 3 cases, ce-GADOLINIUM_FLAIR in 1 (sub-01_ses-2). Do they mean the same?"
+    )
+    assert note in shown.out + shown.err and "files of the acq-iso_T1w differ" not in shown.out + shown.err
     record = json.loads((tmp_path / "raw/Dataset610_MSscans/conversion.json").read_text())["cases"]
     sources = {next(iter(file["source"])).rpartition("/")[2] for entry in record.values() for file in entry["files"]}
     assert sources == {
