@@ -124,11 +124,16 @@ class LayerFactory:
         return NORMALISATION[self.norm, self.dimension](channels, affine=True)
 
 
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""PyTorch's memory format by dimension."""
+
+
 class PatchNorm(nn.GroupNorm):
     """Instance normalisation of a patch's first channels, with learned scale and shift; the others stay as they are.
 
     It is group normalisation with one channel per group, the same formula: PyTorch's instance normalisation copies
-    tensors whose channels are last.
+    tensors whose channels are last. Their axes are flattened, because PyTorch's group normalisation of tensors whose
+    channels are last is inexact on the CPU, by more than the patch's contrast where that is low (2.14).
 
     Args:
         channels: how many are normalised.
@@ -139,9 +144,15 @@ class PatchNorm(nn.GroupNorm):
 
     def forward(self, patch: torch.Tensor) -> torch.Tensor:
         """Return a patch `(B, C, *size)` of the same shape."""
-        normalised = super().forward(patch[:, : self.num_channels])
-        others = patch[:, self.num_channels :]
-        return torch.cat([normalised, others], 1) if others.shape[1] else normalised
+        image, others = patch[:, : self.num_channels], patch[:, self.num_channels :]
+        exported, last = torch.onnx.is_in_onnx_export(), CHANNELS_LAST[patch.ndim - 2]
+        if exported:  # ONNX knows no memory formats
+            normalised = super().forward(image)
+        else:
+            normalised = super().forward(image.flatten(2)).unflatten(2, image.shape[2:])
+        result = torch.cat([normalised, others], 1) if others.shape[1] else normalised
+        keep_format = not exported and patch.is_contiguous(memory_format=last)
+        return result.contiguous(memory_format=last) if keep_format else result
 
 
 def resize(features: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from ser_nnunet import __version__
 from ser_nnunet.errors import UserError
 from ser_nnunet.network.aggregator import AGGREGATORS
 from ser_nnunet.network.encoder import build_encoder
-from ser_nnunet.network.layers import LayerFactory, Stride, crop
+from ser_nnunet.network.layers import CHANNELS_LAST, LayerFactory, Stride, crop
 from ser_nnunet.network.misfit import describe_misfit
 from ser_nnunet.network.prompt_learner import PROMPT_CHANNELS, PromptLearner
 from ser_nnunet.utils.model_format import EARLIER_FORMATS, MODEL_FORMAT, require_format
@@ -108,9 +108,6 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: expected one of {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
-
-
-CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def _require_known_settings(model_format: int, deep_supervision: bool, later: Mapping[str, Any]) -> None:

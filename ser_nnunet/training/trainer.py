@@ -28,7 +28,7 @@ from ser_nnunet.training.schedule import LossSchedule, two_phases
 from ser_nnunet.training.sernet_plans import format_of_other_folds, name_network
 from ser_nnunet.training.slices import slicing_axes
 from ser_nnunet.utils.hashing import file_sha256
-from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD, require_known_format
+from ser_nnunet.utils.model_format import EARLIER_FORMATS, MODEL_FORMAT, RECORD, require_known_format
 from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
@@ -382,7 +382,9 @@ class SERTrainer(BaseTrainer):
             return
         for settings in (saved, self.configuration_manager.network_arch_init_kwargs):
             settings["model_format"] = number
+            settings.pop("image_channels", None)  # of format 4, unknown to the versions that read this one
         self.print_to_log_file(
             f"This model was begun in the model format {number}, and is continued with the network of that format. "
-            f"For today's network, move {Path(self.output_folder).parent} away and train all folds"
+            f"For today's network, move {Path(self.output_folder).parent} away and train all folds. Weights of the "
+            f"model format {MODEL_FORMAT} (-pretrained_weights) do not fit this one, although nnU-Net may load them"
         )

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.network.hardnet import CONFIGS
-from ser_nnunet.network.layers import count_parameters
+from ser_nnunet.network.layers import CHANNELS_LAST, PatchNorm, count_parameters
 from ser_nnunet.network.ser_net import PRESETS, SERNet, architecture
 
 STRIDES_2D = [[1, 1], [2, 2], [2, 2], [2, 2], [2, 2]]
@@ -285,6 +285,19 @@ def test_brightness_and_contrast_of_a_scan_make_no_difference(size):
         with torch.no_grad():
             logits, other = network(patch), network(patch * scale + shift)
         assert torch.allclose(logits, other, rtol=0, atol=1e-5) == same, settings
+
+
+@pytest.mark.parametrize(("size", "channels"), [((256, 256), 2), ((96, 96, 96), 2), ((96, 96, 96), 1)])
+def test_patches_of_low_contrast_are_normalised_exactly(size, channels):
+    """PyTorch's group normalisation of tensors whose channels are last was off by 10 and more on the CPU."""
+    torch.manual_seed(0)
+    noise = torch.randn(1, channels, *size)
+    norm, last = PatchNorm(channels), CHANNELS_LAST[len(size)]
+    for patch in (noise, noise * 0.003 - 0.7, noise * 100 + 30000, torch.full_like(noise, -3.3)):
+        exact = PatchNorm(channels).double()(patch.double())
+        found = norm(patch.contiguous(memory_format=last))
+        assert torch.allclose(found.double(), exact, rtol=0, atol=2e-3)
+        assert found.is_contiguous(memory_format=last)
 
 
 def test_the_masks_of_a_cascade_are_no_image():
