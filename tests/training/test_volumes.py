@@ -17,6 +17,7 @@ from nnunetv2.run.run_training import maybe_load_checkpoint
 from ser_nnunet.nnunet.log import epoch_log
 from ser_nnunet.nnunet.trainers import trainers_folder
 from ser_nnunet.training.semi_trainer import SERTrainerSemiNoSAM
+from ser_nnunet.utils.model_format import MODEL_FORMAT
 from tests.training.planned_volumes import (
     CLASSES,
     DATASET,
@@ -195,6 +196,16 @@ def test_pseudo_labels_are_refused_in_the_cascade_s_second_stage(make_volumes):
     volumes.dataset_json["labels"]["ignore"] = 3
     with pytest.raises(ValueError, match="a cascade's second stage is not supported: train 3d_lowres"):
         volumes.trainer("3d_cascade_fullres", trainer_class=SERTrainerSemiNoSAM).initialize()
+
+
+def test_a_cascade_of_an_earlier_format_stays_readable_by_the_versions_of_that_format(make_volumes):
+    """0.4.0 and 0.5.0 refuse plans with `image_channels`, which format 4 added."""
+    volumes = make_volumes("cascade")
+    trainer = volumes.trainer("3d_cascade_fullres", epochs=1)
+    for format_of_file, named in ((MODEL_FORMAT, True), (3, False)):
+        trainer.keep_format(format_of_file)
+        saved = trainer.plans_manager.plans["configurations"]["3d_cascade_fullres"]["architecture"]["arch_kwargs"]
+        assert saved["model_format"] == format_of_file and ("image_channels" in saved) == named
 
 
 def test_the_cascade_trains_on_the_masks_of_the_low_resolution(make_volumes):
