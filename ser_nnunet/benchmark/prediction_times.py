@@ -39,6 +39,7 @@ class PredictionSettings:
         images: a folder in nnU-Net's format.
         model: an exported file.
         folders: trained-model folders, by the name of their system; the first one's time is the baseline.
+        folds: of each of these systems, such as `0` or `all`; nnU-Net predicts by their mean.
         output: folder for the tables.
         rounds: that are measured.
         mirror: the same for all systems, as the next one.
@@ -49,6 +50,7 @@ class PredictionSettings:
     images: Path
     model: Path
     folders: dict[str, Path]
+    folds: dict[str, tuple[str, ...]]
     output: Path
     rounds: int = 3
     mirror: bool = True
@@ -62,8 +64,15 @@ def commands(settings: PredictionSettings, masks: Path) -> dict[str, tuple[list[
     for name, folder in settings.folders.items():
         target = masks / f"nnunet {len(found)}"
         command = [sys.executable, "-c", NNUNET, "-m", str(folder), "-i", str(settings.images), "-o", str(target)]
-        folds = sorted(each.name.removeprefix("fold_") for each in folder.glob("fold_*"))
-        command += ["-f", *folds, "-device", "cpu", "-step_size", str(settings.step), "--disable_progress_bar"]
+        command += [
+            "-f",
+            *settings.folds[name],
+            "-device",
+            "cpu",
+            "-step_size",
+            str(settings.step),
+            "--disable_progress_bar",
+        ]
         found[name] = (command + ([] if settings.mirror else ["--disable_tta"]), target)
     target = masks / "exported"
     command = [sys.executable, str(settings.model), "-i", str(settings.images), "-o", str(target)]

@@ -41,24 +41,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Time everything, write the tables, show them."""
-    refuse_other_files(args.folders, args.m)
+    folds = find_folds(args.folders, args.m)
     from ser_nnunet.benchmark.prediction_times import PredictionSettings, run_predictions
 
-    folders = {f"nnUNetv2_predict, {folder.resolve().name}": folder for folder in args.folders}
-    mirror = args.tta == "mirror"
-    settings = PredictionSettings(args.i, args.m, folders, args.o, args.rounds, mirror, args.step, args.threads)
+    names = [f"nnUNetv2_predict, {folder.resolve().name}" for folder in args.folders]
+    settings = PredictionSettings(
+        images=args.i,
+        model=args.m,
+        folders=dict(zip(names, args.folders, strict=True)),
+        folds=dict(zip(names, folds, strict=True)),
+        output=args.o,
+        rounds=args.rounds,
+        mirror=args.tta == "mirror",
+        step=args.step,
+        threads=args.threads,
+    )
     written = run_predictions(settings)
     print(written[1].read_text(encoding="utf-8"))
     print(f"written to {', '.join(map(str, written))}")
     return 0
 
 
-def refuse_other_files(folders: Sequence[Path], model: Path) -> None:
-    """Raise `UserError` for all folders that are no trained models, and for a file that is no exported one."""
-    problems = []
+def find_folds(folders: Sequence[Path], model: Path) -> list[tuple[str, ...]]:
+    """Return each folder's trained folds, those that `ser-nnunet export` takes.
+
+    Raises:
+        UserError: for all folders that are no trained models, and for a file that is no exported one.
+    """
+    problems, folds = [], []
     for folder in folders:
         try:
-            find_checkpoints(folder, None, CHECKPOINT)
+            folds.append(tuple(find_checkpoints(folder, None, CHECKPOINT)))
         except UserError as error:
             problems.append(str(error))
     try:
@@ -67,3 +80,4 @@ def refuse_other_files(folders: Sequence[Path], model: Path) -> None:
         problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
+    return folds

@@ -1,5 +1,7 @@
 """`ser-nnunet benchmark predict`: whole processes are timed in turn, and their masks compared."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ import SimpleITK as sitk
 from ser_nnunet.benchmark import prediction_times
 from ser_nnunet.benchmark.prediction_times import Costs, PredictionSettings, commands, compare_masks, run_process
 from ser_nnunet.cli import main
+from ser_nnunet.commands.benchmark_predict import find_folds
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.exporter import export_model
 from tests.export.model_folders import unet, write_model_folder
@@ -15,12 +18,21 @@ from tests.runtime.toy import plan, volume
 
 
 def test_all_systems_get_the_same_settings(tmp_path):
-    (tmp_path / "model" / "fold_0").mkdir(parents=True)
-    model, folders = tmp_path / "model.pyz", {"nnU-Net": tmp_path / "model"}
-    settings = PredictionSettings(tmp_path, model, folders, tmp_path, mirror=False, step=0.8)
+    model, folders, folds = tmp_path / "model.pyz", {"nnU-Net": tmp_path / "model"}, {"nnU-Net": ("0",)}
+    settings = PredictionSettings(tmp_path, model, folders, folds, tmp_path, mirror=False, step=0.8)
     found = {name: " ".join(command) for name, (command, _) in commands(settings, tmp_path).items()}
     assert "-f 0 -device cpu -step_size 0.8" in found["nnU-Net"] and "--disable_tta" in found["nnU-Net"]
     assert "--step 0.8 --tta off" in found["exported file"]
+
+
+def test_copies_and_unfinished_folds_do_not_predict(tmp_path):
+    """nnU-Net ends with a traceback at `-f 0_old` and at a fold without its final checkpoint."""
+    folder = write_model_folder(tmp_path / "Trainer__Plans__2d", plan((16, 12), architecture=unet(2, 2, 4)))
+    model = export_model(folder, tmp_path / "model.pyz").path
+    shutil.copytree(folder / "fold_0", folder / "fold_0_old")
+    shutil.copytree(folder / "fold_0", folder / "fold_1")
+    (folder / "fold_1/checkpoint_final.pth").rename(folder / "fold_1/checkpoint_latest.pth")
+    assert find_folds([folder], model) == [("0",)]
 
 
 def test_failures_show_what_the_process_said(tmp_path):
