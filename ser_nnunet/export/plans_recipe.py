@@ -9,6 +9,7 @@ from typing import Any
 from nnunetv2.preprocessing.resampling.utils import recursive_find_resampling_fn_by_name
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.channels import list_channels
 from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.runtime.normalization import SCHEMES
 from ser_nnunet.runtime.recipe import Normalization, Recipe, Resampling
@@ -56,10 +57,9 @@ def make_recipe(
     )
     spacings = list(zip(*(fingerprint or {}).get("spacings", []), strict=True))
     trained_on = {"spacing": [[min(spacings[axis]), max(spacings[axis])] for axis in order]} if spacings else {}
-    names = planned.dataset_json.get("channel_names") or planned.dataset_json["modality"]
     return Recipe(
         configuration=planned.configuration,
-        channels=tuple(str(names[key]) for key in sorted(names, key=int)),
+        channels=tuple(list_channels(planned.dataset_json)),
         transpose_forward=tuple(map(int, order)),
         spacing=tuple(map(float, manager.spacing)),
         patch_size=planned.patch_size,

@@ -10,6 +10,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.nn.parallel import DistributedDataParallel
 
 from ser_nnunet import __version__
+from ser_nnunet.nnunet.channels import list_channels
 from ser_nnunet.utils.files import write_text
 from ser_nnunet.utils.model_format import EARLIER_FORMATS, RECORD, make_record
 
@@ -86,7 +87,6 @@ def describe_model(trainer: nnUNetTrainer) -> str:
     name, dataset = type(trainer).__name__, trainer.dataset_json
     record = describe_code(trainer)
     needs = WITH_TRAINER if record["builder"] == name else WITHOUT_TRAINER
-    channels = dataset.get("channel_names") or {}
     return README_TEXT.format(
         model=f"{name}__{trainer.plans_manager.plans_name}__{trainer.configuration_name}",
         dataset=trainer.plans_manager.dataset_name,
@@ -95,7 +95,7 @@ def describe_model(trainer: nnUNetTrainer) -> str:
         configuration=trainer.configuration_name,
         needs=needs.format(trainer=name),
         format=record["format"],
-        channels=", ".join(str(channels[number]) for number in sorted(channels, key=int)) or "see dataset.json",
+        channels=", ".join(list_channels(dataset)) or "see dataset.json",
         labels=", ".join(label for label in dataset["labels"] if label not in ("background", "ignore")),
         versions=", ".join(f"{package} {version}" for package, version in record["versions"].items()),
         citation=dataset.get("citation") or dataset.get("reference") or "see its dataset.json",

@@ -60,6 +60,8 @@ def scan_from_images(images: Sequence[sitk.Image], names: Sequence[str], recipe:
     Raises:
         UserError: channels on different grids, or of a dimension or number that the model doesn't take.
     """
+    if not images:
+        raise UserError(f"no image given; the model expects {len(recipe.channels)}: {', '.join(recipe.channels)}")
     problems = [
         f"{name}: {each.GetDimension()} dimensions with {each.GetNumberOfComponentsPerPixel()} values per voxel found, "
         f"expected {'a 2D picture' if recipe.pictures else '2 or 3 dimensions and one value'}"

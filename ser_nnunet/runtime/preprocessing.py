@@ -41,7 +41,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Preprocessed:
     """Return what nnU-Net's `DefaultPreprocessor.run_case_npy` makes of a scan.
 
     Raises:
-        UserError: voxels that are all 0, or a channel whose values its normalisation refuses.
+        UserError: voxels that are all 0, too thin for the model's spacing, or a channel whose values its normalisation
+            refuses.
     """
     order = recipe.transpose_forward
     voxels = scan.voxels.transpose(0, *(axis + 1 for axis in order))
@@ -58,6 +59,12 @@ def preprocess(scan: Scan, recipe: Recipe) -> Preprocessed:
     shape = cropped.shape[1:]
     if not recipe.resampling_data.off:
         shape = new_shape(shape, spacing, target)
+    if not all(shape):
+        extents = [round(size * edge, 3) for size, edge in zip(cropped.shape[1:], spacing, strict=True)]
+        raise UserError(
+            f"the part of the image that isn't 0 is {extents} mm large along the model's axes, less than half of a "
+            f"voxel of the model ({[round(edge, 3) for edge in target]} mm) along one of them: nothing would be left"
+        )
     result = np.empty((len(cropped), *shape), np.float32)
     for index, channel in enumerate(cropped):
         # A copy in the order of memory of what nnU-Net normalises, so that sums round alike.

@@ -44,7 +44,8 @@ class Resampling:
         force_separate_z: always (True), never (False), or (None) where the anisotropy exceeds the threshold.
         anisotropy_threshold: ratio of the largest to the smallest spacing.
         off: nnU-Net's `no_resampling_hack`: images keep their grid.
-        keeps_precision: the result is rounded to the precision of what is resampled, as of nnU-Net's float16 logits.
+        keeps_precision: the result is rounded to the precision of what is resampled, as of nnU-Net's float16 logits;
+            False is `resample_torch_fornnunet`, which returns float32 and chooses nearest slices as torch does.
     """
 
     order: int

@@ -45,6 +45,17 @@ def _along(image: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
     return product.reshape(len(matrix), *shape[1:]) if axis == 0 else product
 
 
+def torchs_nearest_slices(old: int, new: int) -> np.ndarray:
+    """Return which of `old` slices each of `new` ones is: `nearest-exact` of `torch.nn.functional.interpolate`.
+
+    Torch computes positions in float32, whose rounding decides between two slices where one lies in the middle.
+    """
+    scale = np.float64(np.float32(old) / np.float32(new))
+    positions = ((np.arange(new) + 0.5) * scale - 0.5).astype(np.float32)
+    chosen = np.floor((np.maximum(positions, 0) + 0.5).astype(np.float32)).astype(np.int64)
+    return np.minimum(chosen, old - 1)
+
+
 def resample(
     image: np.ndarray,
     shape: Sequence[int],
@@ -78,7 +89,8 @@ def resample(
         old, new = image.shape[separate], shape[separate]
         matrix = spline_matrix(old, new, rule.order_z)
         if rule.order_z == 0:
-            result = np.take(result, matrix.argmax(axis=1), axis=separate)
+            nearest = matrix.argmax(axis=1) if rule.keeps_precision else torchs_nearest_slices(old, new)
+            result = np.take(result, nearest, axis=separate)
         else:
             result = _along(result, separate, matrix)
     return result.astype(image.dtype, copy=False) if rule.keeps_precision else result

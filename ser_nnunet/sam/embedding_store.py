@@ -29,12 +29,17 @@ class EmbeddingStore:
     folder: Path
 
     def slices(self, case: str, image: Path) -> list[int]:
-        """Return the slices of a case that are kept, if they are those of this preprocessed image; else none."""
-        described = self.folder / f"{case}.json"
-        if not described.is_file() or not (self.folder / f"{case}.npy").is_file():
+        """Return the slices of a case that are kept, if they are those of this preprocessed image; else none.
+
+        Of files that can't be read whole, after a full disk or an incomplete copy, nothing is kept.
+        """
+        try:
+            content = read_json(self.folder / f"{case}.json")
+            positions = [int(position) for position in content["slices"]]
+            kept = np.load(self.folder / f"{case}.npy", mmap_mode="r")
+        except (OSError, EOFError, ValueError, KeyError, TypeError):  # of them, JSON's and NumPy's are ValueErrors
             return []
-        content = read_json(described)
-        return list(content["slices"]) if content["image"] == describe_file(image) else []
+        return positions if content.get("image") == describe_file(image) and len(kept) == len(positions) else []
 
     def load(self, case: str, number: int) -> torch.Tensor:
         """Return the embedding `(256, grid, grid)`, float16, of a case's `number`th kept slice."""

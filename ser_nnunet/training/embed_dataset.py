@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ser_nnunet.errors import UserError
+from ser_nnunet.nnunet.channels import list_channels
 from ser_nnunet.nnunet.paths import RESULTS, preprocessed_dataset
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.training.cached_trainer import open_cache
@@ -72,9 +73,8 @@ def embed_dataset(request: EmbeddingRequest) -> str:
         redirect_stdout(io.StringIO()),  # nnU-Net prints its device and citation
     ):
         trainer = kind(plans | {"continue_training": False}, request.configuration, 0, described, device)
-    names = ", ".join(map(str, described["channel_names"].values()))
     try:
-        trainer.guidance_settings.check(len(described["channel_names"]), names)
+        trainer.guidance_settings.check(list_channels(described))
     except ValueError as error:
         raise UserError(str(error)) from error
     cases = sorted(file.stem for file in Path(trainer.preprocessed_dataset_folder).glob("*.pkl"))

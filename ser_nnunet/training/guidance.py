@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from ser_nnunet.sam.guide import SAMGuide
 from ser_nnunet.training import losses
 from ser_nnunet.training.balance import GradientBalance
 from ser_nnunet.training.slices import GuidedSlices, choose_slices, cut_slices
+from ser_nnunet.utils.printable import counted
 from ser_nnunet.utils.variables import SAM_CHECKPOINT
 
 
@@ -45,13 +46,13 @@ class GuidanceSettings:
     masked_channels: tuple[int, ...] = ()
     axes: tuple[int, ...] = (0,)
 
-    def check(self, num_channels: int, channel_names: object) -> None:
+    def check(self, data_channels: Sequence[str]) -> None:
         """Raise ValueError, with all reasons, if the settings don't fit the data set's channels or are impossible."""
         problems = []
-        if len(self.channels) not in (1, 3) or not all(0 <= channel < num_channels for channel in self.channels):
+        if len(self.channels) not in (1, 3) or not all(0 <= channel < len(data_channels) for channel in self.channels):
             problems.append(
                 f"sam_channels = {self.channels}: SAM sees one channel or three as RGB, and this data set has the "
-                f"{num_channels} channel(s) {channel_names}"
+                f"{counted(len(data_channels), 'channel')} ({', '.join(data_channels)})"
             )
         if self.slices_per_step < 1:
             problems.append(f"sam_slices_per_step must be at least 1, {self.slices_per_step} given")

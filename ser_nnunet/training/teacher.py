@@ -11,6 +11,7 @@ import torch
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.network.layers import count_parameters, crop, pad_to_multiple
+from ser_nnunet.nnunet.channels import list_channels
 from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.nnunet.trained_model import TrainedModel, read_trained_model
 from ser_nnunet.utils.hashing import file_sha256
@@ -118,7 +119,6 @@ def find_differences(teacher: PlannedConfiguration, student: PlannedConfiguratio
 def describe_input_and_output(planned: PlannedConfiguration) -> dict[str, Any]:
     """Return what must be equal in teacher and student, by its name in a message."""
     manager, configuration, dataset = planned.plans_manager, planned.configuration_manager, planned.dataset_json
-    channels: dict[str, str] = dataset.get("channel_names") or dataset.get("modality", {})
     labels = [f"{name} {value}" for name, value in dataset["labels"].items() if name != "ignore"]
     return {
         "dimension": len(planned.patch_size),
@@ -136,7 +136,7 @@ def describe_input_and_output(planned: PlannedConfiguration) -> dict[str, Any]:
             for channel, scheme in enumerate(configuration.normalization_schemes)
             if scheme == "CTNormalization"
         },
-        "channels": [channels[key] for key in sorted(channels, key=int)],
+        "channels": list_channels(dataset),
         # regions: one head each, in dataset.json's order; classes: one head per value
         "labels": labels if planned.label_manager.has_regions else sorted(labels),
     }

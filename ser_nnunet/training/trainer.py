@@ -15,6 +15,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.network.label_layers import label_dependent_tensors
 from ser_nnunet.network.ser_net import SERNet
 from ser_nnunet.nnunet.base_trainer import BaseTrainer, mixed_precision
+from ser_nnunet.nnunet.channels import list_channels
 from ser_nnunet.nnunet.log import add_logged_values, epoch_log
 from ser_nnunet.nnunet.log_picture import PICTURE, draw_log
 from ser_nnunet.nnunet.region_order import describe_wrong_order, list_regions
@@ -160,8 +161,7 @@ class SERTrainer(BaseTrainer):
         if not self.was_initialized:
             self.keep_format(format_of_other_folds(Path(self.output_folder), self.configuration_name))
         super().initialize()
-        image_channels = len(self.configuration_manager.use_mask_for_norm)  # without the cascade's previous stage
-        self.guidance_settings.check(image_channels, self.dataset_json.get("channel_names"))
+        self.guidance_settings.check(list_channels(self.dataset_json))
         self.print_to_log_file(
             f"SERNet {self.preset}: {counted(self.num_input_channels, 'input channel')}, "
             f"{counted(self.label_manager.num_segmentation_heads, 'output')}, "

@@ -175,3 +175,8 @@ def test_several_values_per_voxel_are_refused():
     colours = sitk.GetImageFromArray(np.zeros((3, 4, 5, 3), np.uint8), isVector=True)
     with pytest.raises(UserError, match=r"a: 3 dimensions with 3 values per voxel found"):
         scan_from_images([colours], ["a"], recipe())
+
+
+def test_no_image_at_all_is_refused_with_the_number_expected():
+    with pytest.raises(UserError, match="no image given; the model expects 1: "):
+        scan_from_images([], [], recipe())

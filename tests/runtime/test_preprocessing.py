@@ -90,3 +90,11 @@ def test_the_box_and_the_holes():
 def test_holes_are_scipys(shape):
     mask = np.random.default_rng(3).random(shape) < 0.6
     assert (fill_holes(mask) == binary_fill_holes(mask)).all()
+
+
+def test_a_slice_thinner_than_half_of_the_models_spacing_is_refused():
+    image = np.zeros((1, 6, 8, 8), np.float32)
+    image[:, 3, 2:6, 2:6] = 1
+    planned = recipe(patch=(8, 16, 12), spacing=(3.0, 1.0, 1.0))
+    with pytest.raises(UserError, match=r"\[1.0, 4.0, 4.0\] mm large.*\[3.0, 1.0, 1.0\] mm"):
+        preprocess(Scan(image, (1.0, 1.0, 1.0)), planned)

@@ -53,8 +53,19 @@ def test_linear_interpolation_between_thick_slices_equals_nnunets(spacing, targe
 def test_order_1_equals_nnunets_torch_variant(spacing, target, shape, separate):
     data, size = noise(shape), new_shape(shape, spacing, target)
     expected = resample_torch_fornnunet(data, size, spacing, target, force_separate_z=separate)
-    found = np.stack([resample(channel, size, spacing, target, Resampling(1, 0, separate)) for channel in data])
+    rule = Resampling(1, 0, separate, keeps_precision=False)
+    found = np.stack([resample(channel, size, spacing, target, rule) for channel in data])
     assert np.abs(found - expected).max() < 1e-4, "torch computes its weights in float32"
+
+
+@pytest.mark.parametrize(("old", "new"), [(14, 23), (24, 47), (30, 53), (2, 49), (10, 7), (47, 24)])
+def test_thick_slices_are_the_same_ones_as_torchs(old, new):
+    # One of the new slices can lie in the middle between two of the old ones: float32's rounding decides.
+    numbered = np.broadcast_to(np.arange(old, dtype=np.float32)[:, None, None], (old, 2, 3))
+    spacings = ((6, 1, 1), (6 * old / new, 1, 1))
+    expected = resample_torch_fornnunet(numbered[None].copy(), (new, 2, 3), *spacings, force_separate_z=True)[0]
+    found = resample(numbered, (new, 2, 3), *spacings, Resampling(1, 0, True, keeps_precision=False))
+    assert (found == expected).all()
 
 
 def test_overshoots_are_clipped_to_the_range_of_the_slice():

@@ -52,6 +52,31 @@ def test_the_command_says_where_they_are(preprocessed, sam_checkpoint, capsys):
     assert folder.is_relative_to(preprocessed / NAME) and len(list(folder.glob("*.npy"))) == 5
 
 
+def test_version_1_s_name_of_the_channels_is_read_as_nnunet_reads_it(preprocessed, sam_checkpoint, capsys):
+    file = preprocessed / NAME / "dataset.json"
+    described = json.loads(file.read_text())
+    described["modality"] = described.pop("channel_names")
+    file.write_text(json.dumps(described))
+    assert main(["embed", "-d", "1", "-device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("15 slices of 5 cases")
+
+
+@pytest.mark.parametrize("ending", ["json", "npy"])
+def test_a_case_whose_files_were_cut_off_is_embedded_again(preprocessed, sam_checkpoint, monkeypatch, ending):
+    request = EmbeddingRequest("1", "2d", "nnUNetPlans", "SERTrainerCached", None, "cpu")
+    folder = Path(embed_dataset(request).rpartition(" in ")[2])
+    broken = sorted(folder.glob(f"*.{ending}"))[1]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    encoded = []
+    encode = SAMGuide.encode
+    monkeypatch.setattr(
+        SAMGuide, "encode", lambda self, image, *rest: encoded.append(image) or encode(self, image, *rest)
+    )
+    assert embed_dataset(request).startswith("15 slices of 5 cases")
+    assert len(encoded) == 3 and broken.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

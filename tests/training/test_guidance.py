@@ -229,15 +229,15 @@ class TestLoading:
 
 @pytest.mark.parametrize("channels", [(0, 0), (0, 0, 1), (3,), (-1,), ()])
 def test_channels_that_dont_exist_are_refused(channels):
-    with pytest.raises(ValueError, match=r"one channel or three as RGB.*1 channel\(s\) \{'0': 'FLAIR'\}"):
-        replace(SETTINGS, channels=channels).check(1, {"0": "FLAIR"})
+    with pytest.raises(ValueError, match=r"one channel or three as RGB.*1 channel \(FLAIR\)"):
+        replace(SETTINGS, channels=channels).check(["FLAIR"])
 
 
 def test_all_impossible_settings_are_reported_at_once():
     with pytest.raises(
         ValueError, match=r"one channel or three as RGB.*sam_slices_per_step must be at least 1, 0 given"
     ):
-        replace(SETTINGS, channels=(5,), slices_per_step=0).check(1, None)
+        replace(SETTINGS, channels=(5,), slices_per_step=0).check(["FLAIR"])
 
 
 class MiddleSlice(Guidance):
@@ -351,7 +351,7 @@ class TestThreeDimensions:
     def test_impossible_axes_are_refused(self):
         for axes in ((), (3,), (-1,)):
             with pytest.raises(ValueError, match=r"sam_axes = .*axes 0, 1 and 2 expected"):
-                replace(SETTINGS, axes=axes).check(1, None)
+                replace(SETTINGS, axes=axes).check(["FLAIR"])
 
 
 class InsteadOfSAM(SERTrainerTwoPhases):
