@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ser_nnunet.errors import UserError
 from ser_nnunet.export.fold_files import FOLD
@@ -20,9 +21,13 @@ from ser_nnunet.export.model_writer import write_parts
 from ser_nnunet.export.nnunet_code import python_files
 from ser_nnunet.export.output_files import CARD, find_card_file
 from ser_nnunet.network.ser_net import SERNet
+from ser_nnunet.nnunet.model_plans import read_model_plans
+from ser_nnunet.nnunet.plans import PlannedConfiguration
 from ser_nnunet.nnunet.trainers import find_trainer
 from ser_nnunet.utils.files import replacing
 
+INSTALLED = ("torch.", "dynamic_network_architectures.")
+"""Where the classes of nnU-Net's own networks are, which every installation of it has."""
 KEPT = ("network_weights", "init_args", "trainer_name", "inference_allowed_mirroring_axes", "current_epoch")
 """What a checkpoint keeps: all that prediction reads; neither the optimiser's state nor the log of the training."""
 
@@ -52,7 +57,7 @@ def export_to_nnunet(
     card_file = find_card_file(target)
     model = read_model_folder(folder, folds, checkpoint)
     known = model.recipe.provenance
-    modules = trainer_modules(model)
+    builder, modules = find_builder(model, folder)
     place = f"{known['dataset']}/{known['trainer']}__{known['plans']}__{model.recipe.configuration}"
     commands = describe_use(known, model.recipe.configuration, target.name, place if modules else None)
     card = make_card(model, folder, {}, picture, report, commands)
@@ -61,7 +66,7 @@ def export_to_nnunet(
         if (folder / name).is_file():
             parts[name] = (folder / name).read_bytes()
     for fold in known["folds"]:
-        parts[f"{FOLD}{fold}/{checkpoint}"] = reduce_checkpoint(folder / f"{FOLD}{fold}" / checkpoint, known["trainer"])
+        parts[f"{FOLD}{fold}/{checkpoint}"] = reduce_checkpoint(folder / f"{FOLD}{fold}" / checkpoint, builder)
     with replacing(card_file) as page, replacing(target) as unfinished:
         page.write_bytes(card)
         with unfinished.open("wb") as stream:
@@ -70,11 +75,14 @@ def export_to_nnunet(
     return card_file
 
 
-def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
-    """Return the Python files that nnU-Net needs to build the network: none for nnU-Net's own.
+def find_builder(model: TrainedModel, folder: Path) -> tuple[str, dict[str, bytes]]:
+    """Return the trainer that nnU-Net has to look up for building the network, and the Python files that it needs.
+
+    nnU-Net's own trainers need none. `nnUNetTrainer` also builds what a trainer from elsewhere has trained, if that is
+    the network that plans.json names.
 
     Raises:
-        UserError: the network is neither nnU-Net's nor SERNet.
+        UserError: the network is another one, and not SERNet either.
     """
     name = model.recipe.provenance["trainer"]
     try:
@@ -83,14 +91,27 @@ def trainer_modules(model: TrainedModel) -> dict[str, bytes]:
         stock = False
     is_sernet = isinstance(model.network, SERNet)
     if stock and not is_sernet:
-        return {}
-    if stock or not is_sernet:
-        kind = f"{type(model.network).__module__}.{type(model.network).__qualname__}"
-        raise UserError(
-            f"{name} with the network {kind} can't be exported for nnU-Net: expected a trainer of nnU-Net with a "
-            "network of nnU-Net, or one of ser-nnunet's with SERNet"
-        )
-    return python_files(name)
+        return name, {}
+    if is_sernet and not stock:
+        return name, python_files(name)
+    if not is_sernet and is_planned(model.network, read_model_plans(folder, model.recipe.configuration)):
+        return nnUNetTrainer.__name__, {}
+    kind = f"{type(model.network).__module__}.{type(model.network).__qualname__}"
+    raise UserError(
+        f"{name} with the network {kind} can't be exported for nnU-Net: expected a trainer of nnU-Net with a "
+        "network of nnU-Net, any trainer with the network that plans.json names, or one of ser-nnunet's with SERNet"
+    )
+
+
+def is_planned(network: torch.nn.Module, planned: PlannedConfiguration) -> bool:
+    """Return whether nnU-Net's own trainer builds the same network, layer by layer, and every layer is a package's."""
+    managers = planned.plans_manager, planned.configuration_manager
+    try:
+        expected = nnUNetTrainer.build_network_architecture(*managers, planned.channels, planned.heads, False)
+    except Exception:  # of whatever class the plans name
+        return False
+    installed = all(type(layer).__module__.startswith(INSTALLED) for layer in network.modules())
+    return installed and type(network) is type(expected) and repr(network) == repr(expected)
 
 
 def reduce_checkpoint(file: Path, trainer: str) -> bytes:

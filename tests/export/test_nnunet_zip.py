@@ -18,7 +18,7 @@ from ser_nnunet.errors import UserError
 from ser_nnunet.export.nnunet_zip import export_to_nnunet
 from ser_nnunet.nnunet.trainers import EXTERNAL_TRAINERS, trainers_folder
 from ser_nnunet.utils.model_format import MODEL_FORMAT
-from tests.export.model_folders import sernet, write_model_folder
+from tests.export.model_folders import sernet, unet, write_model_folder
 from tests.runtime.toy import plan, volume
 
 BLOCKED = """
@@ -122,6 +122,60 @@ def test_a_trainer_of_ones_own_with_sernet_is_not_needed_for_the_export(tmp_path
         assert {"MyTrainer.py", "sernet_modules/ser_net.py"} <= names
         checkpoint = archive.read("Dataset900_Toy/MyTrainer__nnUNetPlans__2d/fold_0/checkpoint_final.pth")
     assert torch.load(io.BytesIO(checkpoint))["trainer_name"] == "MyTrainer"
+
+
+LEAKIER = """
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+
+class Leakier(nnUNetTrainer):
+    @staticmethod
+    def build_network_architecture(
+        plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True
+    ):
+        network = nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.LeakyReLU):
+                layer.negative_slope = 0.2
+        return network
+
+
+class AsPlanned(nnUNetTrainer):
+    num_epochs = 100
+"""
+
+
+@pytest.fixture
+def own_trainers(tmp_path, monkeypatch):
+    """Two trainers of a user's own: one changes the network that is planned, the other does not."""
+    (tmp_path / "own").mkdir()
+    for name in ("Leakier", "AsPlanned"):
+        (tmp_path / "own" / f"{name}.py").write_text(LEAKIER)
+    monkeypatch.setenv(EXTERNAL_TRAINERS, str(tmp_path / "own"))
+
+
+def test_a_trainer_from_elsewhere_is_not_needed_for_the_network_that_is_planned(own_trainers, tmp_path):
+    planned = plan((16, 12), architecture=unet(2, 2, 4))
+    place = write_model_folder(tmp_path / "AsPlanned__nnUNetPlans__2d", planned, "AsPlanned")
+    lines = []
+    export_to_nnunet(place, tmp_path / "model.zip", report=lines.append)
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".py")]
+        checkpoint = archive.read("Dataset900_Toy/AsPlanned__nnUNetPlans__2d/fold_0/checkpoint_final.pth")
+    assert torch.load(io.BytesIO(checkpoint))["trainer_name"] == "nnUNetTrainer"
+    assert "nnUNet_extTrainer" not in lines[-1] and "-tr AsPlanned -p" in lines[-1]
+
+
+def test_a_trainer_that_changes_the_planned_network_is_refused(own_trainers, tmp_path):
+    """The weights would fit nnU-Net's network, which would predict something else."""
+    planned = plan((16, 12), architecture=unet(2, 2, 4))
+    place = write_model_folder(tmp_path / "Leakier__nnUNetPlans__2d", planned, "Leakier")
+    with pytest.raises(UserError, match=r"Leakier with the network .*PlainConvUNet can't be exported for nnU-Net"):
+        export_to_nnunet(place, tmp_path / "model.zip")
+    assert not (tmp_path / "model.zip").exists()
 
 
 def test_networks_that_the_receiver_would_lack_are_refused(tmp_path):
