@@ -5,6 +5,7 @@ With SERNet, the zip brings the code that builds the network (see `nnunet_code`)
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,8 @@ def is_planned(network: torch.nn.Module, planned: PlannedConfiguration) -> bool:
     """Return whether nnU-Net's own trainer builds the same network, layer by layer, and every layer is a package's."""
     managers = planned.plans_manager, planned.configuration_manager
     try:
-        expected = nnUNetTrainer.build_network_architecture(*managers, planned.channels, planned.heads, False)
+        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net prints which of its defaults it takes
+            expected = nnUNetTrainer.build_network_architecture(*managers, planned.channels, planned.heads, False)
     except Exception:  # of whatever class the plans name
         return False
     installed = all(type(layer).__module__.startswith(INSTALLED) for layer in network.modules())
